@@ -1,0 +1,1 @@
+//! Fused LSTM arithmetic on slices.

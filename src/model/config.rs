@@ -1,0 +1,158 @@
+//! `config.json`: what a model directory says about its network and its reading of a text.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::text::{SPECIAL_WORDS, Scheme};
+
+/// How the states of a review become one vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pooling {
+    /// The last hidden state of each direction.
+    #[default]
+    Last,
+    /// The maximum over time, then the mean over time, of every unit of both directions.
+    MaxMean,
+}
+
+/// What stands where a review is shorter than the model reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// Id 0 in front, up to `max_length`, and the network runs over it.
+    #[default]
+    Pre,
+    /// Nothing: a review of n ids takes n steps.
+    None,
+}
+
+/// The settings that weights, training and serving share; written as `config.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Version of the format; 1.
+    pub format: u32,
+    /// The tokenizer's rules.
+    pub tokenizer: Scheme,
+    /// Number of ids, the three special ones included.
+    pub vocab_size: usize,
+    /// Length of a word's vector.
+    pub embedding_dim: usize,
+    /// Units of the LSTM in each direction.
+    pub hidden_size: usize,
+    /// Stacked LSTM layers.
+    #[serde(default = "one")]
+    pub num_layers: usize,
+    /// Whether a second LSTM reads the review backwards.
+    #[serde(default)]
+    pub bidirectional: bool,
+    /// How states become one vector.
+    #[serde(default)]
+    pub pooling: Pooling,
+    /// Ids that the network reads at most, the start id included.
+    pub max_length: usize,
+    /// What stands where a review is shorter.
+    #[serde(default)]
+    pub padding: Padding,
+    /// The logit is divided by it before the sigmoid; 1 leaves it as trained.
+    #[serde(default = "unit", skip_serializing_if = "is_unit")]
+    pub temperature: f32,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn unit() -> f32 {
+    1.0
+}
+
+fn is_unit(value: &f32) -> bool {
+    *value == 1.0
+}
+
+impl Config {
+    /// The reference model: Embedding 10,000 x 32, LSTM 32, Dense 1.
+    pub fn keras_imdb() -> Self {
+        Self {
+            format: 1,
+            tokenizer: Scheme::Keras,
+            vocab_size: 10_000,
+            embedding_dim: 32,
+            hidden_size: 32,
+            num_layers: 1,
+            bidirectional: false,
+            pooling: Pooling::Last,
+            max_length: 500,
+            padding: Padding::Pre,
+            temperature: 1.0,
+        }
+    }
+
+    /// Directions of the LSTM: 1 or 2.
+    pub fn directions(&self) -> usize {
+        1 + usize::from(self.bidirectional)
+    }
+
+    /// Length of the vector that the classifier reads.
+    pub fn feature_dim(&self) -> usize {
+        let states = self.directions() * self.hidden_size;
+        match self.pooling {
+            Pooling::Last => states,
+            Pooling::MaxMean => 2 * states,
+        }
+    }
+
+    /// Reads and checks the bytes of `path`, a `config.json`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the field that cannot be used.
+    pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let config: Self = serde_json::from_slice(bytes).map_err(|e| Error::invalid(path, e.to_string()))?;
+        config.check().map_err(|reason| Error::invalid(path, reason))?;
+        Ok(config)
+    }
+
+    /// The text of `config.json`.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self).expect("a configuration is plain data");
+        text.push('\n');
+        text
+    }
+
+    /// Whether every field has a value that can be used; the reason where one has not.
+    ///
+    /// # Errors
+    /// The reason in words, the field's name first.
+    pub fn check(&self) -> Result<(), String> {
+        let within = |name: &str, value: usize, low: usize, high: usize| {
+            if (low..=high).contains(&value) {
+                Ok(())
+            } else {
+                Err(format!("{name} is {value}, it must lie between {low} and {high}"))
+            }
+        };
+        if self.format != 1 {
+            return Err(format!("format is {}, this version reads 1", self.format));
+        }
+        within("vocab_size", self.vocab_size, SPECIAL_WORDS.len(), 10_000_000)?;
+        within("embedding_dim", self.embedding_dim, 1, 4096)?;
+        within("hidden_size", self.hidden_size, 1, 1024)?;
+        within("num_layers", self.num_layers, 1, 8)?;
+        within("max_length", self.max_length, 1, 1_000_000)?;
+        if self.padding == Padding::Pre {
+            // One state per possible padding length is kept, and only a forward reading starts from it.
+            within("max_length (with padding)", self.max_length, 1, 10_000)?;
+            if self.bidirectional || self.num_layers > 1 || self.pooling != Pooling::Last {
+                return Err("padding `pre` goes with one layer, one direction and pooling `last`".into());
+            }
+        }
+        if !(self.temperature.is_finite() && self.temperature > 0.0) {
+            return Err(format!("temperature is {}, it must be a positive number", self.temperature));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,14 @@
+//! A model: its configuration, its weights on disk, and the network in candle.
+
+mod companions;
+mod config;
+mod network;
+mod weights;
+
+pub use companions::{
+    BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, GoldenReview, Histogram, PROBABILITY_BOUNDS, TOKEN_BOUNDS,
+    TRAINING_FILE, load_companion,
+};
+pub use config::{Config, Padding, Pooling};
+pub use network::Network;
+pub use weights::{Array, FORMAT, Metadata, ModelFiles, TensorSpec, layout, load_directory, save_directory};

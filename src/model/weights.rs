@@ -1,0 +1,292 @@
+//! Weights on disk: one table of tensor names and shapes, a checked load and an atomic save.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::config::Config;
+use crate::error::{Error, Result};
+use crate::text::{Vocabulary, sha256_hex};
+
+/// What `__metadata__.format` of a weights file of ours says.
+pub const FORMAT: &str = "imdb-sentiment/1";
+
+/// Name of the weights file in a model directory.
+const WEIGHTS_FILE: &str = "model.safetensors";
+/// Name of the configuration file in a model directory.
+const CONFIG_FILE: &str = "config.json";
+/// Name of the vocabulary file in a model directory.
+const VOCABULARY_FILE: &str = "vocab.txt";
+
+/// One row of the table of tensors: its PyTorch name, its shape, whether it may be absent (then it is zero).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The tensor's name, as PyTorch's `state_dict` gives it.
+    pub name: String,
+    /// Its shape, outermost dimension first.
+    pub shape: Vec<usize>,
+    /// Whether it may be absent; an absent one counts as zeros.
+    pub optional: bool,
+}
+
+/// A tensor in memory: 32-bit floats in row-major order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    /// The shape, outermost dimension first.
+    pub shape: Vec<usize>,
+    /// The values, row by row.
+    pub data: Vec<f32>,
+}
+
+/// The strings of `__metadata__` in a weights file.
+pub type Metadata = BTreeMap<String, String>;
+
+/// The parts of a model directory that the network needs, checked against each other.
+#[derive(Clone, Debug)]
+pub struct ModelFiles {
+    /// The directory's own name, by which the model is called.
+    pub name: String,
+    /// The configuration.
+    pub config: Config,
+    /// The vocabulary, as long as the configuration says.
+    pub vocabulary: Vocabulary,
+    /// Every tensor of [`layout`] that the file holds.
+    pub tensors: BTreeMap<String, Array>,
+    /// The strings that came with the weights.
+    pub metadata: Metadata,
+}
+
+/// The tensors of a model: names as in PyTorch, gate rows in the order input, forget, cell, output.
+pub fn layout(config: &Config) -> Vec<TensorSpec> {
+    let mut specs = Vec::new();
+    let mut add = |name: String, shape: &[usize], optional: bool| {
+        specs.push(TensorSpec { name, shape: shape.to_vec(), optional });
+    };
+    let (embedding, hidden, gates) = (config.embedding_dim, config.hidden_size, 4 * config.hidden_size);
+    add("embedding.weight".into(), &[config.vocab_size, embedding], false);
+    for layer in 0..config.num_layers {
+        let input = if layer == 0 { embedding } else { config.directions() * hidden };
+        for suffix in ["", "_reverse"].iter().take(config.directions()) {
+            add(format!("lstm.weight_ih_l{layer}{suffix}"), &[gates, input], false);
+            add(format!("lstm.weight_hh_l{layer}{suffix}"), &[gates, hidden], false);
+            add(format!("lstm.bias_ih_l{layer}{suffix}"), &[gates], false);
+            add(format!("lstm.bias_hh_l{layer}{suffix}"), &[gates], true);
+        }
+    }
+    add("classifier.weight".into(), &[1, config.feature_dim()], false);
+    add("classifier.bias".into(), &[1], false);
+    specs
+}
+
+/// Reads a model directory and checks that its parts belong together.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Invalid`] or [`Error::Tensor`], each naming the file and the fault: an unreadable or
+/// truncated file, a tensor that is missing, unknown, misshapen or of a type other than F32, F16 and BF16, a value
+/// that is not finite, a vocabulary or configuration other than the one whose digest stands with the weights.
+pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
+    let config_path = directory.join(CONFIG_FILE);
+    let config_bytes = fs::read(&config_path).map_err(Error::io(&config_path))?;
+    let config = Config::from_bytes(&config_path, &config_bytes)?;
+
+    let vocabulary_path = directory.join(VOCABULARY_FILE);
+    let vocabulary = Vocabulary::load(&vocabulary_path)?;
+    if vocabulary.len() != config.vocab_size {
+        let reason = format!("{} words, {CONFIG_FILE} says {}", vocabulary.len(), config.vocab_size);
+        return Err(Error::invalid(&vocabulary_path, reason));
+    }
+
+    let path = directory.join(WEIGHTS_FILE);
+    let bytes = fs::read(&path).map_err(Error::io(&path))?;
+    let unreadable =
+        |e: safetensors::SafeTensorError| Error::invalid(&path, format!("not a weights file: {e}"));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
+    let metadata: Metadata =
+        header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let file = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
+
+    // Weights made elsewhere may come without digests; ours always carry them.
+    for (key, name, actual) in [
+        ("config_sha256", CONFIG_FILE, sha256_hex(&config_bytes)),
+        ("vocab_sha256", VOCABULARY_FILE, vocabulary.sha256().to_string()),
+    ] {
+        if let Some(expected) = metadata.get(key).filter(|expected| **expected != actual) {
+            let reason =
+                format!("made for another {name}: its SHA-256 is {actual}, the weights name {expected}");
+            return Err(Error::invalid(&path, reason));
+        }
+    }
+
+    let specs = layout(&config);
+    let mut tensors = BTreeMap::new();
+    for spec in &specs {
+        let fault = |reason: String| Error::Tensor { path: path.clone(), tensor: spec.name.clone(), reason };
+        match file.tensor(&spec.name) {
+            Ok(view) => {
+                tensors.insert(spec.name.clone(), read_tensor(&view, &spec.shape).map_err(fault)?);
+            }
+            Err(_) if spec.optional => {}
+            Err(_) => return Err(fault("missing".into())),
+        }
+    }
+    if let Some(name) = file.names().into_iter().find(|name| specs.iter().all(|spec| spec.name != *name)) {
+        let reason = format!("the model described by {CONFIG_FILE} has no such tensor");
+        return Err(Error::Tensor { path, tensor: name.to_string(), reason });
+    }
+
+    let name =
+        fs::canonicalize(directory).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_string()));
+    Ok(ModelFiles { name: name.unwrap_or_else(|| "model".into()), config, vocabulary, tensors, metadata })
+}
+
+/// Checks one tensor's shape, type and values and widens them to 32 bits; the reason in words where it is refused.
+fn read_tensor(view: &TensorView, shape: &[usize]) -> Result<Array, String> {
+    if view.shape() != shape {
+        return Err(format!("shape {:?}, expected {shape:?}", view.shape()));
+    }
+    let bytes = view.data();
+    let data: Vec<f32> = match view.dtype() {
+        Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+        Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        Dtype::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+        other => return Err(format!("type {other:?}, expected F32, F16 or BF16")),
+    };
+    match data.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(format!("value {at} is {}", data[at])),
+        None => Ok(Array { shape: shape.to_vec(), data }),
+    }
+}
+
+/// Writes a model directory in one step: a reader sees the old one or the new one, whole, whenever it looks and
+/// whatever stops the writer. Files of the old directory that are not written anew are kept.
+///
+/// `extra` are further files, name and bytes (model card, training history). The digests of configuration and
+/// vocabulary are added to `metadata`.
+///
+/// # Errors
+/// [`Error::Io`] when the disk refuses; the old directory is untouched then. [`Error::Tensor`] when `tensors` are
+/// not those of [`layout`].
+pub fn save_directory(
+    directory: &Path,
+    config: &Config,
+    vocabulary: &Vocabulary,
+    tensors: &BTreeMap<String, Array>,
+    metadata: &Metadata,
+    extra: &[(&str, Vec<u8>)],
+) -> Result<()> {
+    let config_json = config.to_json().into_bytes();
+    let mut metadata = metadata.clone();
+    metadata.insert("format".into(), FORMAT.into());
+    metadata.insert("config_sha256".into(), sha256_hex(&config_json));
+    metadata.insert("vocab_sha256".into(), vocabulary.sha256().into());
+    metadata.entry("version".into()).or_insert_with(|| env!("CARGO_PKG_VERSION").into());
+    let weights = encode(&directory.join(WEIGHTS_FILE), config, tensors, &metadata)?;
+
+    let vocabulary_text = vocabulary.to_text().into_bytes();
+    let mut files: Vec<(&str, &[u8])> =
+        vec![(CONFIG_FILE, &config_json), (VOCABULARY_FILE, &vocabulary_text), (WEIGHTS_FILE, &weights)];
+    files.extend(extra.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
+    replace_directory(directory, &files)
+}
+
+/// The bytes of a safetensors file: header with sorted keys, so that equal weights give equal bytes.
+fn encode(
+    path: &Path,
+    config: &Config,
+    tensors: &BTreeMap<String, Array>,
+    metadata: &Metadata,
+) -> Result<Vec<u8>> {
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".into(), serde_json::json!(metadata));
+    let mut offset = 0;
+    let mut body = Vec::new();
+    for spec in layout(config) {
+        let fault = |reason: String| Error::Tensor { path: path.into(), tensor: spec.name.clone(), reason };
+        let Some(array) = tensors.get(&spec.name) else {
+            if spec.optional {
+                continue;
+            }
+            return Err(fault("missing".into()));
+        };
+        if array.shape != spec.shape || array.data.len() != spec.shape.iter().product::<usize>() {
+            return Err(fault(format!("shape {:?}, expected {:?}", array.shape, spec.shape)));
+        }
+        let start = offset;
+        body.extend(array.data.iter().flat_map(|value| value.to_le_bytes()));
+        offset = body.len();
+        let entry = serde_json::json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [start, offset]});
+        header.insert(spec.name.clone(), entry);
+    }
+    let mut text = serde_json::Value::Object(header).to_string().into_bytes();
+    // The format asks for no alignment, but readers that map the file are glad of 8 bytes.
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(text);
+    bytes.extend(body);
+    Ok(bytes)
+}
+
+/// Puts a directory with `files` in the place of `directory` in one step.
+fn replace_directory(directory: &Path, files: &[(&str, &[u8])]) -> Result<()> {
+    let parent = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
+    let name =
+        directory.file_name().ok_or_else(|| Error::invalid(directory, "not the name of a directory"))?;
+    let beside = parent.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
+    let written = write_files(directory, &beside, files).and_then(|()| exchange(&beside, directory));
+    // After an exchange this is the old directory; after a fault it is what was half written.
+    if beside.exists() {
+        let removed = fs::remove_dir_all(&beside).map_err(Error::io(&beside));
+        return written.and(removed);
+    }
+    written
+}
+
+fn write_files(old: &Path, beside: &Path, files: &[(&str, &[u8])]) -> Result<()> {
+    if beside.exists() {
+        fs::remove_dir_all(beside).map_err(Error::io(beside))?;
+    }
+    fs::create_dir(beside).map_err(Error::io(beside))?;
+    for entry in fs::read_dir(old).into_iter().flatten().flatten() {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && files.iter().all(|(name, _)| entry.file_name() != *name) {
+            let to = beside.join(entry.file_name());
+            fs::copy(entry.path(), &to).map_err(Error::io(&to))?;
+        }
+    }
+    for (name, bytes) in files {
+        let path = beside.join(name);
+        let mut file = fs::File::create(&path).map_err(Error::io(&path))?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(&path))?;
+    }
+    fs::File::open(beside).and_then(|dir| dir.sync_all()).map_err(Error::io(beside))
+}
+
+/// Renames `beside` to `directory`, swapping the two where there is already one.
+fn exchange(beside: &Path, directory: &Path) -> Result<()> {
+    if !directory.exists() {
+        return fs::rename(beside, directory).map_err(Error::io(directory));
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        if renameat_with(CWD, beside, CWD, directory, RenameFlags::EXCHANGE).is_ok() {
+            return Ok(());
+        }
+    }
+    // A file system without the exchange (or another system): two renames, the first undone if the second fails.
+    let aside = beside.with_extension("old");
+    fs::rename(directory, &aside).map_err(Error::io(directory))?;
+    if let Err(e) = fs::rename(beside, directory) {
+        let _ = fs::rename(&aside, directory);
+        return Err(Error::io(directory)(e));
+    }
+    fs::remove_dir_all(&aside).map_err(Error::io(&aside))
+}

@@ -1,0 +1,198 @@
+//! From text to probability: synchronous, without candle and without HTTP.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::model::{Array, Config, Metadata, ModelFiles, load_directory};
+use crate::text::{START_ID, Tokenizer, Vocabulary};
+
+/// What to do with a text longer than the model reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truncate {
+    /// Keep the last tokens, as in training.
+    #[default]
+    Tail,
+    /// Keep the first tokens.
+    Head,
+    /// Read the whole text in overlapping windows and combine their logits.
+    Windows,
+    /// Refuse the text.
+    Error,
+}
+
+/// A text as the model reads it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Encoding {
+    /// The ids to run, start id first in every window; one window unless [`Truncate::Windows`] made more.
+    pub windows: Vec<Vec<u32>>,
+    /// Tokens that the model reads, the start token included (counted once, whatever the windows).
+    pub tokens: usize,
+    /// Words of the text that the vocabulary does not hold, dropped ones included.
+    pub unknown_tokens: usize,
+    /// Tokens that the model does not read because the text is too long.
+    pub dropped_tokens: usize,
+}
+
+/// What the model says of one text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// Before the sigmoid, after the temperature.
+    pub logit: f32,
+    /// Probability that the text is positive, 0 to 1.
+    pub probability: f32,
+    /// One probability per window, in order; empty unless the text was read in more than one.
+    pub windows: Vec<f32>,
+    /// Tokens read, the start token included.
+    pub tokens: usize,
+    /// Words that the vocabulary does not hold.
+    pub unknown_tokens: usize,
+    /// Tokens not read because the text was too long.
+    pub dropped_tokens: usize,
+}
+
+/// A loaded model, ready to score texts from any number of threads.
+#[derive(Debug)]
+pub struct Predictor {
+    files: ModelFiles,
+    tokenizer: Tokenizer,
+}
+
+impl Predictor {
+    /// Loads the model directory `directory` and checks it.
+    ///
+    /// # Errors
+    /// As [`load_directory`].
+    pub fn load(directory: &Path) -> Result<Self> {
+        Ok(Self::new(load_directory(directory)?))
+    }
+
+    /// A predictor over checked model files.
+    pub fn new(files: ModelFiles) -> Self {
+        let tokenizer = Tokenizer::new(files.config.tokenizer);
+        Self { files, tokenizer }
+    }
+
+    /// The model's name: that of its directory.
+    pub fn name(&self) -> &str {
+        &self.files.name
+    }
+
+    /// The model's configuration.
+    pub fn config(&self) -> &Config {
+        &self.files.config
+    }
+
+    /// The model's vocabulary.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.files.vocabulary
+    }
+
+    /// The strings that came with the weights.
+    pub fn metadata(&self) -> &Metadata {
+        &self.files.metadata
+    }
+
+    /// Cuts `text` into ids, with what is too long treated as `truncate` says.
+    ///
+    /// # Errors
+    /// [`Error::NoWords`] for a text without a word, [`Error::TooLong`] with [`Truncate::Error`].
+    pub fn encode(&self, text: &str, truncate: Truncate) -> Result<Encoding> {
+        let mut ids = vec![START_ID];
+        let unknown_tokens = self.tokenizer.encode(text, self.vocabulary(), &mut ids);
+        let (tokens, limit) = (ids.len(), self.config().max_length);
+        if tokens == 1 {
+            return Err(Error::NoWords);
+        }
+        if tokens > limit && truncate == Truncate::Error {
+            return Err(Error::TooLong { tokens, max_length: limit });
+        }
+        let dropped_tokens = if truncate == Truncate::Windows { 0 } else { tokens.saturating_sub(limit) };
+        let windows = match truncate {
+            Truncate::Windows => overlapping_windows(&ids, limit),
+            Truncate::Head => vec![ids[..tokens - dropped_tokens].to_vec()],
+            Truncate::Tail | Truncate::Error => vec![ids.split_off(dropped_tokens)],
+        };
+        Ok(Encoding { windows, tokens: tokens - dropped_tokens, unknown_tokens, dropped_tokens })
+    }
+
+    /// Scores encoded texts on the calling thread, computing together what can be; in order.
+    pub fn run(&self, encodings: &[Encoding]) -> Vec<Prediction> {
+        encodings
+            .iter()
+            .map(|encoding| {
+                let logits: Vec<f32> = encoding.windows.iter().map(|ids| self.logit(ids)).collect();
+                let logit = logits.iter().sum::<f32>() / logits.len() as f32;
+                Prediction {
+                    logit,
+                    probability: sigmoid(logit),
+                    windows: if logits.len() > 1 {
+                        logits.into_iter().map(sigmoid).collect()
+                    } else {
+                        Vec::new()
+                    },
+                    tokens: encoding.tokens,
+                    unknown_tokens: encoding.unknown_tokens,
+                    dropped_tokens: encoding.dropped_tokens,
+                }
+            })
+            .collect()
+    }
+
+    /// Scores one text, keeping its last tokens where it is too long.
+    ///
+    /// # Errors
+    /// [`Error::NoWords`] for a text without a word.
+    pub fn predict(&self, text: &str) -> Result<Prediction> {
+        let encoding = self.encode(text, Truncate::Tail)?;
+        Ok(self.run(std::slice::from_ref(&encoding)).remove(0))
+    }
+
+    /// The logit of one window of ids.
+    fn logit(&self, ids: &[u32]) -> f32 {
+        let tensor = |name: &str| -> &Array { &self.files.tensors[name] };
+        let (config, hidden) = (self.config(), self.config().hidden_size);
+        let (embedding, bias) = (tensor("embedding.weight"), tensor("lstm.bias_ih_l0"));
+        let (weight_ih, weight_hh) = (tensor("lstm.weight_ih_l0"), tensor("lstm.weight_hh_l0"));
+        let (mut h, mut c) = (vec![0f32; hidden], vec![0f32; hidden]);
+        let padding = std::iter::repeat_n(&0, config.max_length - ids.len());
+        for &id in padding.chain(ids) {
+            let x = &embedding.data[id as usize * config.embedding_dim..][..config.embedding_dim];
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+            let gates: Vec<f32> = (0..4 * hidden)
+                .map(|row| {
+                    bias.data[row]
+                        + dot(&weight_ih.data[row * x.len()..][..x.len()], x)
+                        + dot(&weight_hh.data[row * hidden..][..hidden], &h)
+                })
+                .collect();
+            for unit in 0..hidden {
+                let gate = |index: usize| gates[index * hidden + unit];
+                c[unit] = sigmoid(gate(1)) * c[unit] + sigmoid(gate(0)) * gate(2).tanh();
+                h[unit] = sigmoid(gate(3)) * c[unit].tanh();
+            }
+        }
+        let (weight, bias) = (tensor("classifier.weight"), tensor("classifier.bias"));
+        (weight.data.iter().zip(&h).map(|(w, h)| w * h).sum::<f32>() + bias.data[0]) / config.temperature
+    }
+}
+
+/// Cuts `ids` (start id first) into windows of at most `limit` ids that overlap by half, each beginning with the
+/// start id; the last ends with the text.
+fn overlapping_windows(ids: &[u32], limit: usize) -> Vec<Vec<u32>> {
+    if ids.len() <= limit || limit < 2 {
+        return vec![ids[ids.len().saturating_sub(limit)..].to_vec()];
+    }
+    let (words, room) = (&ids[1..], limit - 1);
+    let stride = (room / 2).max(1);
+    let last = words.len() - room;
+    (0..last)
+        .step_by(stride)
+        .chain([last])
+        .map(|from| std::iter::once(START_ID).chain(words[from..from + room].iter().copied()).collect())
+        .collect()
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
