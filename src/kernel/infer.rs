@@ -1,0 +1,293 @@
+//! Forward for inference: nothing is kept but the state, or every hidden state where the caller wants them.
+
+use super::activation::cell;
+use super::simd::Simd;
+
+/// One sequence on its way through a layer, as raw parts that [`super::Recurrent::run`] has checked.
+#[derive(Clone, Copy)]
+pub(super) struct Lane {
+    /// Row of the gate table for each step.
+    pub rows: *const u32,
+    /// Number of steps.
+    pub steps: usize,
+    /// The state, `state_width` floats each; in and out.
+    pub h: *mut f32,
+    pub c: *mut f32,
+    /// Where the hidden state of position 0 goes, null where none is wanted.
+    pub output: *mut f32,
+    /// Floats from one position of the output to the next.
+    pub stride: usize,
+}
+
+/// What all lanes share.
+#[derive(Clone, Copy)]
+pub(super) struct Layer {
+    /// Recurrent weights as `[panel][unit][4 lanes]`, scaled.
+    pub weights: *const f32,
+    /// Pre-activations from the input, `[row][gate_width]`, scaled.
+    pub table: *const f32,
+    pub hidden: usize,
+    pub panels: usize,
+    /// Whether the last position is read first.
+    pub reverse: bool,
+}
+
+impl Lane {
+    #[inline(always)]
+    unsafe fn position(&self, step: usize, reverse: bool) -> usize {
+        if reverse { self.steps - 1 - step } else { step }
+    }
+
+    #[inline(always)]
+    unsafe fn emit(&self, position: usize, h: *const f32, hidden: usize) {
+        if !self.output.is_null() {
+            // SAFETY: the output has `stride >= hidden` floats for every position.
+            unsafe { std::ptr::copy_nonoverlapping(h, self.output.add(position * self.stride), hidden) }
+        }
+    }
+}
+
+/// One sequence through a layer of `P` panels, for layers whose weights stay in the first-level cache.
+///
+/// Latency decides here, so the order of a step is chosen for overlap: first every panel's products with the first
+/// half of `h`, then, panel by panel, those with the second half (in two chains, to halve their latency) and at
+/// once the panel's activations. While the last panel is at its activations, the next step's first products, which
+/// need the first half alone, are under way.
+///
+/// # Safety
+/// As [`Simd`]; `layer` and `lane` describe valid memory, `scratch` has `2 * P * LANES` floats.
+#[inline(always)]
+pub(super) unsafe fn single<S: Simd, const P: usize>(layer: Layer, lane: Lane, scratch: *mut f32) {
+    unsafe {
+        let (l, width) = (S::LANES, P * S::LANES);
+        let (mut h, mut next) = (scratch, scratch.add(width));
+        std::ptr::copy_nonoverlapping(lane.h, h, width);
+        for step in 0..lane.steps {
+            let position = lane.position(step, layer.reverse);
+            let x = layer.table.add(*lane.rows.add(position) as usize * 4 * width);
+            // Rows of a large table come from memory; which ones is known long before they are needed.
+            let ahead = lane.position((step + 2).min(lane.steps - 1), layer.reverse);
+            let ahead = layer.table.add(*lane.rows.add(ahead) as usize * 4 * width);
+            let mut acc = [[S::splat(0.0); 4]; P];
+            for p in 0..P {
+                for g in 0..4 {
+                    acc[p][g] = S::load(x.add((p * 4 + g) * l));
+                    S::prefetch(ahead.add((p * 4 + g) * l));
+                }
+            }
+            for k in 0..width / 2 {
+                let h = S::splat(*h.add(k));
+                for p in 0..P {
+                    let w = layer.weights.add((p * width + k) * 4 * l);
+                    for g in 0..4 {
+                        acc[p][g] = S::fma(S::load(w.add(g * l)), h, acc[p][g]);
+                    }
+                }
+            }
+            for p in 0..P {
+                let mut even = [S::splat(0.0); 4];
+                let mut odd = [S::splat(0.0); 4];
+                for k in (width / 2..width).step_by(2) {
+                    let (h0, h1) = (S::splat(*h.add(k)), S::splat(*h.add(k + 1)));
+                    let w = layer.weights.add((p * width + k) * 4 * l);
+                    for g in 0..4 {
+                        even[g] = S::fma(S::load(w.add(g * l)), h0, even[g]);
+                        odd[g] = S::fma(S::load(w.add((4 + g) * l)), h1, odd[g]);
+                    }
+                }
+                for g in 0..4 {
+                    acc[p][g] = S::add(acc[p][g], S::add(even[g], odd[g]));
+                }
+                let (h, c) = cell::<S>(acc[p], S::load(lane.c.add(p * l)));
+                S::store(lane.c.add(p * l), c);
+                S::store(next.add(p * l), h);
+            }
+            std::mem::swap(&mut h, &mut next);
+            lane.emit(position, h, layer.hidden);
+        }
+        std::ptr::copy_nonoverlapping(h, lane.h, width);
+    }
+}
+
+/// Up to `S::TILE_ROWS` sequences in step, longest first, so that a weight read once serves them all; as the
+/// shorter ones end, fewer go on.
+///
+/// # Safety
+/// As [`single`]; `scratch` has `2 * lanes.len() * panels * LANES` floats.
+#[inline(always)]
+pub(super) unsafe fn block<S: Simd>(layer: Layer, lanes: &[Lane], scratch: *mut f32) {
+    unsafe {
+        let width = layer.panels * S::LANES;
+        let (mut h, mut next) = (scratch, scratch.add(lanes.len() * width));
+        for (row, lane) in lanes.iter().enumerate() {
+            std::ptr::copy_nonoverlapping(lane.h, h.add(row * width), width);
+        }
+        let mut step = 0;
+        for active in (1..=lanes.len()).rev() {
+            let end = lanes[active - 1].steps;
+            while step < end {
+                match active {
+                    1 => block_step::<S, 1>(layer, lanes, step, h, next),
+                    2 => block_step::<S, 2>(layer, lanes, step, h, next),
+                    3 => block_step::<S, 3>(layer, lanes, step, h, next),
+                    4 => block_step::<S, 4>(layer, lanes, step, h, next),
+                    5 => block_step::<S, 5>(layer, lanes, step, h, next),
+                    _ => block_step::<S, 6>(layer, lanes, step, h, next),
+                }
+                std::mem::swap(&mut h, &mut next);
+                step += 1;
+            }
+            std::ptr::copy_nonoverlapping(h.add((active - 1) * width), lanes[active - 1].h, width);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn block_step<S: Simd, const R: usize>(
+    layer: Layer,
+    lanes: &[Lane],
+    step: usize,
+    h: *const f32,
+    next: *mut f32,
+) {
+    unsafe {
+        let l = S::LANES;
+        let width = layer.panels * l;
+        let mut x = [std::ptr::null::<f32>(); R];
+        let mut position = [0; R];
+        for r in 0..R {
+            position[r] = lanes[r].position(step, layer.reverse);
+            x[r] = layer.table.add(*lanes[r].rows.add(position[r]) as usize * 4 * width);
+        }
+        for p in 0..layer.panels {
+            let mut acc = [[S::splat(0.0); 4]; R];
+            for r in 0..R {
+                for g in 0..4 {
+                    acc[r][g] = S::load(x[r].add((p * 4 + g) * l));
+                }
+            }
+            multiply::<S, R, 4>(&mut acc, layer.weights.add(p * width * 4 * l), h, width, layer.hidden);
+            for r in 0..R {
+                let c = lanes[r].c.add(p * l);
+                let (h, new_c) = cell::<S>(acc[r], S::load(c));
+                S::store(c, new_c);
+                S::store(next.add(r * width + p * l), h);
+            }
+        }
+        for r in 0..R {
+            lanes[r].emit(position[r], next.add(r * width), layer.hidden);
+        }
+    }
+}
+
+/// The matrix tile that everything is made of: `acc[r] += input[r] * weights` for `R` rows and `N` registers.
+///
+/// `weights` is `[depth][N * LANES]`, row `r` of the input starts at `input + r * stride`.
+///
+/// # Safety
+/// As [`Simd`]; the pointers cover what is described.
+#[inline(always)]
+pub(super) unsafe fn multiply<S: Simd, const R: usize, const N: usize>(
+    acc: &mut [[S::V; N]; R],
+    weights: *const f32,
+    input: *const f32,
+    stride: usize,
+    depth: usize,
+) {
+    unsafe {
+        let mut w = weights;
+        let mut sum = *acc;
+        for k in 0..depth {
+            let mut column = [S::splat(0.0); N];
+            for n in 0..N {
+                column[n] = S::load(w.add(n * S::LANES));
+            }
+            for r in 0..R {
+                let value = S::splat(*input.add(r * stride + k));
+                for n in 0..N {
+                    sum[r][n] = S::fma(column[n], value, sum[r][n]);
+                }
+            }
+            w = w.add(N * S::LANES);
+        }
+        *acc = sum;
+    }
+}
+
+/// Rows of input times packed gate weights plus bias, into panels: `output[row] = bias + input[row] * weights`.
+///
+/// # Safety
+/// As [`Simd`]; `weights` is `[panel][inputs][4 lanes]`, `bias` and each output row have `panels * 4 * LANES`
+/// floats, each input row has `inputs` floats.
+#[inline(always)]
+pub(super) unsafe fn project<S: Simd>(
+    weights: *const f32,
+    bias: *const f32,
+    inputs: usize,
+    panels: usize,
+    input: &[*const f32],
+    output: *mut f32,
+) {
+    unsafe {
+        let gates = panels * 4 * S::LANES;
+        // Panels outermost: one panel of weights stays in the first-level cache while all rows pass by it.
+        for p in 0..panels {
+            let weights = weights.add(p * inputs * 4 * S::LANES);
+            let bias = bias.add(p * 4 * S::LANES);
+            let output = output.add(p * 4 * S::LANES);
+            let mut row = 0;
+            while row < input.len() {
+                let rows = (input.len() - row).min(S::TILE_ROWS);
+                let (input, output) = (&input[row..], output.add(row * gates));
+                match rows {
+                    1 => project_tile::<S, 1>(weights, bias, inputs, input, output, gates),
+                    2 => project_tile::<S, 2>(weights, bias, inputs, input, output, gates),
+                    3 => project_tile::<S, 3>(weights, bias, inputs, input, output, gates),
+                    4 => project_tile::<S, 4>(weights, bias, inputs, input, output, gates),
+                    5 => project_tile::<S, 5>(weights, bias, inputs, input, output, gates),
+                    _ => project_tile::<S, 6>(weights, bias, inputs, input, output, gates),
+                }
+                row += rows;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn project_tile<S: Simd, const R: usize>(
+    weights: *const f32,
+    bias: *const f32,
+    inputs: usize,
+    input: &[*const f32],
+    output: *mut f32,
+    gates: usize,
+) {
+    unsafe {
+        let l = S::LANES;
+        let mut sum = [[S::splat(0.0); 4]; R];
+        for row in &mut sum {
+            for g in 0..4 {
+                row[g] = S::load(bias.add(g * l));
+            }
+        }
+        let mut w = weights;
+        for k in 0..inputs {
+            let mut column = [S::splat(0.0); 4];
+            for g in 0..4 {
+                column[g] = S::load(w.add(g * l));
+            }
+            for r in 0..R {
+                let value = S::splat(*input.get_unchecked(r).add(k));
+                for g in 0..4 {
+                    sum[r][g] = S::fma(column[g], value, sum[r][g]);
+                }
+            }
+            w = w.add(4 * l);
+        }
+        for r in 0..R {
+            for g in 0..4 {
+                S::store(output.add(r * gates + g * l), sum[r][g]);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Memory as the kernels want it: aligned buffers, and gates side by side in panels.
+//!
+//! A *panel* is as many hidden units as a register has lanes, `L`. Its four gates stand together: `[i L][f L][g L]
+//! [o L]`. Hidden sizes are padded to whole panels with units whose weights are all zero; such a unit stays at
+//! `c = h = 0` and touches no other.
+
+use super::activation::{SIGMOID_SCALE, TANH_SCALE};
+
+/// Floats that begin at a 64-byte border, so that a register never straddles two cache lines.
+#[derive(Clone, Debug, Default)]
+pub struct AlignedVec {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+impl AlignedVec {
+    /// `len` zeros.
+    pub fn zeros(len: usize) -> Self {
+        Self { lines: vec![Line::default(); len.div_ceil(16)], len }
+    }
+
+    /// Makes room for `len` floats, keeping the allocation where it is large enough; the contents are unspecified.
+    pub fn resize(&mut self, len: usize) {
+        self.lines.resize(len.div_ceil(16), Line::default());
+        self.len = len;
+    }
+}
+
+impl std::ops::Deref for AlignedVec {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: `lines` holds at least `len` floats, one `Line` being 16 of them without gaps (`repr(C)`).
+        unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
+    }
+}
+
+impl std::ops::DerefMut for AlignedVec {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: as for `deref`, and `self` is borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
+    }
+}
+
+/// The panels of a hidden size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Panels {
+    pub hidden: usize,
+    pub lanes: usize,
+}
+
+impl Panels {
+    /// Number of panels.
+    pub fn count(self) -> usize {
+        self.hidden.div_ceil(self.lanes)
+    }
+
+    /// Hidden units, padded.
+    pub fn state_width(self) -> usize {
+        self.count() * self.lanes
+    }
+
+    /// Gates of one step, padded.
+    pub fn gate_width(self) -> usize {
+        4 * self.state_width()
+    }
+
+    /// Where row `gate * hidden + unit` of a PyTorch weight stands among the gates of one step.
+    fn position(self, gate: usize, unit: usize) -> usize {
+        (unit / self.lanes * 4 + gate) * self.lanes + unit % self.lanes
+    }
+
+    /// Calls `each(row, position, scale)` for every row of a PyTorch gate weight.
+    pub fn for_each_row(self, mut each: impl FnMut(usize, usize, f32)) {
+        for gate in 0..4 {
+            let scale = if gate == 2 { TANH_SCALE } else { SIGMOID_SCALE };
+            for unit in 0..self.hidden {
+                each(gate * self.hidden + unit, self.position(gate, unit), scale);
+            }
+        }
+    }
+
+    /// Packs a gate weight `[4 hidden, inputs]`, scaled, as `[panel][input][4 lanes]` with `padded` inputs.
+    pub fn pack(self, weight: &[f32], inputs: usize, padded: usize) -> AlignedVec {
+        let mut packed = AlignedVec::zeros(self.gate_width() * padded);
+        let width = 4 * self.lanes;
+        self.for_each_row(|row, position, scale| {
+            let start = position / width * padded * width + position % width;
+            for (input, value) in weight[row * inputs..][..inputs].iter().enumerate() {
+                packed[start + input * width] = value * scale;
+            }
+        });
+        packed
+    }
+
+    /// Brings rows of gates `[n, 4 hidden]` into panels, scaled: `[n, gate_width]`.
+    pub fn scale_rows(self, rows: &[f32], panelled: &mut [f32]) {
+        for (from, to) in rows.chunks_exact(4 * self.hidden).zip(panelled.chunks_exact_mut(self.gate_width()))
+        {
+            for (panel, to) in to.chunks_exact_mut(4 * self.lanes).enumerate() {
+                let unit = panel * self.lanes;
+                let units = self.lanes.min(self.hidden - unit);
+                for (gate, to) in to.chunks_exact_mut(self.lanes).enumerate() {
+                    let scale = if gate == 2 { TANH_SCALE } else { SIGMOID_SCALE };
+                    let from = &from[gate * self.hidden + unit..][..units];
+                    to[units..].fill(0.0);
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = from * scale);
+                }
+            }
+        }
+    }
+
+    /// Packs a recurrent weight `[4 hidden, hidden]`, unscaled, for the way back: the product of a row of gates in
+    /// panels with it. Split into groups of [`group_widths`] panels: `[group][gate position][group panels * lanes]`.
+    pub fn pack_transposed(self, weight: &[f32]) -> AlignedVec {
+        let gates = self.gate_width();
+        let mut packed = AlignedVec::zeros(gates * self.state_width());
+        let mut first = 0;
+        for width in group_widths(self.count()) {
+            let (columns, base) = (width * self.lanes, gates * first * self.lanes);
+            self.for_each_row(|row, position, _| {
+                let unit = first * self.lanes;
+                let units = columns.min(self.hidden.saturating_sub(unit));
+                packed[base + position * columns..][..units]
+                    .copy_from_slice(&weight[row * self.hidden + unit..][..units]);
+            });
+            first += width;
+        }
+        packed
+    }
+
+    /// Adds rows of gates in panels, unscaled, to rows `[.., 4 hidden]`.
+    pub fn add_row(self, panelled: &[f32], row: &mut [f32]) {
+        for (panel, from) in panelled.chunks_exact(4 * self.lanes).enumerate() {
+            let unit = panel * self.lanes;
+            let units = self.lanes.min(self.hidden - unit);
+            for (gate, from) in from.chunks_exact(self.lanes).enumerate() {
+                let to = &mut row[gate * self.hidden + unit..][..units];
+                to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+            }
+        }
+    }
+}
+
+/// Cuts `panels` into groups of four, then two, then one: the widths for which a matrix tile is compiled.
+pub(super) fn group_widths(panels: usize) -> impl Iterator<Item = usize> {
+    let fours = panels / 4;
+    std::iter::repeat_n(4, fours).chain((panels % 4 >= 2).then_some(2)).chain((panels % 2 == 1).then_some(1))
+}

@@ -1,0 +1,309 @@
+//! Forward for training, which keeps what the way back needs, and back-propagation through time.
+//!
+//! Sequences run in blocks of up to [`Simd::TILE_ROWS`], longest first. The block's steps lie one after the other in
+//! *storage order*: step 0 of all rows, step 1 of the rows that have one, and so on.
+//!
+//! Going back from step t, with `dh` and `dc` the gradients of the state after the step (source: the cell's
+//! equations differentiated by hand, as in any text on back-propagation through time):
+//!
+//! ```text
+//! dc += dh o (1 - tanh(c)^2)      dzo = dh tanh(c) o (1 - o)
+//! dzi = dc g i (1 - i)            dzf = dc c_prev f (1 - f)       dzg = dc i (1 - g^2)
+//! dc_prev = dc f                  dh_prev = W_hh^T [dzi dzf dzg dzo]
+//! ```
+
+use super::activation::{TANH_SCALE, sigmoid, tanh};
+use super::infer::multiply;
+use super::layout::group_widths;
+use super::simd::Simd;
+
+/// What a block keeps of its forward run, in storage order.
+#[derive(Debug)]
+pub(super) struct Kept<'a> {
+    /// Gates i, f, g, o after activation, `gate_width` a step; the way back replaces them by the gradients of the
+    /// pre-activations.
+    pub gates: &'a mut [f32],
+    /// Cell state before the step, `state_width` a step.
+    pub cells: &'a mut [f32],
+    /// tanh of the cell state after the step.
+    pub tanhs: &'a mut [f32],
+    /// Hidden state before the step.
+    pub hiddens: &'a mut [f32],
+}
+
+/// A block's forward run.
+#[derive(Debug)]
+pub(super) struct Forward<'a> {
+    pub panels: usize,
+    pub hidden: usize,
+    /// Recurrent weights as `[panel][unit][4 lanes]`, scaled.
+    pub weights: &'a [f32],
+    /// Pre-activations from the input, `[row][gate_width]`, scaled.
+    pub table: &'a [f32],
+    /// Row of the table for each step, in storage order.
+    pub rows: &'a [u32],
+    /// Steps of each sequence, longest first.
+    pub lengths: &'a [usize],
+    /// State of each sequence, `state_width` floats; in and out.
+    pub h: &'a mut [f32],
+    pub c: &'a mut [f32],
+    pub kept: Kept<'a>,
+}
+
+/// A block's way back.
+#[derive(Debug)]
+pub(super) struct Backward<'a> {
+    pub panels: usize,
+    /// Recurrent weights as [`super::layout::Panels::pack_transposed`] packs them.
+    pub weights: &'a [f32],
+    pub lengths: &'a [usize],
+    /// Gradient of the last state of each sequence on the way in, of its first state on the way out.
+    pub dh: &'a mut [f32],
+    pub dc: &'a mut [f32],
+    /// Gradient of the hidden state after each step from outside, in storage order; empty where there is none.
+    pub dh_steps: &'a [f32],
+    /// Gradient of the cell state after each step from outside, in storage order; empty where there is none.
+    pub dc_steps: &'a [f32],
+    pub kept: Kept<'a>,
+}
+
+/// Calls `$step::<S, R>` with the number of rows as a constant.
+macro_rules! with_rows {
+    ($rows:expr, $step:ident, $simd:ident, $($arg:expr),*) => {
+        match $rows {
+            1 => $step::<$simd, 1>($($arg),*),
+            2 => $step::<$simd, 2>($($arg),*),
+            3 => $step::<$simd, 3>($($arg),*),
+            4 => $step::<$simd, 4>($($arg),*),
+            5 => $step::<$simd, 5>($($arg),*),
+            _ => $step::<$simd, 6>($($arg),*),
+        }
+    };
+}
+
+/// Runs a block forward.
+///
+/// # Safety
+/// As [`Simd`]; the slices have the lengths that their docs give, `rows` lie within the table, `lengths` descend.
+#[inline(always)]
+pub(super) unsafe fn forward<S: Simd>(task: &mut Forward<'_>) {
+    unsafe {
+        let mut at = 0;
+        let mut step = 0;
+        for active in (1..=task.lengths.len()).rev() {
+            while step < task.lengths[active - 1] {
+                with_rows!(active, forward_step, S, task, at);
+                at += active;
+                step += 1;
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn forward_step<S: Simd, const R: usize>(task: &mut Forward<'_>, at: usize) {
+    unsafe {
+        let l = S::LANES;
+        let width = task.panels * l;
+        let (h, c) = (task.h.as_mut_ptr(), task.c.as_mut_ptr());
+        let kept_h = task.kept.hiddens.as_mut_ptr().add(at * width);
+        let kept_c = task.kept.cells.as_mut_ptr().add(at * width);
+        let kept_t = task.kept.tanhs.as_mut_ptr().add(at * width);
+        let kept_g = task.kept.gates.as_mut_ptr().add(at * 4 * width);
+        std::ptr::copy_nonoverlapping(h, kept_h, R * width);
+        let mut x = [std::ptr::null::<f32>(); R];
+        for r in 0..R {
+            x[r] = task.table.as_ptr().add(*task.rows.get_unchecked(at + r) as usize * 4 * width);
+        }
+        for p in 0..task.panels {
+            let mut acc = [[S::splat(0.0); 4]; R];
+            for r in 0..R {
+                for g in 0..4 {
+                    acc[r][g] = S::load(x[r].add((p * 4 + g) * l));
+                }
+            }
+            // The copy in `kept` is the old state, so the new one may go where the old one was.
+            let weights = task.weights.as_ptr().add(p * width * 4 * l);
+            multiply::<S, R, 4>(&mut acc, weights, kept_h, width, task.hidden);
+            for r in 0..R {
+                let [i, f, g, o] = acc[r];
+                let (i, f) = (sigmoid::<S>(i), sigmoid::<S>(f));
+                let (g, o) = (tanh::<S>(g), sigmoid::<S>(o));
+                let cell = c.add(r * width + p * l);
+                let old = S::load(cell);
+                let new = S::fma(f, old, S::mul(i, g));
+                let t = tanh::<S>(S::mul(new, S::splat(TANH_SCALE)));
+                let gates = kept_g.add(r * 4 * width + p * 4 * l);
+                for (n, gate) in [i, f, g, o].into_iter().enumerate() {
+                    S::store(gates.add(n * l), gate);
+                }
+                S::store(kept_c.add(r * width + p * l), old);
+                S::store(kept_t.add(r * width + p * l), t);
+                S::store(cell, new);
+                S::store(h.add(r * width + p * l), S::mul(o, t));
+            }
+        }
+    }
+}
+
+/// Runs a block backwards.
+///
+/// # Safety
+/// As [`forward`].
+#[inline(always)]
+pub(super) unsafe fn backward<S: Simd>(task: &mut Backward<'_>) {
+    unsafe {
+        let mut at: usize = task.lengths.iter().sum();
+        let mut step = task.lengths.first().copied().unwrap_or(0);
+        for active in 1..=task.lengths.len() {
+            // With so many rows from here down to where the next sequence joins.
+            let end = task.lengths.get(active).copied().unwrap_or(0);
+            while step > end {
+                step -= 1;
+                at -= active;
+                with_rows!(active, backward_step, S, task, at);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn backward_step<S: Simd, const R: usize>(task: &mut Backward<'_>, at: usize) {
+    unsafe {
+        let l = S::LANES;
+        let width = task.panels * l;
+        let one = S::splat(1.0);
+        let (dh, dc) = (task.dh.as_mut_ptr(), task.dc.as_mut_ptr());
+        let dz = task.kept.gates.as_mut_ptr().add(at * 4 * width);
+        for r in 0..R {
+            for p in 0..task.panels {
+                let unit = r * width + p * l;
+                let mut dh_here = S::load(dh.add(unit));
+                let mut dc_here = S::load(dc.add(unit));
+                if !task.dh_steps.is_empty() {
+                    dh_here = S::add(dh_here, S::load(task.dh_steps.as_ptr().add(at * width + unit)));
+                }
+                if !task.dc_steps.is_empty() {
+                    dc_here = S::add(dc_here, S::load(task.dc_steps.as_ptr().add(at * width + unit)));
+                }
+                let gates = dz.add(r * 4 * width + p * 4 * l);
+                let (i, f) = (S::load(gates), S::load(gates.add(l)));
+                let (g, o) = (S::load(gates.add(2 * l)), S::load(gates.add(3 * l)));
+                let t = S::load(task.kept.tanhs.as_ptr().add(at * width + unit));
+                let old = S::load(task.kept.cells.as_ptr().add(at * width + unit));
+                let dho = S::mul(dh_here, o);
+                let dc_here = S::add(dc_here, S::mul(dho, S::sub(one, S::mul(t, t))));
+                S::store(gates, S::mul(S::mul(dc_here, g), S::mul(i, S::sub(one, i))));
+                S::store(gates.add(l), S::mul(S::mul(dc_here, old), S::mul(f, S::sub(one, f))));
+                S::store(gates.add(2 * l), S::mul(S::mul(dc_here, i), S::sub(one, S::mul(g, g))));
+                S::store(gates.add(3 * l), S::mul(S::mul(dho, t), S::sub(one, o)));
+                S::store(dc.add(unit), S::mul(dc_here, f));
+            }
+        }
+        let gates = 4 * width;
+        let mut first = 0;
+        let mut weights = task.weights.as_ptr();
+        for group in group_widths(task.panels) {
+            let dh = dh.add(first * l);
+            match group {
+                4 => backward_tile::<S, R, 4>(weights, dz, gates, dh, width),
+                2 => backward_tile::<S, R, 2>(weights, dz, gates, dh, width),
+                _ => backward_tile::<S, R, 1>(weights, dz, gates, dh, width),
+            }
+            weights = weights.add(gates * group * l);
+            first += group;
+        }
+    }
+}
+
+/// `dh[r] = dz[r] * weights` for one group of `N` panels.
+#[inline(always)]
+unsafe fn backward_tile<S: Simd, const R: usize, const N: usize>(
+    weights: *const f32,
+    dz: *const f32,
+    gates: usize,
+    dh: *mut f32,
+    width: usize,
+) {
+    unsafe {
+        let mut acc = [[S::splat(0.0); N]; R];
+        multiply::<S, R, N>(&mut acc, weights, dz, gates, gates);
+        for r in 0..R {
+            for n in 0..N {
+                S::store(dh.add(r * width + n * S::LANES), acc[r][n]);
+            }
+        }
+    }
+}
+
+/// Steps whose gates and hidden states are added up before the next tile's turn; as many as stay in the
+/// second-level cache for the sizes this crate is used with.
+const CHUNK: usize = 256;
+
+/// The gradient of the recurrent weight: `sum[j][k] += dz[n][j] * h[n][k]` over all steps `n`.
+///
+/// # Safety
+/// As [`Simd`]; `dz` has `4 * panels * LANES` floats a step, `h` a quarter of that, and `sum` is their product.
+#[inline(always)]
+pub(super) unsafe fn outer_products<S: Simd>(panels: usize, dz: &[f32], h: &[f32], sum: &mut [f32]) {
+    unsafe {
+        let (width, gates) = (panels * S::LANES, 4 * panels * S::LANES);
+        let steps = h.len() / width;
+        let mut from = 0;
+        while from < steps {
+            let count = CHUNK.min(steps - from);
+            let (dz, h) = (dz.as_ptr().add(from * gates), h.as_ptr().add(from * width));
+            let mut first = 0;
+            for group in group_widths(panels) {
+                // The number of gates is a multiple of four lanes, so of four rows.
+                for row in (0..gates).step_by(4) {
+                    let sum = sum.as_mut_ptr().add(row * width + first * S::LANES);
+                    let (dz, h) = (dz.add(row), h.add(first * S::LANES));
+                    match group {
+                        4 => outer_tile::<S, 4>(count, dz, gates, h, width, sum),
+                        2 => outer_tile::<S, 2>(count, dz, gates, h, width, sum),
+                        _ => outer_tile::<S, 1>(count, dz, gates, h, width, sum),
+                    }
+                }
+                first += group;
+            }
+            from += count;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn outer_tile<S: Simd, const N: usize>(
+    count: usize,
+    dz: *const f32,
+    gates: usize,
+    h: *const f32,
+    width: usize,
+    sum: *mut f32,
+) {
+    unsafe {
+        let mut acc = [[S::splat(0.0); N]; 4];
+        for (r, row) in acc.iter_mut().enumerate() {
+            for n in 0..N {
+                row[n] = S::load(sum.add(r * width + n * S::LANES));
+            }
+        }
+        for step in 0..count {
+            let mut column = [S::splat(0.0); N];
+            for n in 0..N {
+                column[n] = S::load(h.add(step * width + n * S::LANES));
+            }
+            for r in 0..4 {
+                let value = S::splat(*dz.add(step * gates + r));
+                for n in 0..N {
+                    acc[r][n] = S::fma(column[n], value, acc[r][n]);
+                }
+            }
+        }
+        for r in 0..4 {
+            for n in 0..N {
+                S::store(sum.add(r * width + n * S::LANES), acc[r][n]);
+            }
+        }
+    }
+}
