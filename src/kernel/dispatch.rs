@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use super::activation;
 use super::infer::{self, Lane, Layer};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
@@ -16,7 +15,7 @@ pub const KERNEL_VARIABLE: &str = "IMDB_SENTIMENT_KERNEL";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Isa {
-    /// 16 floats at a time (AVX-512 F).
+    /// 16 floats at a time (AVX-512 F and DQ).
     #[cfg(target_arch = "x86_64")]
     Avx512,
     /// 8 floats at a time (AVX2 and FMA).
@@ -32,7 +31,7 @@ impl Isa {
         let mut sets = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
                 sets.push(Isa::Avx512);
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -76,6 +75,20 @@ impl Isa {
         }
     }
 
+    /// What pre-activations are multiplied by, in the order i, f, g, o.
+    pub(super) fn scales(self) -> [f32; 4] {
+        fn of<S: Simd>() -> [f32; 4] {
+            [S::SIGMOID_SCALE, S::SIGMOID_SCALE, S::TANH_SCALE, S::SIGMOID_SCALE]
+        }
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => of::<Avx512>(),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => of::<Avx2>(),
+            Isa::Portable => of::<Portable>(),
+        }
+    }
+
     /// Rows that a tile computes at once.
     pub(super) fn tile_rows(self) -> usize {
         match self {
@@ -97,7 +110,7 @@ macro_rules! kernels {
         $(#[$doc])*
         pub(super) unsafe fn $name(isa: Isa, $($arg: $type),*) {
             #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx512f")]
+            #[target_feature(enable = "avx512f,avx512dq")]
             unsafe fn avx512($($arg: $type),*) {
                 unsafe { $generic::$function::<Avx512>($($arg),*) }
             }
@@ -145,8 +158,8 @@ mod generic {
     pub unsafe fn sigmoid<S: Simd>(values: *mut f32, registers: usize) {
         unsafe {
             for at in (0..registers).map(|register| values.add(register * S::LANES)) {
-                let scaled = S::mul(S::load(at), S::splat(activation::SIGMOID_SCALE));
-                S::store(at, activation::sigmoid::<S>(scaled));
+                let scaled = S::mul(S::load(at), S::splat(S::SIGMOID_SCALE));
+                S::store(at, S::sigmoid(scaled));
             }
         }
     }
@@ -155,8 +168,8 @@ mod generic {
     pub unsafe fn tanh<S: Simd>(values: *mut f32, registers: usize) {
         unsafe {
             for at in (0..registers).map(|register| values.add(register * S::LANES)) {
-                let scaled = S::mul(S::load(at), S::splat(activation::TANH_SCALE));
-                S::store(at, activation::tanh::<S>(scaled));
+                let scaled = S::mul(S::load(at), S::splat(S::TANH_SCALE));
+                S::store(at, S::tanh(scaled));
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Forward for inference: nothing is kept but the state, or every hidden state where the caller wants them.
 
-use super::activation::cell;
 use super::simd::Simd;
 
 /// One sequence on its way through a layer, as raw parts that [`super::Recurrent::run`] has checked.
@@ -84,28 +83,54 @@ pub(super) unsafe fn single<S: Simd, const P: usize>(layer: Layer, lane: Lane, s
                     }
                 }
             }
-            for p in 0..P {
-                let mut even = [S::splat(0.0); 4];
-                let mut odd = [S::splat(0.0); 4];
-                for k in (width / 2..width).step_by(2) {
-                    let (h0, h1) = (S::splat(*h.add(k)), S::splat(*h.add(k + 1)));
-                    let w = layer.weights.add((p * width + k) * 4 * l);
-                    for g in 0..4 {
-                        even[g] = S::fma(S::load(w.add(g * l)), h0, even[g]);
-                        odd[g] = S::fma(S::load(w.add((4 + g) * l)), h1, odd[g]);
-                    }
-                }
-                for g in 0..4 {
-                    acc[p][g] = S::add(acc[p][g], S::add(even[g], odd[g]));
-                }
-                let (h, c) = cell::<S>(acc[p], S::load(lane.c.add(p * l)));
-                S::store(lane.c.add(p * l), c);
-                S::store(next.add(p * l), h);
+            // Written out, for a loop over panels would keep the sums in memory.
+            let halves = (h as *const f32, next, lane.c);
+            if P > 0 {
+                finish_panel::<S, P>(layer.weights, acc[0], 0, halves);
+            }
+            if P > 1 {
+                finish_panel::<S, P>(layer.weights, acc[1], 1, halves);
+            }
+            if P > 2 {
+                finish_panel::<S, P>(layer.weights, acc[2], 2, halves);
+            }
+            if P > 3 {
+                finish_panel::<S, P>(layer.weights, acc[3], 3, halves);
             }
             std::mem::swap(&mut h, &mut next);
             lane.emit(position, h, layer.hidden);
         }
         std::ptr::copy_nonoverlapping(h, lane.h, width);
+    }
+}
+
+/// Adds the second half of `h` to the sums of panel `p` and takes it through the cell into `next` and `c`.
+#[inline(always)]
+unsafe fn finish_panel<S: Simd, const P: usize>(
+    weights: *const f32,
+    sums: [S::V; 4],
+    p: usize,
+    (h, next, c): (*const f32, *mut f32, *mut f32),
+) {
+    unsafe {
+        let (l, width) = (S::LANES, P * S::LANES);
+        let mut even = [S::splat(0.0); 4];
+        let mut odd = [S::splat(0.0); 4];
+        for k in (width / 2..width).step_by(2) {
+            let (h0, h1) = (S::splat(*h.add(k)), S::splat(*h.add(k + 1)));
+            let w = weights.add((p * width + k) * 4 * l);
+            for g in 0..4 {
+                even[g] = S::fma(S::load(w.add(g * l)), h0, even[g]);
+                odd[g] = S::fma(S::load(w.add((4 + g) * l)), h1, odd[g]);
+            }
+        }
+        let mut gates = sums;
+        for g in 0..4 {
+            gates[g] = S::add(sums[g], S::add(even[g], odd[g]));
+        }
+        let (new_h, new_c) = S::cell(gates, S::load(c.add(p * l)));
+        S::store(c.add(p * l), new_c);
+        S::store(next.add(p * l), new_h);
     }
 }
 
@@ -169,7 +194,7 @@ unsafe fn block_step<S: Simd, const R: usize>(
             multiply::<S, R, 4>(&mut acc, layer.weights.add(p * width * 4 * l), h, width, layer.hidden);
             for r in 0..R {
                 let c = lanes[r].c.add(p * l);
-                let (h, new_c) = cell::<S>(acc[r], S::load(c));
+                let (h, new_c) = S::cell(acc[r], S::load(c));
                 S::store(c, new_c);
                 S::store(next.add(r * width + p * l), h);
             }

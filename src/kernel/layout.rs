@@ -4,7 +4,7 @@
 //! [o L]`. Hidden sizes are padded to whole panels with units whose weights are all zero; such a unit stays at
 //! `c = h = 0` and touches no other.
 
-use super::activation::{SIGMOID_SCALE, TANH_SCALE};
+use super::dispatch::Isa;
 
 /// Floats that begin at a 64-byte border, so that a register never straddles two cache lines.
 #[derive(Clone, Debug, Default)]
@@ -47,13 +47,20 @@ impl std::ops::DerefMut for AlignedVec {
 }
 
 /// The panels of a hidden size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Panels {
     pub hidden: usize,
     pub lanes: usize,
+    /// What a gate's pre-activation is multiplied by, in the order i, f, g, o.
+    scales: [f32; 4],
 }
 
 impl Panels {
+    /// The panels of `hidden` units on `isa`.
+    pub fn new(isa: Isa, hidden: usize) -> Self {
+        Self { hidden, lanes: isa.lanes(), scales: isa.scales() }
+    }
+
     /// Number of panels.
     pub fn count(self) -> usize {
         self.hidden.div_ceil(self.lanes)
@@ -77,7 +84,7 @@ impl Panels {
     /// Calls `each(row, position, scale)` for every row of a PyTorch gate weight.
     pub fn for_each_row(self, mut each: impl FnMut(usize, usize, f32)) {
         for gate in 0..4 {
-            let scale = if gate == 2 { TANH_SCALE } else { SIGMOID_SCALE };
+            let scale = self.scales[gate];
             for unit in 0..self.hidden {
                 each(gate * self.hidden + unit, self.position(gate, unit), scale);
             }
@@ -105,7 +112,7 @@ impl Panels {
                 let unit = panel * self.lanes;
                 let units = self.lanes.min(self.hidden - unit);
                 for (gate, to) in to.chunks_exact_mut(self.lanes).enumerate() {
-                    let scale = if gate == 2 { TANH_SCALE } else { SIGMOID_SCALE };
+                    let scale = self.scales[gate];
                     let from = &from[gate * self.hidden + unit..][..units];
                     to[units..].fill(0.0);
                     to.iter_mut().zip(from).for_each(|(to, from)| *to = from * scale);

@@ -18,6 +18,7 @@ mod dispatch;
 mod infer;
 mod layout;
 mod simd;
+mod tanh_table;
 mod tape;
 mod train;
 
@@ -51,7 +52,7 @@ impl Projection {
             weight_ih.len() == 4 * hidden * inputs && bias.len() == 4 * hidden,
             "shape of the input weight"
         );
-        let panels = Panels { hidden, lanes: isa.lanes() };
+        let panels = Panels::new(isa, hidden);
         let mut packed_bias = AlignedVec::zeros(panels.gate_width());
         panels.scale_rows(bias, &mut packed_bias);
         Self { isa, panels, inputs, weights: panels.pack(weight_ih, inputs, inputs), bias: packed_bias }
@@ -140,7 +141,7 @@ impl Recurrent {
     /// When the slice has another length.
     pub fn new(isa: Isa, hidden: usize, weight_hh: &[f32]) -> Self {
         assert!(hidden > 0 && weight_hh.len() == 4 * hidden * hidden, "shape of the recurrent weight");
-        let panels = Panels { hidden, lanes: isa.lanes() };
+        let panels = Panels::new(isa, hidden);
         Self { isa, panels, weights: panels.pack(weight_hh, hidden, panels.state_width()) }
     }
 

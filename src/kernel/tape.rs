@@ -173,7 +173,7 @@ impl Tape {
     /// # Panics
     /// When a slice of `input` has another length than its docs give, or a row lies outside the table.
     pub fn forward(isa: Isa, input: TrainingInput<'_>, pool: &Pool) -> Self {
-        let panels = Panels { hidden: input.hidden, lanes: isa.lanes() };
+        let panels = Panels::new(isa, input.hidden);
         let (hidden, gates) = (input.hidden, 4 * input.hidden);
         assert!(hidden > 0 && input.weight_hh.len() == gates * hidden, "recurrent weight");
         assert!(input.table.len().is_multiple_of(gates), "table");

@@ -12,7 +12,6 @@
 //! dc_prev = dc f                  dh_prev = W_hh^T [dzi dzf dzg dzo]
 //! ```
 
-use super::activation::{TANH_SCALE, sigmoid, tanh};
 use super::infer::multiply;
 use super::layout::group_widths;
 use super::simd::Simd;
@@ -127,12 +126,12 @@ unsafe fn forward_step<S: Simd, const R: usize>(task: &mut Forward<'_>, at: usiz
             multiply::<S, R, 4>(&mut acc, weights, kept_h, width, task.hidden);
             for r in 0..R {
                 let [i, f, g, o] = acc[r];
-                let (i, f) = (sigmoid::<S>(i), sigmoid::<S>(f));
-                let (g, o) = (tanh::<S>(g), sigmoid::<S>(o));
+                let (i, f) = (S::sigmoid(i), S::sigmoid(f));
+                let (g, o) = (S::tanh(g), S::sigmoid(o));
                 let cell = c.add(r * width + p * l);
                 let old = S::load(cell);
                 let new = S::fma(f, old, S::mul(i, g));
-                let t = tanh::<S>(S::mul(new, S::splat(TANH_SCALE)));
+                let t = S::tanh(S::mul(new, S::splat(S::TANH_SCALE)));
                 let gates = kept_g.add(r * 4 * width + p * 4 * l);
                 for (n, gate) in [i, f, g, o].into_iter().enumerate() {
                     S::store(gates.add(n * l), gate);
