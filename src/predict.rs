@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::model::{Array, Config, Metadata, ModelFiles, load_directory};
+use crate::model::{Config, Engine, Metadata, ModelFiles, load_directory};
 use crate::text::{START_ID, Tokenizer, Vocabulary};
 
 /// What to do with a text longer than the model reads.
@@ -54,8 +54,12 @@ pub struct Prediction {
 /// A loaded model, ready to score texts from any number of threads.
 #[derive(Debug)]
 pub struct Predictor {
-    files: ModelFiles,
+    name: String,
+    config: Config,
+    vocabulary: Vocabulary,
+    metadata: Metadata,
     tokenizer: Tokenizer,
+    engine: Engine,
 }
 
 impl Predictor {
@@ -69,28 +73,29 @@ impl Predictor {
 
     /// A predictor over checked model files.
     pub fn new(files: ModelFiles) -> Self {
-        let tokenizer = Tokenizer::new(files.config.tokenizer);
-        Self { files, tokenizer }
+        let ModelFiles { name, config, vocabulary, tensors, metadata } = files;
+        let engine = Engine::new(&config, &tensors);
+        Self { tokenizer: Tokenizer::new(config.tokenizer), name, config, vocabulary, metadata, engine }
     }
 
     /// The model's name: that of its directory.
     pub fn name(&self) -> &str {
-        &self.files.name
+        &self.name
     }
 
     /// The model's configuration.
     pub fn config(&self) -> &Config {
-        &self.files.config
+        &self.config
     }
 
     /// The model's vocabulary.
     pub fn vocabulary(&self) -> &Vocabulary {
-        &self.files.vocabulary
+        &self.vocabulary
     }
 
     /// The strings that came with the weights.
     pub fn metadata(&self) -> &Metadata {
-        &self.files.metadata
+        &self.metadata
     }
 
     /// Cuts `text` into ids, with what is too long treated as `truncate` says.
@@ -118,16 +123,19 @@ impl Predictor {
 
     /// Scores encoded texts on the calling thread, computing together what can be; in order.
     pub fn run(&self, encodings: &[Encoding]) -> Vec<Prediction> {
+        let windows: Vec<&[u32]> = encodings.iter().flat_map(|e| &e.windows).map(Vec::as_slice).collect();
+        let logits = self.engine.logits(&windows);
+        let mut rest = logits.as_slice();
         encodings
             .iter()
             .map(|encoding| {
-                let logits: Vec<f32> = encoding.windows.iter().map(|ids| self.logit(ids)).collect();
+                let logits = rest.split_off(..encoding.windows.len()).unwrap_or_default();
                 let logit = logits.iter().sum::<f32>() / logits.len() as f32;
                 Prediction {
                     logit,
                     probability: sigmoid(logit),
                     windows: if logits.len() > 1 {
-                        logits.into_iter().map(sigmoid).collect()
+                        logits.iter().copied().map(sigmoid).collect()
                     } else {
                         Vec::new()
                     },
@@ -146,34 +154,6 @@ impl Predictor {
     pub fn predict(&self, text: &str) -> Result<Prediction> {
         let encoding = self.encode(text, Truncate::Tail)?;
         Ok(self.run(std::slice::from_ref(&encoding)).remove(0))
-    }
-
-    /// The logit of one window of ids.
-    fn logit(&self, ids: &[u32]) -> f32 {
-        let tensor = |name: &str| -> &Array { &self.files.tensors[name] };
-        let (config, hidden) = (self.config(), self.config().hidden_size);
-        let (embedding, bias) = (tensor("embedding.weight"), tensor("lstm.bias_ih_l0"));
-        let (weight_ih, weight_hh) = (tensor("lstm.weight_ih_l0"), tensor("lstm.weight_hh_l0"));
-        let (mut h, mut c) = (vec![0f32; hidden], vec![0f32; hidden]);
-        let padding = std::iter::repeat_n(&0, config.max_length - ids.len());
-        for &id in padding.chain(ids) {
-            let x = &embedding.data[id as usize * config.embedding_dim..][..config.embedding_dim];
-            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
-            let gates: Vec<f32> = (0..4 * hidden)
-                .map(|row| {
-                    bias.data[row]
-                        + dot(&weight_ih.data[row * x.len()..][..x.len()], x)
-                        + dot(&weight_hh.data[row * hidden..][..hidden], &h)
-                })
-                .collect();
-            for unit in 0..hidden {
-                let gate = |index: usize| gates[index * hidden + unit];
-                c[unit] = sigmoid(gate(1)) * c[unit] + sigmoid(gate(0)) * gate(2).tanh();
-                h[unit] = sigmoid(gate(3)) * c[unit].tanh();
-            }
-        }
-        let (weight, bias) = (tensor("classifier.weight"), tensor("classifier.bias"));
-        (weight.data.iter().zip(&h).map(|(w, h)| w * h).sum::<f32>() + bias.data[0]) / config.temperature
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod companions;
 mod config;
+mod engine;
+mod lstm;
 mod network;
 mod weights;
 
@@ -10,5 +12,7 @@ pub use companions::{
     TRAINING_FILE, load_companion,
 };
 pub use config::{Config, Padding, Pooling};
+pub use engine::Engine;
+pub use lstm::{LstmLayer, Ragged, max_mean_pool};
 pub use network::Network;
 pub use weights::{Array, FORMAT, Metadata, ModelFiles, TensorSpec, layout, load_directory, save_directory};

@@ -1,0 +1,224 @@
+//! The network without the graph: ids in, logits out, as the server and every evaluation run it.
+
+use std::collections::BTreeMap;
+
+use super::config::{Config, Padding, Pooling};
+use super::weights::Array;
+use crate::kernel::{AlignedVec, Isa, Output, Projection, Recurrent, Sequence, State};
+use crate::text::PADDING_ID;
+
+/// Gate tables up to this size are computed once for the whole vocabulary; larger ones per text. 64 MiB keeps the
+/// reference model (5 MiB) and small models folded, and a process within what a small container grants.
+const FOLD_LIMIT_BYTES: usize = 64 << 20;
+
+/// A network ready to run, its weights packed for the processor it runs on.
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    input: Input,
+    /// For each layer its directions.
+    layers: Vec<Vec<Direction>>,
+    /// The state after k steps over padding, for every k; one, of zeros, where there is no padding.
+    starts: Vec<State>,
+    classifier_weight: Vec<f32>,
+    classifier_bias: f32,
+}
+
+#[derive(Debug)]
+struct Direction {
+    projection: Projection,
+    recurrent: Recurrent,
+}
+
+/// How the first layer gets its gate table.
+#[derive(Debug)]
+enum Input {
+    /// One row per word, for each direction: `W_ih e(word) + b`.
+    Folded(Vec<AlignedVec>),
+    /// The embedding, projected for the words of each text.
+    Embedding(Vec<f32>),
+}
+
+impl Engine {
+    /// Packs the tensors of [`super::layout`], whose shapes were checked when they were loaded.
+    ///
+    /// # Panics
+    /// When a required tensor is missing or misshapen.
+    pub fn new(config: &Config, tensors: &BTreeMap<String, Array>) -> Self {
+        let (isa, hidden) = (Isa::current(), config.hidden_size);
+        let tensor = |name: &str| tensors[name].data.as_slice();
+        let layers: Vec<Vec<Direction>> = (0..config.num_layers)
+            .map(|layer| {
+                let inputs = if layer == 0 { config.embedding_dim } else { config.directions() * hidden };
+                ["", "_reverse"][..config.directions()]
+                    .iter()
+                    .map(|suffix| {
+                        let name = |part: &str| format!("lstm.{part}_l{layer}{suffix}");
+                        let mut bias = tensor(&name("bias_ih")).to_vec();
+                        if let Some(second) = tensors.get(&name("bias_hh")) {
+                            bias.iter_mut().zip(&second.data).for_each(|(bias, second)| *bias += second);
+                        }
+                        let weight_ih = tensor(&name("weight_ih"));
+                        Direction {
+                            projection: Projection::new(isa, hidden, inputs, weight_ih, &bias),
+                            recurrent: Recurrent::new(isa, hidden, tensor(&name("weight_hh"))),
+                        }
+                    })
+                    .collect()
+            })
+            .collect();
+
+        let embedding = tensor("embedding.weight");
+        let folded_bytes: usize =
+            layers[0].iter().map(|direction| config.vocab_size * direction.projection.gate_width() * 4).sum();
+        let input = if folded_bytes <= FOLD_LIMIT_BYTES {
+            let fold = |direction: &Direction| {
+                let mut table = AlignedVec::zeros(config.vocab_size * direction.projection.gate_width());
+                direction.projection.run(embedding.chunks_exact(config.embedding_dim), &mut table);
+                table
+            };
+            Input::Folded(layers[0].iter().map(fold).collect())
+        } else {
+            Input::Embedding(embedding.to_vec())
+        };
+        let mut engine = Self {
+            config: config.clone(),
+            input,
+            starts: vec![layers[0][0].recurrent.zero_state()],
+            layers,
+            classifier_weight: tensor("classifier.weight").to_vec(),
+            classifier_bias: tensor("classifier.bias")[0],
+        };
+        if config.padding == Padding::Pre {
+            engine.run_padding();
+        }
+        engine
+    }
+
+    /// Fills in the states after 1, 2, ... steps over padding.
+    fn run_padding(&mut self) {
+        let direction = &self.layers[0][0];
+        let (table, row) = match &self.input {
+            Input::Folded(tables) => (tables[0].clone(), PADDING_ID),
+            Input::Embedding(embedding) => {
+                let mut table = AlignedVec::zeros(direction.projection.gate_width());
+                direction.projection.run([&embedding[..self.config.embedding_dim]], &mut table);
+                (table, 0)
+            }
+        };
+        for step in 1..=self.config.max_length {
+            let state = self.starts[step - 1].clone();
+            let mut sequences = [Sequence { rows: &[row], state, output: None }];
+            direction.recurrent.run(&table, &mut sequences, false);
+            let [sequence] = sequences;
+            self.starts.push(sequence.state);
+        }
+    }
+
+    /// The logit of each review, after the temperature, on the calling thread. Reviews are ids, start id first, not
+    /// padded, at least one and at most `max_length` long, each under `vocab_size`.
+    ///
+    /// Which reviews run together changes no bit of any result.
+    ///
+    /// # Panics
+    /// When a review is empty, too long or holds an id that is too high.
+    pub fn logits(&self, reviews: &[&[u32]]) -> Vec<f32> {
+        let longest = self.config.max_length;
+        assert!(reviews.iter().all(|ids| (1..=longest).contains(&ids.len())), "length of a review");
+        // Reviews of like length run together; few enough that their gate tables stay in the cache.
+        let mut order: Vec<usize> = (0..reviews.len()).collect();
+        order.sort_by_key(|&review| reviews[review].len());
+        let mut logits = vec![0.0; reviews.len()];
+        for group in order.chunks(6) {
+            let texts: Vec<&[u32]> = group.iter().map(|&review| reviews[review]).collect();
+            for (&review, features) in group.iter().zip(self.features(&texts)) {
+                let dot: f32 = self.classifier_weight.iter().zip(&features).map(|(w, x)| w * x).sum();
+                logits[review] = (dot + self.classifier_bias) / self.config.temperature;
+            }
+        }
+        logits
+    }
+
+    /// What the classifier reads, for each review.
+    fn features(&self, reviews: &[&[u32]]) -> Vec<Vec<f32>> {
+        let (hidden, directions) = (self.config.hidden_size, self.config.directions());
+        let width = directions * hidden;
+        let positions: usize = reviews.iter().map(|ids| ids.len()).sum();
+        let identity: Vec<u32> = (0..positions as u32).collect();
+        let mut input: Vec<f32> = Vec::new();
+        let mut last: Vec<Vec<f32>> = Vec::new();
+        for (depth, layer) in self.layers.iter().enumerate() {
+            let keep_all = depth + 1 < self.layers.len() || self.config.pooling != Pooling::Last;
+            let mut output = vec![0.0; if keep_all { positions * width } else { 0 }];
+            last = vec![Vec::with_capacity(width); reviews.len()];
+            for (side, direction) in layer.iter().enumerate() {
+                let mut table = AlignedVec::default();
+                let folded = match &self.input {
+                    Input::Folded(tables) if depth == 0 => Some(&tables[side]),
+                    _ => None,
+                };
+                if folded.is_none() {
+                    table = AlignedVec::zeros(positions * direction.projection.gate_width());
+                    match &self.input {
+                        Input::Embedding(embedding) if depth == 0 => {
+                            let size = self.config.embedding_dim;
+                            let words = reviews.iter().copied().flatten();
+                            let rows = words.map(|&id| &embedding[id as usize * size..][..size]);
+                            direction.projection.run(rows, &mut table);
+                        }
+                        _ => direction.projection.run(input.chunks_exact(width), &mut table),
+                    }
+                }
+                let mut rest = output.as_mut_slice();
+                let mut at = 0;
+                let mut sequences = Vec::with_capacity(reviews.len());
+                for ids in reviews {
+                    let start = match self.config.padding {
+                        Padding::Pre => self.config.max_length - ids.len(),
+                        Padding::None => 0,
+                    };
+                    let data = rest.split_off_mut(..if keep_all { ids.len() * width } else { 0 });
+                    let data =
+                        data.map_or(&mut [][..], |data| &mut data[keep_all as usize * side * hidden..]);
+                    sequences.push(Sequence {
+                        rows: if folded.is_some() { ids } else { &identity[at..at + ids.len()] },
+                        state: self.starts[start].clone(),
+                        output: keep_all.then_some(Output { data, stride: width }),
+                    });
+                    at += ids.len();
+                }
+                direction.recurrent.run(folded.unwrap_or(&table), &mut sequences, side == 1);
+                for (last, sequence) in last.iter_mut().zip(&sequences) {
+                    last.extend_from_slice(sequence.state.hidden());
+                }
+            }
+            input = output;
+        }
+        match self.config.pooling {
+            Pooling::Last => last,
+            Pooling::MaxMean => {
+                let mut rest = input.as_slice();
+                let lengths = reviews.iter().map(|ids| ids.len());
+                lengths
+                    .map(|length| max_mean(rest.split_off(..length * width).unwrap_or_default(), width))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// Maximum, then mean, over the rows of `states`.
+fn max_mean(states: &[f32], width: usize) -> Vec<f32> {
+    let mut pooled = states[..width].to_vec();
+    pooled.resize(2 * width, 0.0);
+    let (max, mean) = pooled.split_at_mut(width);
+    for row in states.chunks_exact(width) {
+        for ((max, mean), &value) in max.iter_mut().zip(mean.iter_mut()).zip(row) {
+            *max = if value > *max { value } else { *max };
+            *mean += value;
+        }
+    }
+    let length = (states.len() / width) as f32;
+    mean.iter_mut().for_each(|sum| *sum /= length);
+    pooled
+}

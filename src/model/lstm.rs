@@ -1,0 +1,398 @@
+//! The LSTM as an ordinary candle layer: the fused kernels behind a custom op with its own backward.
+//!
+//! ```text
+//! i = sigmoid(W_ii x + b_ii + W_hi h + b_hi)      f = sigmoid(W_if x + b_if + W_hf h + b_hf)
+//! g = tanh   (W_ig x + b_ig + W_hg h + b_hg)      o = sigmoid(W_io x + b_io + W_ho h + b_ho)
+//! c' = f * c + i * g                              h' = o * tanh(c')
+//! ```
+//!
+//! (PyTorch's `nn.LSTM`, with its weight names.) The input projection `W x + b` is one matrix product of candle's
+//! over all rows at once; a batch whose positions share rows (words) projects each row once. The recurrence is the
+//! op: projected rows and `W_h` in, hidden states out.
+
+use std::sync::{Arc, Mutex};
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Shape, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::error::Result;
+use crate::kernel::{Isa, Pool, Tape, TrainingInput};
+
+/// Sequences of different lengths over the rows of one tensor.
+#[derive(Clone, Debug)]
+pub struct Ragged {
+    /// For each sequence the rows that its positions read, first to last.
+    pub sequences: Arc<Vec<Vec<u32>>>,
+    /// A row that is read over and over before each sequence, and how often for each.
+    pub prefix: Option<(u32, Arc<Vec<usize>>)>,
+}
+
+impl Ragged {
+    /// Sequences that lie end to end in a tensor, as the hidden states of a layer do.
+    pub fn end_to_end(lengths: impl IntoIterator<Item = usize>) -> Self {
+        let mut next = 0;
+        let sequences = lengths
+            .into_iter()
+            .map(|length| {
+                let start = next;
+                next += length as u32;
+                (start..next).collect()
+            })
+            .collect();
+        Self { sequences: Arc::new(sequences), prefix: None }
+    }
+}
+
+/// One layer in one direction.
+#[derive(Clone, Debug)]
+pub struct LstmLayer {
+    weight_ih: Tensor,
+    weight_hh: Tensor,
+    bias: Tensor,
+    reverse: bool,
+    threads: usize,
+    pool: Arc<Pool>,
+}
+
+impl LstmLayer {
+    /// Takes `weight_ih_l{layer}`, `weight_hh_l{layer}`, `bias_ih_l{layer}` and, where there is one,
+    /// `bias_hh_l{layer}` from `weights`, with `_reverse` at their ends for a layer that reads backwards.
+    ///
+    /// # Errors
+    /// When a tensor is missing or misshapen.
+    pub fn new(
+        input_size: usize,
+        hidden_size: usize,
+        layer: usize,
+        reverse: bool,
+        threads: usize,
+        weights: VarBuilder,
+    ) -> Result<Self> {
+        let suffix = if reverse { "_reverse" } else { "" };
+        let name = |part: &str| format!("{part}_l{layer}{suffix}");
+        let gates = 4 * hidden_size;
+        let mut bias = weights.get(gates, &name("bias_ih"))?;
+        if weights.contains_tensor(&name("bias_hh")) {
+            bias = (bias + weights.get(gates, &name("bias_hh"))?)?;
+        }
+        Ok(Self {
+            weight_ih: weights.get((gates, input_size), &name("weight_ih"))?,
+            weight_hh: weights.get((gates, hidden_size), &name("weight_hh"))?,
+            bias,
+            reverse,
+            threads,
+            pool: Arc::default(),
+        })
+    }
+
+    /// The hidden states of `input` `[rows, input_size]` read as `ragged` says: the last of each sequence,
+    /// `[sequences, hidden]`, or with `all` those after every position, end to end, `[positions, hidden]`.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn forward(&self, input: &Tensor, ragged: &Ragged, all: bool) -> Result<Tensor> {
+        let projected = input.matmul(&self.weight_ih.t()?)?.broadcast_add(&self.bias)?;
+        let sequences = if self.reverse {
+            Arc::new(ragged.sequences.iter().map(|rows| rows.iter().rev().copied().collect()).collect())
+        } else {
+            ragged.sequences.clone()
+        };
+        let op = Recurrence {
+            sequences,
+            prefix: ragged.prefix.clone(),
+            all,
+            reverse: self.reverse,
+            threads: self.threads,
+            pool: self.pool.clone(),
+            tape: Mutex::new(None),
+        };
+        Ok(projected.apply_op2(&self.weight_hh, op)?)
+    }
+}
+
+/// The recurrence as a candle op: `[rows, 4 hidden]` and `[4 hidden, hidden]` in, hidden states out.
+#[derive(Debug)]
+struct Recurrence {
+    /// Rows in the order in which the layer reads them.
+    sequences: Arc<Vec<Vec<u32>>>,
+    prefix: Option<(u32, Arc<Vec<usize>>)>,
+    all: bool,
+    reverse: bool,
+    threads: usize,
+    pool: Arc<Pool>,
+    /// What the forward run kept; taken by the way back.
+    tape: Mutex<Option<Tape>>,
+}
+
+/// The values of a contiguous CPU tensor.
+fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        candle_core::bail!("the fused LSTM reads contiguous tensors")
+    };
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+/// The values of a tensor, copied.
+fn copied(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
+    tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+}
+
+impl CustomOp2 for Recurrence {
+    fn name(&self) -> &'static str {
+        "fused-lstm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        table: &CpuStorage,
+        table_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (gates, hidden) = weight_layout.shape().dims2()?;
+        if table_layout.shape().dims2()?.1 != gates || gates != 4 * hidden {
+            candle_core::bail!("shapes {:?} and {:?}", table_layout.shape(), weight_layout.shape())
+        }
+        let input = TrainingInput {
+            hidden,
+            weight_hh: values(weight, weight_layout)?,
+            table: values(table, table_layout)?,
+            sequences: &self.sequences,
+            prefix: self.prefix.as_ref().map(|(row, lengths)| (*row, lengths.as_slice())),
+            threads: self.threads,
+        };
+        let tape = Tape::forward(Isa::current(), input, &self.pool);
+        let states = if self.all { tape.all_states(self.reverse) } else { tape.last_states() };
+        let shape = Shape::from((states.len() / hidden, hidden));
+        *self.tape.lock().unwrap_or_else(|e| e.into_inner()) = Some(tape);
+        Ok((CpuStorage::F32(states), shape))
+    }
+
+    fn bwd(
+        &self,
+        table: &Tensor,
+        weight: &Tensor,
+        _states: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let Some(tape) = self.tape.lock().unwrap_or_else(|e| e.into_inner()).take() else {
+            candle_core::bail!("the fused LSTM goes back once per forward run")
+        };
+        let gradient = copied(gradient)?;
+        let gradients = if self.all {
+            tape.backward_all(&gradient, self.reverse, &self.pool)
+        } else {
+            tape.backward_last(&gradient, &self.pool)
+        };
+        let table = Tensor::from_vec(gradients.table, table.shape(), &Device::Cpu)?;
+        let weight = Tensor::from_vec(gradients.weight_hh, weight.shape(), &Device::Cpu)?;
+        Ok((Some(table), Some(weight)))
+    }
+}
+
+impl Drop for Recurrence {
+    fn drop(&mut self) {
+        if let Some(tape) = self.tape.lock().unwrap_or_else(|e| e.into_inner()).take() {
+            tape.recycle(&self.pool);
+        }
+    }
+}
+
+/// Maximum, then mean, over time of sequences that lie end to end: `[positions, D]` to `[sequences, 2 D]`.
+///
+/// # Errors
+/// When a tensor operation fails.
+pub fn max_mean_pool(states: &Tensor, lengths: &[usize]) -> Result<Tensor> {
+    Ok(states.contiguous()?.apply_op1(MaxMean { lengths: lengths.to_vec(), winners: Mutex::default() })?)
+}
+
+#[derive(Debug)]
+struct MaxMean {
+    lengths: Vec<usize>,
+    /// For each sequence and column the position that holds the maximum.
+    winners: Mutex<Vec<u32>>,
+}
+
+impl CustomOp1 for MaxMean {
+    fn name(&self) -> &'static str {
+        "max-mean-pool"
+    }
+
+    fn cpu_fwd(&self, states: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let (positions, width) = layout.shape().dims2()?;
+        if self.lengths.iter().sum::<usize>() != positions || self.lengths.contains(&0) {
+            candle_core::bail!("lengths that do not add up to {positions} positions, or an empty sequence")
+        }
+        let states = values(states, layout)?;
+        let mut pooled = Vec::with_capacity(self.lengths.len() * 2 * width);
+        let mut winners = Vec::with_capacity(self.lengths.len() * width);
+        let mut start = 0;
+        for &length in &self.lengths {
+            let mut best = states[start * width..][..width].to_vec();
+            let mut mean = vec![0f32; width];
+            let mut winner = vec![start as u32; width];
+            for position in start..start + length {
+                let row = &states[position * width..][..width];
+                for (at, &value) in row.iter().enumerate() {
+                    mean[at] += value;
+                    if value > best[at] {
+                        (best[at], winner[at]) = (value, position as u32);
+                    }
+                }
+            }
+            pooled.extend(best);
+            pooled.extend(mean.iter().map(|sum| sum / length as f32));
+            winners.extend(winner);
+            start += length;
+        }
+        *self.winners.lock().unwrap_or_else(|e| e.into_inner()) = winners;
+        Ok((CpuStorage::F32(pooled), Shape::from((self.lengths.len(), 2 * width))))
+    }
+
+    fn bwd(
+        &self,
+        states: &Tensor,
+        _pooled: &Tensor,
+        gradient: &Tensor,
+    ) -> candle_core::Result<Option<Tensor>> {
+        let (positions, width) = states.dims2()?;
+        let gradient = copied(gradient)?;
+        let winners = self.winners.lock().unwrap_or_else(|e| e.into_inner());
+        let mut back = vec![0f32; positions * width];
+        let mut start = 0;
+        for (sequence, &length) in self.lengths.iter().enumerate() {
+            let (of_max, of_mean) = gradient[sequence * 2 * width..][..2 * width].split_at(width);
+            for row in back[start * width..(start + length) * width].chunks_exact_mut(width) {
+                row.iter_mut().zip(of_mean).for_each(|(back, mean)| *back = mean / length as f32);
+            }
+            for (at, (&winner, max)) in winners[sequence * width..].iter().zip(of_max).enumerate() {
+                back[winner as usize * width + at] += max;
+            }
+            start += length;
+        }
+        Ok(Some(Tensor::from_vec(back, states.shape(), &Device::Cpu)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use candle_core::{IndexOp, Var};
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    fn random(rng: &mut ChaCha8Rng, shape: (usize, usize), scale: f32) -> Var {
+        let data: Vec<f32> = (0..shape.0 * shape.1).map(|_| rng.random_range(-scale..scale)).collect();
+        Var::from_vec(data, shape, &Device::Cpu).unwrap()
+    }
+
+    /// One sequence through a cell written in candle's own ops; every hidden state, `[steps, hidden]`.
+    fn by_candle(layer: &LstmLayer, input: &Tensor, rows: &[u32], hidden: usize) -> Tensor {
+        let mut h = Tensor::zeros((1, hidden), DType::F32, &Device::Cpu).unwrap();
+        let mut c = h.clone();
+        let mut states = Vec::new();
+        let order: Vec<u32> =
+            if layer.reverse { rows.iter().rev().copied().collect() } else { rows.to_vec() };
+        for row in order {
+            let x = input.i(row as usize..row as usize + 1).unwrap();
+            let x = x.matmul(&layer.weight_ih.t().unwrap()).unwrap();
+            let z = (x + h.matmul(&layer.weight_hh.t().unwrap()).unwrap()).unwrap();
+            let z = z.broadcast_add(&layer.bias).unwrap();
+            let gate = |n: usize| z.narrow(1, n * hidden, hidden).unwrap();
+            let sigmoid = |n: usize| candle_nn::ops::sigmoid(&gate(n)).unwrap();
+            c = ((sigmoid(1) * &c).unwrap() + (sigmoid(0) * gate(2).tanh().unwrap()).unwrap()).unwrap();
+            h = (sigmoid(3) * c.tanh().unwrap()).unwrap();
+            states.push(h.clone());
+        }
+        if layer.reverse {
+            states.reverse();
+        }
+        Tensor::cat(&states, 0).unwrap()
+    }
+
+    fn gap(a: &Tensor, b: &Tensor) -> f32 {
+        (a - b).unwrap().abs().unwrap().max_all().unwrap().to_scalar().unwrap()
+    }
+
+    /// The op's states, pooled states and all gradients against candle's own autograd over the plain cell.
+    #[test]
+    fn agrees_with_candles_autograd() {
+        for (hidden, reverse, pooled) in
+            [(5, false, false), (32, false, true), (20, true, true), (17, true, false)]
+        {
+            let mut rng = ChaCha8Rng::seed_from_u64(hidden as u64);
+            let (rows, input_size) = (9, 6);
+            let input = random(&mut rng, (rows, input_size), 1.0);
+            let suffix = if reverse { "_reverse" } else { "" };
+            let vars: HashMap<String, Var> = [
+                ("weight_ih_l0", (4 * hidden, input_size)),
+                ("weight_hh_l0", (4 * hidden, hidden)),
+                ("bias_ih_l0", (1, 4 * hidden)),
+                ("bias_hh_l0", (1, 4 * hidden)),
+            ]
+            .map(|(name, shape)| {
+                let var = random(&mut rng, shape, 0.5);
+                let var =
+                    if shape.0 == 1 { Var::from_tensor(&var.squeeze(0).unwrap()).unwrap() } else { var };
+                (format!("{name}{suffix}"), var)
+            })
+            .into();
+            let tensors = vars.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+            let weights = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+            let layer = LstmLayer::new(input_size, hidden, 0, reverse, 2, weights).unwrap();
+            let sequences: Vec<Vec<u32>> = [4usize, 1, 7]
+                .iter()
+                .map(|&n| (0..n).map(|_| rng.random_range(0..rows as u32)).collect())
+                .collect();
+            let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
+            let ragged = Ragged { sequences: Arc::new(sequences.clone()), prefix: None };
+
+            let fused = layer.forward(&input, &ragged, true).unwrap();
+            let plain: Vec<Tensor> =
+                sequences.iter().map(|rows| by_candle(&layer, &input, rows, hidden)).collect();
+            let (fused, plain) = if pooled {
+                let by_hand: Vec<Tensor> = plain
+                    .iter()
+                    .map(|states| Tensor::cat(&[states.max(0).unwrap(), states.mean(0).unwrap()], 0).unwrap())
+                    .collect();
+                (max_mean_pool(&fused, &lengths).unwrap(), Tensor::stack(&by_hand, 0).unwrap())
+            } else {
+                (fused, Tensor::cat(&plain, 0).unwrap())
+            };
+            assert!(gap(&fused, &plain) < 2e-6);
+
+            let outward = random(&mut rng, fused.dims2().unwrap(), 1.0);
+            let gradients = |states: &Tensor| {
+                (states * outward.as_tensor()).unwrap().sum_all().unwrap().backward().unwrap()
+            };
+            let (ours, theirs) = (gradients(&fused), gradients(&plain));
+            for (name, var) in vars.iter().map(|(name, var)| (name.as_str(), var)).chain([("input", &input)])
+            {
+                let (a, b) = (ours.get(var).unwrap(), theirs.get(var).unwrap());
+                let scale = b.abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+                assert!(gap(a, b) < 1e-5 * (1.0 + scale), "hidden {hidden} {name}: {}", gap(a, b));
+            }
+        }
+    }
+
+    #[test]
+    fn a_second_way_back_is_refused() {
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let (table, weight) = (random(&mut rng, (3, 8), 1.0), random(&mut rng, (8, 2), 1.0));
+        let op = Recurrence {
+            sequences: Arc::new(vec![vec![0, 2]]),
+            prefix: None,
+            all: false,
+            reverse: false,
+            threads: 1,
+            pool: Arc::default(),
+            tape: Mutex::new(None),
+        };
+        let states = table.apply_op2(&weight, op).unwrap();
+        assert!(states.sum_all().unwrap().backward().is_ok());
+        assert!(states.sum_all().unwrap().backward().is_err());
+    }
+}

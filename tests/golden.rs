@@ -1,0 +1,138 @@
+//! The tokenizer, the engine and the network against what Keras and PyTorch answered (see tests/golden/README.md).
+
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use imdb_sentiment::Error;
+use imdb_sentiment::model::{Network, load_directory};
+use imdb_sentiment::predict::{Predictor, Truncate};
+use imdb_sentiment::text::{Scheme, Tokenizer};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    model: String,
+    tolerance: f64,
+    reviews: Vec<Review>,
+}
+
+#[derive(Deserialize)]
+struct Review {
+    name: String,
+    text: String,
+    tokens: usize,
+    unknown_tokens: usize,
+    truncated: bool,
+    input_ids: Vec<u32>,
+    logit: f64,
+    probability: f64,
+}
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn cases() -> Vec<(String, Case)> {
+    let mut cases: Vec<(String, Case)> = std::fs::read_dir(golden())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json") && !path.ends_with("tokenizer.json"))
+        .map(|path| {
+            let case = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+            (path.file_stem().unwrap().to_string_lossy().into_owned(), case)
+        })
+        .collect();
+    cases.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(cases.len() >= 6, "golden cases are missing");
+    cases
+}
+
+#[test]
+fn the_predictor_answers_as_keras_and_pytorch_do() {
+    for (name, case) in cases() {
+        let predictor = Predictor::load(&golden().join(&case.model)).unwrap();
+        for review in &case.reviews {
+            let what = format!("{name}: {}", review.name);
+            if review.tokens == 0 {
+                assert!(matches!(predictor.predict(&review.text), Err(Error::NoWords)), "{what}");
+                continue;
+            }
+            let prediction = predictor.predict(&review.text).unwrap();
+            // Golden tokens are words, before truncation; ours count the start token, after it.
+            assert_eq!(prediction.tokens + prediction.dropped_tokens, review.tokens + 1, "{what}");
+            assert_eq!(prediction.unknown_tokens, review.unknown_tokens, "{what}");
+            assert_eq!(prediction.dropped_tokens > 0, review.truncated, "{what}");
+            let gap = (prediction.probability as f64 - review.probability).abs();
+            assert!(
+                gap <= case.tolerance,
+                "{what}: {} against {}",
+                prediction.probability,
+                review.probability
+            );
+            assert!((prediction.logit as f64 - review.logit).abs() <= 2e-5, "{what}");
+        }
+    }
+}
+
+#[test]
+fn the_ids_are_those_that_keras_pads() {
+    for (name, case) in cases() {
+        let predictor = Predictor::load(&golden().join(&case.model)).unwrap();
+        for review in case.reviews.iter().filter(|review| review.tokens > 0) {
+            let encoding = predictor.encode(&review.text, Truncate::Tail).unwrap();
+            let padded = review.input_ids.len() - encoding.windows[0].len();
+            assert!(review.input_ids[..padded].iter().all(|&id| id == 0), "{name}: {}", review.name);
+            assert_eq!(encoding.windows[0], review.input_ids[padded..], "{name}: {}", review.name);
+        }
+    }
+}
+
+#[test]
+fn the_network_in_candle_is_the_same_function() {
+    for (name, case) in cases() {
+        let files = load_directory(&golden().join(&case.model)).unwrap();
+        let tensors = files
+            .tensors
+            .iter()
+            .map(|(name, array)| {
+                let tensor = Tensor::from_vec(array.data.clone(), array.shape.clone(), &Device::Cpu).unwrap();
+                (name.clone(), tensor)
+            })
+            .collect();
+        let weights = VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu);
+        let network = Network::new(&files.config, 2, weights).unwrap();
+        let predictor = Predictor::new(files);
+        let reviews: Vec<&Review> = case.reviews.iter().filter(|review| review.tokens > 0).collect();
+        let encodings: Vec<Vec<u32>> = reviews
+            .iter()
+            .map(|review| predictor.encode(&review.text, Truncate::Tail).unwrap().windows.remove(0))
+            .collect();
+        let ids: Vec<&[u32]> = encodings.iter().map(Vec::as_slice).collect();
+        let logits: Vec<f32> = network.forward(&ids).unwrap().to_vec1().unwrap();
+        for (review, logit) in reviews.iter().zip(logits) {
+            assert!((logit as f64 - review.logit).abs() <= 2e-5, "{name}: {}", review.name);
+        }
+    }
+}
+
+#[test]
+fn the_tokenizer_cuts_as_keras_does() {
+    #[derive(Deserialize)]
+    struct File {
+        cases: Vec<Cut>,
+    }
+    #[derive(Deserialize)]
+    struct Cut {
+        text: String,
+        words: Vec<String>,
+    }
+    let file: File =
+        serde_json::from_slice(&std::fs::read(golden().join("tokenizer.json")).unwrap()).unwrap();
+    assert!(file.cases.len() > 20);
+    for Cut { text, words } in file.cases {
+        let mut ours = Vec::new();
+        Tokenizer::new(Scheme::Keras).for_each(&text, |token| ours.push(token.word.to_string()));
+        assert_eq!(ours, words, "{text:?}");
+    }
+}
