@@ -104,8 +104,8 @@ impl Panels {
         packed
     }
 
-    /// Brings rows of gates `[n, 4 hidden]` into panels, scaled: `[n, gate_width]`.
-    pub fn scale_rows(self, rows: &[f32], panelled: &mut [f32]) {
+    /// Brings rows of gates `[n, 4 hidden]`, a bias `[4 hidden]` added, into panels, scaled: `[n, gate_width]`.
+    pub fn scale_rows(self, rows: &[f32], bias: &[f32], panelled: &mut [f32]) {
         for (from, to) in rows.chunks_exact(4 * self.hidden).zip(panelled.chunks_exact_mut(self.gate_width()))
         {
             for (panel, to) in to.chunks_exact_mut(4 * self.lanes).enumerate() {
@@ -113,9 +113,10 @@ impl Panels {
                 let units = self.lanes.min(self.hidden - unit);
                 for (gate, to) in to.chunks_exact_mut(self.lanes).enumerate() {
                     let scale = self.scales[gate];
-                    let from = &from[gate * self.hidden + unit..][..units];
+                    let start = gate * self.hidden + unit;
+                    let (from, bias) = (&from[start..][..units], &bias[start..][..units]);
                     to[units..].fill(0.0);
-                    to.iter_mut().zip(from).for_each(|(to, from)| *to = from * scale);
+                    to.iter_mut().zip(from.iter().zip(bias)).for_each(|(to, (x, b))| *to = (x + b) * scale);
                 }
             }
         }

@@ -54,7 +54,7 @@ impl Projection {
         );
         let panels = Panels::new(isa, hidden);
         let mut packed_bias = AlignedVec::zeros(panels.gate_width());
-        panels.scale_rows(bias, &mut packed_bias);
+        panels.scale_rows(bias, &vec![0.0; bias.len()], &mut packed_bias);
         Self { isa, panels, inputs, weights: panels.pack(weight_ih, inputs, inputs), bias: packed_bias }
     }
 

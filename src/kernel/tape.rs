@@ -35,8 +35,10 @@ pub struct TrainingInput<'a> {
     pub hidden: usize,
     /// Recurrent weight `[4 hidden, hidden]`, gates in the order i, f, g, o.
     pub weight_hh: &'a [f32],
-    /// Pre-activations from the input `[rows, 4 hidden]`, bias included.
+    /// Pre-activations from the input `[rows, 4 hidden]`, without the bias.
     pub table: &'a [f32],
+    /// Bias `[4 hidden]`.
+    pub bias: &'a [f32],
     /// For each sequence the rows of the table, in the order in which the layer reads them.
     pub sequences: &'a [Vec<u32>],
     /// Steps over the table's row `.0` that come before each sequence, `.1[sequence]` of them; shared, so they
@@ -165,6 +167,8 @@ pub struct Gradients {
     pub table: Vec<f32>,
     /// Of the recurrent weight, `[4 hidden, hidden]`.
     pub weight_hh: Vec<f32>,
+    /// Of the bias, `[4 hidden]`.
+    pub bias: Vec<f32>,
 }
 
 impl Tape {
@@ -176,13 +180,13 @@ impl Tape {
         let panels = Panels::new(isa, input.hidden);
         let (hidden, gates) = (input.hidden, 4 * input.hidden);
         assert!(hidden > 0 && input.weight_hh.len() == gates * hidden, "recurrent weight");
-        assert!(input.table.len().is_multiple_of(gates), "table");
+        assert!(input.table.len().is_multiple_of(gates) && input.bias.len() == gates, "table and bias");
         let table_rows = input.table.len() / gates;
         let highest = input.sequences.iter().flatten().copied().chain(input.prefix.map(|(row, _)| row)).max();
         assert!(highest.is_none_or(|row| (row as usize) < table_rows), "a row outside the table");
 
         let mut table = pool.take(table_rows * panels.gate_width());
-        panels.scale_rows(input.table, &mut table);
+        panels.scale_rows(input.table, input.bias, &mut table);
         let weights = panels.pack(input.weight_hh, hidden, panels.state_width());
 
         // Longest first, so that the sequences of a block are of like length; ties in order, for equal bytes.
@@ -347,13 +351,17 @@ impl Tape {
             }
             sum.iter_mut().zip(block.gradient.iter()).for_each(|(sum, value)| *sum += value);
         }
+        let mut bias = vec![0.0; gates];
+        for row in table.chunks_exact(gates) {
+            bias.iter_mut().zip(row).for_each(|(bias, value)| *bias += value);
+        }
         let mut weight_hh = vec![0.0; gates * panels.hidden];
         panels.for_each_row(|row, position, _| {
             let from = &sum[position * width..][..panels.hidden];
             weight_hh[row * panels.hidden..][..panels.hidden].copy_from_slice(from);
         });
         self.recycle(pool);
-        Gradients { table, weight_hh }
+        Gradients { table, weight_hh, bias }
     }
 
     /// Gives the buffers back to the pool they came from; for a pass that does not go back.

@@ -71,21 +71,27 @@ impl Case {
 
     fn input<'a>(
         &'a self,
-        narrow: &'a (Vec<f32>, Vec<f32>),
+        narrow: &'a (Vec<f32>, Vec<f32>, Vec<f32>),
         prefix: Option<&'a [usize]>,
     ) -> TrainingInput<'a> {
         TrainingInput {
             hidden: self.hidden,
             weight_hh: &narrow.1,
             table: &narrow.0,
+            bias: &narrow.2,
             sequences: &self.sequences,
             prefix: prefix.map(|lengths| (0, lengths)),
             threads: 2,
         }
     }
 
-    fn narrow(&self) -> (Vec<f32>, Vec<f32>) {
-        (self.table.iter().map(|&x| x as f32).collect(), self.weight.iter().map(|&x| x as f32).collect())
+    /// Table, weight and a bias of zeros, in f32.
+    fn narrow(&self) -> (Vec<f32>, Vec<f32>, Vec<f32>) {
+        (
+            self.table.iter().map(|&x| x as f32).collect(),
+            self.weight.iter().map(|&x| x as f32).collect(),
+            vec![0.0; 4 * self.hidden],
+        )
     }
 }
 
@@ -99,7 +105,7 @@ fn panelled(isa: Isa, case: &Case) -> AlignedVec {
     let identity: Vec<f32> =
         (0..gates * gates).map(|at| f32::from(u8::from(at / gates == at % gates))).collect();
     let projection = Projection::new(isa, hidden, gates, &identity, &vec![0.0; gates]);
-    let (narrow, _) = case.narrow();
+    let (narrow, ..) = case.narrow();
     let mut table = AlignedVec::zeros(narrow.len() / gates * projection.gate_width());
     projection.run(narrow.chunks_exact(gates), &mut table);
     table

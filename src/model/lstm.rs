@@ -12,7 +12,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Device, Layout, Shape, Tensor};
 use candle_nn::VarBuilder;
 
 use crate::error::Result;
@@ -91,7 +91,7 @@ impl LstmLayer {
     /// # Errors
     /// When a tensor operation fails.
     pub fn forward(&self, input: &Tensor, ragged: &Ragged, all: bool) -> Result<Tensor> {
-        let projected = input.matmul(&self.weight_ih.t()?)?.broadcast_add(&self.bias)?;
+        let projected = input.matmul(&self.weight_ih.t()?)?;
         let sequences = if self.reverse {
             Arc::new(ragged.sequences.iter().map(|rows| rows.iter().rev().copied().collect()).collect())
         } else {
@@ -106,11 +106,12 @@ impl LstmLayer {
             pool: self.pool.clone(),
             tape: Mutex::new(None),
         };
-        Ok(projected.apply_op2(&self.weight_hh, op)?)
+        Ok(projected.apply_op3(&self.weight_hh, &self.bias, op)?)
     }
 }
 
-/// The recurrence as a candle op: `[rows, 4 hidden]` and `[4 hidden, hidden]` in, hidden states out.
+/// The recurrence as a candle op: `[rows, 4 hidden]`, `[4 hidden, hidden]` and a bias `[4 hidden]` in, hidden states
+/// out. The bias is added here because candle sums the gradient of a broadcast slowly.
 #[derive(Debug)]
 struct Recurrence {
     /// Rows in the order in which the layer reads them.
@@ -137,7 +138,7 @@ fn copied(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
     tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
 }
 
-impl CustomOp2 for Recurrence {
+impl CustomOp3 for Recurrence {
     fn name(&self) -> &'static str {
         "fused-lstm"
     }
@@ -148,6 +149,8 @@ impl CustomOp2 for Recurrence {
         table_layout: &Layout,
         weight: &CpuStorage,
         weight_layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
     ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (gates, hidden) = weight_layout.shape().dims2()?;
         if table_layout.shape().dims2()?.1 != gates || gates != 4 * hidden {
@@ -157,6 +160,7 @@ impl CustomOp2 for Recurrence {
             hidden,
             weight_hh: values(weight, weight_layout)?,
             table: values(table, table_layout)?,
+            bias: values(bias, bias_layout)?,
             sequences: &self.sequences,
             prefix: self.prefix.as_ref().map(|(row, lengths)| (*row, lengths.as_slice())),
             threads: self.threads,
@@ -172,9 +176,10 @@ impl CustomOp2 for Recurrence {
         &self,
         table: &Tensor,
         weight: &Tensor,
+        bias: &Tensor,
         _states: &Tensor,
         gradient: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let Some(tape) = self.tape.lock().unwrap_or_else(|e| e.into_inner()).take() else {
             candle_core::bail!("the fused LSTM goes back once per forward run")
         };
@@ -186,7 +191,8 @@ impl CustomOp2 for Recurrence {
         };
         let table = Tensor::from_vec(gradients.table, table.shape(), &Device::Cpu)?;
         let weight = Tensor::from_vec(gradients.weight_hh, weight.shape(), &Device::Cpu)?;
-        Ok((Some(table), Some(weight)))
+        let bias = Tensor::from_vec(gradients.bias, bias.shape(), &Device::Cpu)?;
+        Ok((Some(table), Some(weight), Some(bias)))
     }
 }
 
@@ -382,6 +388,7 @@ mod tests {
     fn a_second_way_back_is_refused() {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let (table, weight) = (random(&mut rng, (3, 8), 1.0), random(&mut rng, (8, 2), 1.0));
+        let bias = Tensor::zeros(8, DType::F32, &Device::Cpu).unwrap();
         let op = Recurrence {
             sequences: Arc::new(vec![vec![0, 2]]),
             prefix: None,
@@ -391,7 +398,7 @@ mod tests {
             pool: Arc::default(),
             tape: Mutex::new(None),
         };
-        let states = table.apply_op2(&weight, op).unwrap();
+        let states = table.apply_op3(&weight, &bias, op).unwrap();
         assert!(states.sum_all().unwrap().backward().is_ok());
         assert!(states.sum_all().unwrap().backward().is_err());
     }
