@@ -104,9 +104,9 @@ impl Predictor {
     /// [`Error::NoWords`] for a text without a word, [`Error::TooLong`] with [`Truncate::Error`].
     pub fn encode(&self, text: &str, truncate: Truncate) -> Result<Encoding> {
         let mut ids = vec![START_ID];
-        let unknown_tokens = self.tokenizer.encode(text, self.vocabulary(), &mut ids);
+        let counts = self.tokenizer.encode(text, self.vocabulary(), &mut ids);
         let (tokens, limit) = (ids.len(), self.config().max_length);
-        if tokens == 1 {
+        if counts.words == 0 {
             return Err(Error::NoWords);
         }
         if tokens > limit && truncate == Truncate::Error {
@@ -118,7 +118,12 @@ impl Predictor {
             Truncate::Head => vec![ids[..tokens - dropped_tokens].to_vec()],
             Truncate::Tail | Truncate::Error => vec![ids.split_off(dropped_tokens)],
         };
-        Ok(Encoding { windows, tokens: tokens - dropped_tokens, unknown_tokens, dropped_tokens })
+        Ok(Encoding {
+            windows,
+            tokens: tokens - dropped_tokens,
+            unknown_tokens: counts.unknown,
+            dropped_tokens,
+        })
     }
 
     /// Scores encoded texts on the calling thread, computing together what can be; in order.

@@ -3,7 +3,7 @@
 mod tokenizer;
 mod vocabulary;
 
-pub use tokenizer::{Scheme, Token, Tokenizer};
+pub use tokenizer::{Counts, Scheme, Token, Tokenizer};
 pub use vocabulary::{PADDING_ID, SPECIAL_WORDS, START_ID, UNKNOWN_ID, Vocabulary};
 
 pub(crate) use vocabulary::sha256_hex;

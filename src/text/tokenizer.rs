@@ -13,6 +13,11 @@ pub enum Scheme {
     /// and newline is a space; split on spaces. Apostrophes, carriage returns and every other character stay.
     #[default]
     Keras,
+    /// Words and punctuation: lower-case; a word is a run of ASCII letters, digits and all characters beyond ASCII
+    /// but white space and the curly quotes, with single apostrophes (straight or curly, written straight) inside;
+    /// a run of one of `. ! ?` is one token, cut to three; every other ASCII punctuation mark is a token of its own;
+    /// the HTML line break is the token `<br>`; white space and control characters separate.
+    Words,
 }
 
 /// One word of a text.
@@ -24,6 +29,15 @@ pub struct Token<'t> {
     pub start: usize,
     /// Byte after its last in the original text; always at a character border.
     pub end: usize,
+}
+
+/// What [`Tokenizer::encode`] met in a text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tokens that are words, not punctuation.
+    pub words: usize,
+    /// Tokens that the vocabulary does not hold.
+    pub unknown: usize,
 }
 
 /// Cuts texts into words by one [`Scheme`].
@@ -48,16 +62,19 @@ impl Tokenizer {
         self.scan(text, |token, _| each(token));
     }
 
-    /// Appends the id of every word of `text` to `ids`, [`UNKNOWN_ID`] for a word that `vocabulary` does not hold;
-    /// returns how many were unknown.
-    pub fn encode(&self, text: &str, vocabulary: &Vocabulary, ids: &mut Vec<u32>) -> usize {
-        let mut unknown = 0;
+    /// Appends the id of every token of `text` to `ids`, [`UNKNOWN_ID`] for one that `vocabulary` does not hold.
+    pub fn encode(&self, text: &str, vocabulary: &Vocabulary, ids: &mut Vec<u32>) -> Counts {
+        let mut counts = Counts::default();
+        let all_are_words = self.scheme == Scheme::Keras;
         self.scan(text, |token, hash| {
-            let id = vocabulary.id_hashed(token.word.as_bytes(), hash);
-            unknown += usize::from(id.is_none());
+            let word = token.word.as_bytes();
+            let id = vocabulary.id_hashed(word, hash);
+            counts.unknown += usize::from(id.is_none());
+            counts.words +=
+                usize::from(all_are_words || matches!(KINDS[word[0] as usize], Kind::Word | Kind::Beyond));
             ids.push(id.unwrap_or(UNKNOWN_ID));
         });
-        unknown
+        counts
     }
 
     /// As [`Tokenizer::for_each`], with the vocabulary's hash of each word, computed while scanning.
@@ -67,6 +84,7 @@ impl Tokenizer {
             // Lower-casing the capital sigma looks at its neighbours beyond the word, so it alone needs the whole text.
             Scheme::Keras if text.contains('Σ') => scan_keras_with_sigma(text, &mut each),
             Scheme::Keras => scan_keras(text, &mut each),
+            Scheme::Words => scan_words(text, &mut each),
         }
     }
 }
@@ -148,6 +166,147 @@ fn scan_keras_with_sigma(text: &str, each: &mut impl FnMut(Token<'_>, u32)) {
     }
 }
 
+/// What a byte is to [`Scheme::Words`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Space,
+    /// Part of a word.
+    Word,
+    Apostrophe,
+    /// A mark whose runs are one token.
+    Run,
+    Mark,
+    /// The first byte of a character that is perhaps white space or a curly quote (U+0080 to U+3FFF hold them all).
+    Beyond,
+}
+
+const KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Word; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        kinds[byte] = match byte as u8 {
+            0..=b' ' | 0x7f => Kind::Space,
+            b'\'' => Kind::Apostrophe,
+            b'.' | b'!' | b'?' => Kind::Run,
+            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => Kind::Word,
+            0..=0x7f => Kind::Mark,
+            0xc2 | 0xe1..=0xe3 => Kind::Beyond,
+            _ => Kind::Word,
+        };
+        byte += 1;
+    }
+    kinds
+};
+
+/// The character at byte `at` where it is white space or a curly quote: its kind and its length in bytes.
+#[cold]
+fn beyond(text: &str, at: usize) -> (Kind, usize) {
+    let Some(character) = text[at..].chars().next() else { return (Kind::Space, 1) };
+    let kind = match character {
+        '\u{2018}' | '\u{2019}' => Kind::Apostrophe,
+        '\u{201c}' | '\u{201d}' => Kind::Mark,
+        _ if character.is_whitespace() || character.is_control() => Kind::Space,
+        _ => Kind::Word,
+    };
+    (kind, character.len_utf8())
+}
+
+#[inline(always)]
+fn scan_words(text: &str, each: &mut impl FnMut(Token<'_>, u32)) {
+    let bytes = text.as_bytes();
+    let kind_at = |at: usize| match bytes.get(at).map(|&byte| KINDS[byte as usize]) {
+        None => (Kind::Space, 1),
+        Some(Kind::Beyond) => beyond(text, at),
+        Some(kind) => (kind, 1),
+    };
+    let mut lowered = String::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        let (kind, length) = kind_at(at);
+        at += length;
+        match kind {
+            Kind::Space => {}
+            Kind::Run => {
+                while bytes.get(at) == Some(&bytes[start]) {
+                    at += 1;
+                }
+                let word = &text[start..at.min(start + 3)];
+                each(Token { word, start, end: at }, hash_bytes(word.as_bytes()));
+            }
+            Kind::Mark | Kind::Apostrophe | Kind::Beyond => {
+                if bytes[start] == b'<' {
+                    at = line_break_end(bytes, start).unwrap_or(at);
+                }
+                let word = match &text[start..at] {
+                    "\u{2018}" | "\u{2019}" => "'",
+                    "\u{201c}" | "\u{201d}" => "\"",
+                    mark if mark.len() > 1 => "<br>",
+                    mark => mark,
+                };
+                each(Token { word, start, end: at }, hash_bytes(word.as_bytes()));
+            }
+            Kind::Word => {
+                let mut seen = bytes[start];
+                let mut hash = hash_byte(HASH_START, bytes[start].to_ascii_lowercase());
+                let mut changed = bytes[start].is_ascii_uppercase();
+                if length > 1 {
+                    seen = 0xff;
+                }
+                loop {
+                    let (kind, length) = kind_at(at);
+                    match kind {
+                        Kind::Word if length == 1 => {
+                            let byte = bytes[at];
+                            seen |= byte;
+                            changed |= byte.is_ascii_uppercase();
+                            hash = hash_byte(hash, byte.to_ascii_lowercase());
+                            at += 1;
+                        }
+                        Kind::Word => {
+                            seen = 0xff;
+                            at += length;
+                        }
+                        // Inside a word only: what follows must be a word again.
+                        Kind::Apostrophe if kind_at(at + length).0 == Kind::Word => {
+                            if length == 1 {
+                                hash = hash_byte(hash, b'\'');
+                            } else {
+                                seen = 0xff;
+                            }
+                            at += length;
+                        }
+                        _ => break,
+                    }
+                }
+                let word = &text[start..at];
+                if seen >= 0x80 {
+                    let word = word.to_lowercase().replace(['\u{2018}', '\u{2019}'], "'");
+                    each(Token { word: &word, start, end: at }, hash_bytes(word.as_bytes()));
+                } else if changed {
+                    lowered.clear();
+                    lowered.push_str(word);
+                    lowered.make_ascii_lowercase();
+                    each(Token { word: &lowered, start, end: at }, hash);
+                } else {
+                    each(Token { word, start, end: at }, hash);
+                }
+            }
+        }
+    }
+}
+
+/// Where the HTML line break that starts at `start` ends, if one does: `<br>`, `<br/>` or `<br />` in any case.
+fn line_break_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let rest = bytes.get(start + 1..)?;
+    if !rest.get(..2)?.eq_ignore_ascii_case(b"br") {
+        return None;
+    }
+    let tail = &rest[2..];
+    let end = [&b">"[..], b"/>", b" />"].into_iter().find(|end| tail.starts_with(end))?;
+    Some(start + 3 + end.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +335,33 @@ mod tests {
         assert_eq!(words("İΣ!x"), ["i\u{307}ς", "x"]);
     }
 
+    fn words_and_marks(text: &str) -> Vec<String> {
+        let mut words = Vec::new();
+        Tokenizer::new(Scheme::Words).for_each(text, |token| words.push(token.word.to_string()));
+        words
+    }
+
+    #[test]
+    fn words_keep_their_apostrophes_and_marks_stand_alone() {
+        assert_eq!(
+            words_and_marks("It wasn't 'bad'!!!!! (8/10)"),
+            ["it", "wasn't", "'", "bad", "'", "!!!", "(", "8", "/", "10", ")"]
+        );
+        assert_eq!(
+            words_and_marks("Great...<br /><BR>Really?!"),
+            ["great", "...", "<br>", "<br>", "really", "?", "!"]
+        );
+        assert_eq!(
+            words_and_marks("didn’t “Été” a\u{a0}b\rc x'"),
+            ["didn't", "\"", "été", "\"", "a", "b", "c", "x", "'"]
+        );
+        assert_eq!(
+            words_and_marks("<b>no</br x 映画 日本"),
+            ["<", "b", ">", "no", "<", "/", "br", "x", "映画", "日本"]
+        );
+        assert_eq!(words_and_marks(" \t\0\u{85} "), Vec::<String>::new());
+    }
+
     #[test]
     fn offsets_point_into_the_original() {
         let text = "  İstanbul, ΣΟΦΟΣ & Été  ";
@@ -198,6 +384,19 @@ mod tests {
                 });
             }
             let _ = last;
+        }
+
+        #[test]
+        fn words_cut_at_character_borders(text in "\\PC*|[a-zA-Z.!?<>br/ '’“é映\0\t]*") {
+            let mut last = 0;
+            Tokenizer::new(Scheme::Words).scan(&text, |token, hash| {
+                assert!(token.start >= last && token.end > token.start);
+                assert!(text.is_char_boundary(token.start) && text.is_char_boundary(token.end));
+                assert!(text[last..token.start].chars().all(|c| c.is_whitespace() || c.is_control()));
+                assert_eq!(hash, hash_bytes(token.word.as_bytes()));
+                assert!(!token.word.is_empty());
+                last = token.end;
+            });
         }
 
         #[test]
