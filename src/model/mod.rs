@@ -14,5 +14,5 @@ pub use companions::{
 pub use config::{Config, Padding, Pooling};
 pub use engine::Engine;
 pub use lstm::{LstmLayer, Ragged, max_mean_pool};
-pub use network::Network;
+pub use network::{Dropout, Network};
 pub use weights::{Array, FORMAT, Metadata, ModelFiles, TensorSpec, layout, load_directory, save_directory};

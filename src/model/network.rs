@@ -4,11 +4,51 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
+use rand::Rng;
 
 use super::config::{Config, Padding, Pooling};
 use super::lstm::{LstmLayer, Ragged, max_mean_pool};
 use crate::error::Result;
 use crate::text::PADDING_ID;
+
+/// Shares of what a training step leaves out, 0 to below 1; what stays is scaled up to keep the expectation.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dropout {
+    /// Of the words of a batch: such a word is zero wherever the batch holds it.
+    pub words: f32,
+    /// Of the components of a word's vector, the same ones wherever the batch holds the word.
+    pub embedding: f32,
+    /// Of what the classifier reads.
+    pub features: f32,
+}
+
+/// Where training disturbs the network.
+enum Place {
+    /// The vectors of the different words of a batch, `[words, E]`.
+    Words,
+    /// What the classifier reads, `[batch, D]`.
+    Features,
+}
+
+/// `input` with a share of its values, or of its rows, set to zero.
+fn drop_out(input: &Tensor, share: f32, rows: bool, rng: &mut impl Rng) -> Result<Tensor> {
+    if share == 0.0 {
+        return Ok(input.clone());
+    }
+    let (height, width) = input.dims2()?;
+    let shape = (height, if rows { 1 } else { width });
+    // 16 random bits a value are plenty for a share, and four values come from one draw.
+    let threshold = (share * 65_536.0) as u16;
+    let kept = 1.0 / (1.0 - share);
+    let mut bits = 0u64;
+    let mask: Vec<f32> = (0..shape.0 * shape.1)
+        .map(|at| {
+            bits = if at % 4 == 0 { rng.random() } else { bits >> 16 };
+            if (bits as u16) < threshold { 0.0 } else { kept }
+        })
+        .collect();
+    Ok(input.broadcast_mul(&Tensor::from_vec(mask, shape, &Device::Cpu)?)?)
+}
 
 /// The network of one [`Config`], its weights held by the `VarBuilder` it was made from.
 #[derive(Clone, Debug)]
@@ -56,10 +96,37 @@ impl Network {
     /// # Errors
     /// When a tensor operation fails.
     pub fn forward(&self, reviews: &[&[u32]]) -> Result<Tensor> {
+        self.run(reviews, &mut |input, _| Ok(input))
+    }
+
+    /// As [`Network::forward`], with the noise of training drawn from `rng`.
+    ///
+    /// # Errors
+    /// When a tensor operation fails.
+    pub fn forward_training(
+        &self,
+        reviews: &[&[u32]],
+        dropout: &Dropout,
+        rng: &mut impl Rng,
+    ) -> Result<Tensor> {
+        self.run(reviews, &mut |input, place| match place {
+            Place::Words => {
+                let input = drop_out(&input, dropout.words, true, rng)?;
+                drop_out(&input, dropout.embedding, false, rng)
+            }
+            Place::Features => drop_out(&input, dropout.features, false, rng),
+        })
+    }
+
+    fn run(
+        &self,
+        reviews: &[&[u32]],
+        disturb: &mut dyn FnMut(Tensor, Place) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let (words, mut ragged) = self.unique_words(reviews);
         let count = words.len();
         let words = Tensor::from_vec(words, count, &Device::Cpu)?;
-        let mut input = self.embedding.index_select(&words, 0)?;
+        let mut input = disturb(self.embedding.index_select(&words, 0)?, Place::Words)?;
         let lengths: Vec<usize> = reviews.iter().map(|review| review.len()).collect();
         for (depth, directions) in self.layers.iter().enumerate() {
             let all = depth + 1 < self.layers.len() || self.config.pooling != Pooling::Last;
@@ -72,6 +139,7 @@ impl Network {
             Pooling::Last => input,
             Pooling::MaxMean => max_mean_pool(&input, &lengths)?,
         };
+        let features = disturb(features, Place::Features)?;
         Ok(features.matmul(&self.classifier_weight.t()?)?.broadcast_add(&self.classifier_bias)?.squeeze(1)?)
     }
 
@@ -95,5 +163,29 @@ impl Network {
         let sequences =
             reviews.iter().map(|review| review.iter().map(|&id| place_of(id)).collect()).collect();
         (words, Ragged { sequences: Arc::new(sequences), prefix })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn dropout_leaves_out_its_share_and_keeps_the_mean() {
+        let input = Tensor::ones((200, 50), candle_core::DType::F32, &Device::Cpu).unwrap();
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for rows in [false, true] {
+            let out = drop_out(&input, 0.25, rows, &mut rng).unwrap().to_vec2::<f32>().unwrap();
+            let zeros = out.concat().iter().filter(|value| **value == 0.0).count() as f32 / 10_000.0;
+            assert!((zeros - 0.25).abs() < if rows { 0.1 } else { 0.02 }, "{zeros}");
+            assert!(out.concat().iter().all(|value| *value == 0.0 || (value - 4.0 / 3.0).abs() < 1e-6));
+            if rows {
+                assert!(out.iter().all(|row| row.iter().all(|value| *value == row[0])));
+            }
+        }
+        assert_eq!(drop_out(&input, 0.0, false, &mut rng).unwrap().to_vec2::<f32>().unwrap()[3][7], 1.0);
     }
 }
