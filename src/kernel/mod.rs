@@ -27,7 +27,7 @@ mod tests;
 
 pub use dispatch::{Isa, KERNEL_VARIABLE, map_sigmoid, map_tanh};
 pub use layout::AlignedVec;
-pub use tape::{Gradients, Pool, Tape, TrainingInput};
+pub use tape::{Gradients, Pool, Tape, TrainingInput, for_each_parallel};
 
 use infer::{Lane, Layer};
 use layout::Panels;

@@ -373,7 +373,7 @@ impl Tape {
 }
 
 /// Runs `work` on every item, on up to `threads` threads; what each item gets does not depend on how many.
-pub(super) fn for_each_parallel<T: Send>(threads: usize, items: &mut [T], work: impl Fn(&mut T) + Sync) {
+pub fn for_each_parallel<T: Send>(threads: usize, items: &mut [T], work: impl Fn(&mut T) + Sync) {
     if threads <= 1 || items.len() <= 1 {
         items.iter_mut().for_each(work);
         return;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use super::config::{Config, Padding, Pooling};
 use super::weights::Array;
-use crate::kernel::{AlignedVec, Isa, Output, Projection, Recurrent, Sequence, State};
+use crate::kernel::{AlignedVec, Isa, Output, Projection, Recurrent, Sequence, State, for_each_parallel};
 use crate::text::PADDING_ID;
 
 /// Gate tables up to this size are computed once for the whole vocabulary; larger ones per text. 64 MiB keeps the
 /// reference model (5 MiB) and small models folded, and a process within what a small container grants.
 const FOLD_LIMIT_BYTES: usize = 64 << 20;
+
+/// Reviews that run together: what the widest matrix tile takes at once.
+const GROUP: usize = 6;
 
 /// A network ready to run, its weights packed for the processor it runs on.
 #[derive(Debug)]
@@ -123,18 +126,32 @@ impl Engine {
     /// # Panics
     /// When a review is empty, too long or holds an id that is too high.
     pub fn logits(&self, reviews: &[&[u32]]) -> Vec<f32> {
+        self.logits_on(reviews, 1)
+    }
+
+    /// As [`Engine::logits`], on `threads` threads, with the same bits.
+    ///
+    /// # Panics
+    /// As [`Engine::logits`].
+    pub fn logits_on(&self, reviews: &[&[u32]], threads: usize) -> Vec<f32> {
         let longest = self.config.max_length;
         assert!(reviews.iter().all(|ids| (1..=longest).contains(&ids.len())), "length of a review");
-        // Reviews of like length run together; few enough that their gate tables stay in the cache.
+        // Reviews of like length run together, the long ones first so that threads end together; few enough in a
+        // group that their gate tables stay in the cache.
         let mut order: Vec<usize> = (0..reviews.len()).collect();
-        order.sort_by_key(|&review| reviews[review].len());
-        let mut logits = vec![0.0; reviews.len()];
-        for group in order.chunks(6) {
+        order.sort_by_key(|&review| std::cmp::Reverse(reviews[review].len()));
+        let mut groups: Vec<(&[usize], Vec<f32>)> =
+            order.chunks(GROUP).map(|group| (group, Vec::new())).collect();
+        for_each_parallel(threads, &mut groups, |(group, logits)| {
             let texts: Vec<&[u32]> = group.iter().map(|&review| reviews[review]).collect();
-            for (&review, features) in group.iter().zip(self.features(&texts)) {
-                let dot: f32 = self.classifier_weight.iter().zip(&features).map(|(w, x)| w * x).sum();
-                logits[review] = (dot + self.classifier_bias) / self.config.temperature;
-            }
+            logits.extend(self.features(&texts).iter().map(|features| {
+                let dot: f32 = self.classifier_weight.iter().zip(features).map(|(w, x)| w * x).sum();
+                (dot + self.classifier_bias) / self.config.temperature
+            }));
+        });
+        let mut logits = vec![0.0; reviews.len()];
+        for (group, values) in groups {
+            group.iter().zip(values).for_each(|(&review, value)| logits[review] = value);
         }
         logits
     }

@@ -1,1 +1,45 @@
-//! The offline trainer.
+//! The offline trainer: data set, settings, fit loop, metrics, and what is saved beside the weights.
+//!
+//! A run reads from top to bottom in `run::train`: settings, reviews, split, vocabulary, initial weights, fit,
+//! save. `fit::fit` is the loop; everything it needs later for other stages (soft targets, weights of examples,
+//! another order) is data that it is given, not code inside it.
+
+mod batch;
+mod card;
+mod checkpoint;
+pub mod cli;
+mod companions;
+mod corpus;
+mod download;
+mod evaluate;
+mod fit;
+mod inspect;
+mod metrics;
+mod optimizer;
+mod progress;
+mod random;
+mod record;
+mod run;
+mod score;
+mod settings;
+mod split;
+mod table;
+mod variables;
+mod words;
+
+pub use batch::{Scoring, score_file};
+pub use corpus::{Class, Corpus, Review};
+pub use download::{Source, cached};
+pub use evaluate::{Evaluation, Part, evaluate};
+pub use fit::{EpochRow, Example, Hooks, Position, Schedule, State, Task, fit};
+pub use inspect::inspect;
+pub use metrics::Metrics;
+pub use optimizer::{OptimizerConfig, Rule, StatefulOptimizer, binary_cross_entropy, clip_global_norm};
+pub use record::{DataRecord, TrainingRecord};
+pub use run::{Job, train};
+pub use score::{encode, encode_all, logits};
+pub use settings::{Keep, OptimizerKind, Overrides, Settings, Split};
+pub use split::{Sides, film_position};
+pub use table::{Format, Row, Table};
+pub use variables::Variables;
+pub use words::count_vocabulary;

@@ -1,0 +1,131 @@
+//! A run's state on disk: one safetensors file beside the output, replaced in one step.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use candle_nn::Optimizer;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+
+use super::fit::{Position, State};
+use super::optimizer::{OptimizerConfig, StatefulOptimizer};
+use super::settings::Settings;
+use super::variables::Variables;
+use crate::error::{Error, Result};
+use crate::model::Array;
+
+/// What `__metadata__.format` says.
+const FORMAT: &str = "imdb-sentiment-checkpoint/1";
+
+/// Where the checkpoint of the model directory `output` lies: `<output>.checkpoint`.
+pub fn path_for(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(".checkpoint");
+    name.into()
+}
+
+/// Writes `state` to `path`; a reader sees the old file or the new one, whole. `examples_sha256` names what is
+/// learnt from.
+///
+/// # Errors
+/// [`Error::Io`] when the disk refuses, [`Error::Data`] when a weight is not finite.
+pub fn save(path: &Path, state: &State, settings: &Settings, examples_sha256: &str) -> Result<()> {
+    let mut arrays: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
+    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
+    for (group, tensors) in [("weights", Some(&state.variables.to_arrays()?)), ("best", state.best.as_ref())]
+    {
+        for (name, array) in tensors.into_iter().flatten() {
+            arrays.insert(format!("{group}/{name}"), (array.shape.clone(), bytes(&array.data)));
+        }
+    }
+    for (name, values) in state.optimizer.state() {
+        arrays.insert(format!("optimizer/{name}"), (vec![values.len()], bytes(values)));
+    }
+    let json = |value: serde_json::Result<String>| value.expect("plain data");
+    let metadata = HashMap::from([
+        ("format".to_string(), FORMAT.to_string()),
+        ("settings".to_string(), json(serde_json::to_string(settings))),
+        ("examples_sha256".to_string(), examples_sha256.to_string()),
+        ("steps".to_string(), state.optimizer.steps().to_string()),
+        ("position".to_string(), json(serde_json::to_string(&state.position))),
+    ]);
+    let views = arrays.iter().map(|(name, (shape, bytes))| {
+        (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes of the shape just written"))
+    });
+    let bytes =
+        safetensors::serialize(views, Some(metadata)).map_err(|e| Error::invalid(path, e.to_string()))?;
+
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".partial");
+    let beside = PathBuf::from(beside);
+    let mut file = fs::File::create(&beside).map_err(Error::io(&beside))?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(Error::io(&beside))?;
+    fs::rename(&beside, path).map_err(Error::io(path))
+}
+
+/// Reads the state at `path`.
+///
+/// # Errors
+/// [`Error::Io`] and [`Error::Invalid`]: there is none, it is damaged, or it is that of a run with other settings
+/// or other reviews.
+pub fn load(path: &Path, settings: &Settings, examples_sha256: &str) -> Result<State> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::invalid(path, "there is no checkpoint to resume from"));
+        }
+        Err(e) => return Err(Error::io(path)(e)),
+    };
+    let damaged =
+        |reason: String| Error::invalid(path, format!("not a checkpoint of this version: {reason}"));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(e.to_string()))?;
+    let metadata = header.metadata().clone().unwrap_or_default();
+    let entry = |key: &str| metadata.get(key).ok_or_else(|| damaged(format!("no `{key}`")));
+    if entry("format")? != FORMAT {
+        return Err(damaged(format!("format `{}`", entry("format")?)));
+    }
+    let saved: Settings = serde_json::from_str(entry("settings")?).map_err(|e| damaged(e.to_string()))?;
+    if let Some(difference) = difference(&saved, settings) {
+        return Err(Error::invalid(path, format!("the run was started with other settings: {difference}")));
+    }
+    if entry("examples_sha256")? != examples_sha256 {
+        return Err(Error::invalid(path, "the run was started with other reviews or another vocabulary"));
+    }
+    let position: Position = serde_json::from_str(entry("position")?).map_err(|e| damaged(e.to_string()))?;
+    let steps = entry("steps")?.parse().map_err(|_| damaged("`steps` is no number".into()))?;
+
+    let mut groups: HashMap<&str, BTreeMap<String, Array>> = HashMap::new();
+    for (full_name, view) in file.iter() {
+        let (group, name) = full_name.split_once('/').ok_or_else(|| damaged(full_name.to_string()))?;
+        let data =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let array = Array { shape: view.shape().to_vec(), data };
+        groups.entry(group).or_default().insert(name.to_string(), array);
+    }
+    let variables = Variables::from_arrays(&groups.remove("weights").unwrap_or_default())?;
+    let expected = Variables::initial(&settings.config(), settings.seed)?;
+    if variables.names() != expected.names() {
+        return Err(damaged("its tensors are not those of the network".into()));
+    }
+    let mut optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(settings))?;
+    let state = groups.remove("optimizer").unwrap_or_default();
+    optimizer.restore(steps, &state.into_iter().map(|(name, array)| (name, array.data)).collect())?;
+    Ok(State { variables, optimizer, position, best: groups.remove("best") })
+}
+
+/// The first setting in which two runs differ, in words.
+fn difference(saved: &Settings, given: &Settings) -> Option<String> {
+    let object = |settings: &Settings| match serde_json::to_value(settings) {
+        Ok(serde_json::Value::Object(map)) => map,
+        _ => serde_json::Map::new(),
+    };
+    let (saved, given) = (object(saved), object(given));
+    let (name, value) = saved.iter().find(|(name, value)| given.get(*name) != Some(value))?;
+    Some(format!("{name} was {value}, now it is {}", given.get(name).cloned().unwrap_or_default()))
+}

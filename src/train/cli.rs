@@ -1,0 +1,178 @@
+//! The trainer's command line.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::batch::{Scoring, score_file};
+use super::download::{Source, cached};
+use super::evaluate::{Evaluation, Part, evaluate};
+use super::inspect::inspect;
+use super::run::{Job, train};
+use super::settings::{Overrides, Settings};
+use super::table::Format;
+use crate::error::{Error, Result};
+
+/// Trains, evaluates and inspects sentiment models of film reviews.
+#[derive(Debug, Parser)]
+#[command(name = "trainer", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a model on the Large Movie Review Dataset and write its directory.
+    Train(Box<TrainArgs>),
+    /// Print loss, accuracy, precision, recall, F1, AUC, calibration error and confusion matrix.
+    Evaluate(EvaluateArgs),
+    /// Score the reviews of a file or of standard input, in order.
+    Predict(PredictArgs),
+    /// Print a model's tensors, digests, settings and results.
+    Inspect {
+        /// The model directory.
+        model: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct DataArgs {
+    /// The public release: its folder or its .tar.gz.
+    #[arg(long, value_name = "PATH", required_unless_present = "download", conflicts_with = "download")]
+    data: Option<PathBuf>,
+    /// Fetch the public release from its official address (84 MB) into the user's cache folder, once.
+    #[arg(long)]
+    download: bool,
+    #[arg(long, hide = true)]
+    download_url: Option<String>,
+    #[arg(long, hide = true)]
+    download_md5: Option<String>,
+    #[arg(long, hide = true)]
+    download_size: Option<u64>,
+    #[arg(long, hide = true)]
+    download_pause_ms: Option<u64>,
+}
+
+impl DataArgs {
+    fn path(&self) -> Result<PathBuf> {
+        if let Some(path) = &self.data {
+            return Ok(path.clone());
+        }
+        let official = Source::default();
+        let source = Source {
+            url: self.download_url.clone().unwrap_or(official.url),
+            md5: self.download_md5.clone().unwrap_or(official.md5),
+            size_bytes: self.download_size.unwrap_or(official.size_bytes),
+            pause: self.download_pause_ms.map_or(official.pause, Duration::from_millis),
+        };
+        cached(&source, None)
+    }
+}
+
+#[derive(Debug, Args)]
+struct TrainArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// The model directory to write; a checkpoint lies beside it while training goes on.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// A published word index (JSON of word to rank) as vocabulary; otherwise the training reviews' words are counted.
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
+    /// Go on from the checkpoint of a stopped run with the same settings, to the same weights in the end.
+    #[arg(long)]
+    resume: bool,
+    /// A TOML file of settings, named as the flags below with `_` for `-`.
+    #[arg(long, value_name = "FILE")]
+    settings: Option<PathBuf>,
+    /// Stop as if interrupted after so many steps in all.
+    #[arg(long, hide = true)]
+    stop_after: Option<u64>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+#[derive(Debug, Args)]
+struct EvaluateArgs {
+    /// The model directory.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// Which reviews of the data set.
+    #[arg(long = "on", value_name = "PART", default_value = "validation")]
+    part: Part,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    data: DataArgs,
+}
+
+#[derive(Debug, Args)]
+struct PredictArgs {
+    /// The model directory.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The reviews: .jsonl, .csv (a column `text`) or .txt (one a line); standard input otherwise.
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// How the input holds its reviews, where its name does not tell.
+    #[arg(long)]
+    format: Option<Format>,
+    /// Where the answers go: CSV for .csv, JSON lines otherwise; standard output otherwise.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Runs one command line; answers go to `out`, `interrupted` stops a training.
+///
+/// # Errors
+/// What went wrong, in one line; [`Error::Interrupted`] for a training that was stopped and saved.
+pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
+    match cli.command {
+        Command::Train(args) => {
+            let file = args.settings.as_deref().map(Overrides::load).transpose()?.unwrap_or_default();
+            let job = Job {
+                settings: Settings::resolve(&file, &args.overrides)?,
+                data: args.data.path()?,
+                vocabulary: args.vocabulary,
+                output: args.output,
+                resume: args.resume,
+                stop_after: args.stop_after,
+                command: typed_command(),
+            };
+            train(&job, out, interrupted)
+        }
+        Command::Evaluate(args) => {
+            let evaluation = Evaluation { model: args.model, data: args.data.path()?, part: args.part };
+            let metrics = evaluate(&evaluation)?;
+            let text = if args.json {
+                serde_json::to_string(&metrics).expect("plain data") + "\n"
+            } else {
+                metrics.to_text()
+            };
+            print(out, &text)
+        }
+        Command::Predict(args) => {
+            let PredictArgs { model, input, format, output } = args;
+            score_file(&Scoring { model, input, format, output }, out, &mut std::io::stderr())
+        }
+        Command::Inspect { model } => print(out, &inspect(&model)?),
+    }
+}
+
+fn print(out: &mut dyn Write, text: &str) -> Result<()> {
+    out.write_all(text.as_bytes()).map_err(Error::io("standard output"))
+}
+
+/// The command as it was typed, the program's folder left out.
+fn typed_command() -> String {
+    let words = std::env::args().skip(1).map(|word| match word.contains([' ', '\'', '"']) {
+        true => format!("'{word}'"),
+        false => word,
+    });
+    std::iter::once("trainer".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+}

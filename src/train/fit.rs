@@ -1,0 +1,243 @@
+//! The fit loop: batches, steps, epochs, the best epoch; and the state from which it goes on after a stop.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use candle_nn::Optimizer;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::metrics::Metrics;
+use super::optimizer::{StatefulOptimizer, binary_cross_entropy, clip_global_norm};
+use super::progress;
+use super::random::{Purpose, generator};
+use super::settings::Keep;
+use super::variables::Variables;
+use crate::error::Result;
+use crate::model::{Array, Network};
+
+/// A review to learn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// Start id first, at most `max_length`.
+    pub ids: Vec<u32>,
+    /// Probability that it is positive: 0 or 1 for a label, anything between for a teacher's opinion.
+    pub target: f32,
+    /// How much it counts beside the others of its batch; 1 by default.
+    pub weight: f32,
+}
+
+/// Which examples make up each step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    /// Passes over the examples.
+    pub epochs: usize,
+    /// Examples per step; the last step of an epoch has what remains.
+    pub batch_size: usize,
+    /// Seed of the order.
+    pub seed: u64,
+}
+
+impl Schedule {
+    /// The batches of one epoch (from 0), as positions in `examples`: a fresh shuffle, cut.
+    pub fn batches(&self, examples: &[Example], epoch: usize) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..examples.len()).collect();
+        order.shuffle(&mut generator(self.seed, Purpose::Order, epoch as u64));
+        order.chunks(self.batch_size).map(<[usize]>::to_vec).collect()
+    }
+}
+
+/// One row of the training history; losses and shares rounded to six digits, so that text holds them exactly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochRow {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Mean loss over the epoch's steps, as the weights were at each of them.
+    pub loss: f64,
+    /// Share of right labels over the epoch's steps.
+    pub accuracy: f64,
+    /// Loss on the held-out reviews after the epoch; absent where none are held out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_loss: Option<f64>,
+    /// Share of right labels on the held-out reviews after the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_accuracy: Option<f64>,
+    /// Wall time, validation included.
+    pub seconds: f64,
+}
+
+/// How far a run has come, the tensors apart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Epochs finished.
+    pub epoch: usize,
+    /// Steps finished within the epoch that is under way.
+    pub batch: usize,
+    /// Sum of losses within it (the bits of an f64, so that nothing is lost on the way through text).
+    pub loss_bits: u64,
+    /// Sum of the examples' weights within it, bits likewise.
+    pub weight_bits: u64,
+    /// Right labels within it.
+    pub right: u64,
+    /// Examples within it.
+    pub seen: u64,
+    /// Seconds spent within it.
+    pub seconds: f64,
+    /// Rows of the finished epochs.
+    pub rows: Vec<EpochRow>,
+    /// The epoch (from 1) whose weights are kept so far.
+    pub kept: Option<usize>,
+}
+
+/// Everything that changes during a run.
+#[derive(Debug)]
+pub struct State {
+    /// The weights in training.
+    pub variables: Variables,
+    /// The optimizer over them.
+    pub optimizer: StatefulOptimizer,
+    /// How far the run has come.
+    pub position: Position,
+    /// Weights of the kept epoch; `None` before the first is kept, and with [`Keep::Last`].
+    pub best: Option<BTreeMap<String, Array>>,
+}
+
+/// What stays the same during a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Task<'t> {
+    /// What to learn from.
+    pub examples: &'t [Example],
+    /// In which order.
+    pub schedule: Schedule,
+    /// Largest norm of all gradients together; 0 leaves them.
+    pub clip_norm: f64,
+    /// Which weights to keep.
+    pub keep: Keep,
+}
+
+/// What the loop calls on its way.
+pub struct Hooks<'h> {
+    /// Figures on the held-out reviews with these weights; `None` where none are held out.
+    pub validate: &'h mut dyn FnMut(&Variables) -> Result<Option<Metrics>>,
+    /// A finished epoch.
+    pub epoch: &'h mut dyn FnMut(&EpochRow) -> Result<()>,
+    /// Time to write a checkpoint.
+    pub checkpoint: &'h mut dyn FnMut(&State) -> Result<()>,
+    /// Whether to stop, given the number of steps taken in all.
+    pub stop: &'h dyn Fn(u64) -> bool,
+}
+
+/// Trains until the schedule ends or `hooks.stop` says so; returns whether it ended.
+///
+/// # Errors
+/// Those of the network and of the hooks.
+pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks) -> Result<bool> {
+    let vars = state.variables.vars();
+    while state.position.epoch < task.schedule.epochs {
+        let epoch = state.position.epoch;
+        let batches = task.schedule.batches(task.examples, epoch);
+        let bar = progress::epoch(task.examples.len(), epoch + 1, task.schedule.epochs);
+        let started = Instant::now();
+        let seconds_before = state.position.seconds;
+        while state.position.batch < batches.len() {
+            if (hooks.stop)(state.optimizer.steps()) {
+                state.position.seconds = seconds_before + started.elapsed().as_secs_f64();
+                (hooks.checkpoint)(state)?;
+                bar.finish_and_clear();
+                return Ok(false);
+            }
+            let batch: Vec<&Example> =
+                batches[state.position.batch].iter().map(|&at| &task.examples[at]).collect();
+            let ids: Vec<&[u32]> = batch.iter().map(|example| example.ids.as_slice()).collect();
+            let targets: Vec<f32> = batch.iter().map(|example| example.target).collect();
+            let weights: Vec<f32> = batch.iter().map(|example| example.weight).collect();
+
+            let logits = network.forward(&ids)?; // [B]
+            let loss = binary_cross_entropy(&logits, &targets, &weights)?;
+            let mut grads = loss.backward()?;
+            if task.clip_norm > 0.0 {
+                clip_global_norm(&vars, &mut grads, task.clip_norm)?;
+            }
+            state.optimizer.step(&grads)?;
+
+            let position = &mut state.position;
+            let weight = weights.iter().map(|weight| f64::from(*weight)).sum::<f64>();
+            let loss_sum = f64::from_bits(position.loss_bits) + weight * f64::from(loss.to_scalar::<f32>()?);
+            let weight_sum = f64::from_bits(position.weight_bits) + weight;
+            (position.loss_bits, position.weight_bits) = (loss_sum.to_bits(), weight_sum.to_bits());
+            let logits = logits.to_vec1::<f32>()?;
+            let right = logits.iter().zip(&targets).filter(|(z, t)| (**z >= 0.0) == (**t >= 0.5)).count();
+            position.right += right as u64;
+            position.seen += batch.len() as u64;
+            position.batch += 1;
+            bar.set_position(position.seen);
+            let accuracy = position.right as f64 / position.seen as f64;
+            bar.set_message(format!("loss {:.4} accuracy {accuracy:.4}", loss_sum / weight_sum));
+        }
+        bar.finish_and_clear();
+
+        let metrics = (hooks.validate)(&state.variables)?;
+        let position = &mut state.position;
+        let row = EpochRow {
+            epoch: epoch + 1,
+            loss: rounded(f64::from_bits(position.loss_bits) / f64::from_bits(position.weight_bits)),
+            accuracy: rounded(position.right as f64 / position.seen as f64),
+            validation_loss: metrics.as_ref().map(|metrics| rounded(metrics.loss)),
+            validation_accuracy: metrics.as_ref().map(|metrics| rounded(metrics.accuracy)),
+            seconds: ((seconds_before + started.elapsed().as_secs_f64()) * 100.0).round() / 100.0,
+        };
+        // Also what notices weights that are not numbers any more.
+        let arrays = state.variables.to_arrays()?;
+        let best_loss =
+            position.rows.iter().filter_map(|row| row.validation_loss).fold(f64::INFINITY, f64::min);
+        let better = row.validation_loss.is_none_or(|loss| loss < best_loss);
+        match task.keep {
+            Keep::Best if better => (state.best, position.kept) = (Some(arrays), Some(epoch + 1)),
+            Keep::Best => {}
+            Keep::Last => position.kept = Some(epoch + 1),
+        }
+        (hooks.epoch)(&row)?;
+        let mut rows = std::mem::take(&mut position.rows);
+        rows.push(row);
+        *position = Position { epoch: epoch + 1, kept: position.kept, rows, ..Position::default() };
+        (hooks.checkpoint)(state)?;
+    }
+    Ok(true)
+}
+
+impl State {
+    /// The weights to save: those of the kept epoch, or the present ones.
+    ///
+    /// # Errors
+    /// As [`Variables::to_arrays`].
+    pub fn kept_weights(&self) -> Result<BTreeMap<String, Array>> {
+        match &self.best {
+            Some(best) => Ok(best.clone()),
+            None => self.variables.to_arrays(),
+        }
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_epoch_has_each_example_once_in_an_order_of_its_own() {
+        let examples = vec![Example { ids: vec![1], target: 1.0, weight: 1.0 }; 10];
+        let schedule = Schedule { epochs: 2, batch_size: 4, seed: 1 };
+        let batches = schedule.batches(&examples, 0);
+        assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
+        let mut all = batches.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+        assert_ne!(batches, schedule.batches(&examples, 1));
+        assert_eq!(batches, schedule.batches(&examples, 0));
+    }
+}

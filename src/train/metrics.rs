@@ -1,0 +1,161 @@
+//! How good probabilities are, against labels.
+
+use serde::{Deserialize, Serialize};
+
+/// Bins of the calibration error.
+const ECE_BINS: usize = 15;
+
+/// Figures of a set of scored reviews; shares lie in 0 to 1.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Number of reviews.
+    pub reviews: usize,
+    /// Mean binary cross-entropy.
+    pub loss: f64,
+    /// Share of right labels; positive from probability 0.5.
+    pub accuracy: f64,
+    /// Share of right ones among those called positive; 0 where none was.
+    pub precision: f64,
+    /// Share of positive ones that were called so; 0 where there is none.
+    pub recall: f64,
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
+    /// Area under the ROC curve: how often a positive review scores above a negative one, ties counted half; 0.5
+    /// where one of the classes is missing.
+    pub auc: f64,
+    /// Expected calibration error over 15 bins of equal width of the probability of `positive`: the mean, weighted by
+    /// reviews, of the distance between a bin's mean probability and its share of positive reviews.
+    pub ece: f64,
+    /// Positive reviews called positive.
+    pub true_positives: usize,
+    /// Negative reviews called positive.
+    pub false_positives: usize,
+    /// Negative reviews called negative.
+    pub true_negatives: usize,
+    /// Positive reviews called negative.
+    pub false_negatives: usize,
+}
+
+impl Metrics {
+    /// Figures of `logits` against `targets` (0 or 1), of equal length.
+    ///
+    /// # Panics
+    /// When the lengths differ.
+    pub fn of(logits: &[f32], targets: &[f32]) -> Self {
+        assert_eq!(logits.len(), targets.len());
+        let count = logits.len().max(1) as f64;
+        let mut metrics = Self { reviews: logits.len(), auc: auc(logits, targets), ..Self::default() };
+        let mut bins = [(0usize, 0f64, 0f64); ECE_BINS];
+        for (&logit, &target) in logits.iter().zip(targets) {
+            let (z, t) = (f64::from(logit), f64::from(target));
+            metrics.loss += (z.max(0.0) - z * t + (-z.abs()).exp().ln_1p()) / count;
+            let probability = 1.0 / (1.0 + (-z).exp());
+            match (probability >= 0.5, target >= 0.5) {
+                (true, true) => metrics.true_positives += 1,
+                (true, false) => metrics.false_positives += 1,
+                (false, false) => metrics.true_negatives += 1,
+                (false, true) => metrics.false_negatives += 1,
+            }
+            let bin = &mut bins[((probability * ECE_BINS as f64) as usize).min(ECE_BINS - 1)];
+            *bin = (bin.0 + 1, bin.1 + probability, bin.2 + t);
+        }
+        let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let right = metrics.true_positives;
+        metrics.accuracy = share(right + metrics.true_negatives, metrics.reviews);
+        metrics.precision = share(right, right + metrics.false_positives);
+        metrics.recall = share(right, right + metrics.false_negatives);
+        metrics.f1 = share(2 * right, 2 * right + metrics.false_positives + metrics.false_negatives);
+        metrics.ece =
+            bins.iter().map(|(_, probability, target)| (probability - target).abs()).sum::<f64>() / count;
+        metrics
+    }
+
+    /// As it is printed for people: one figure a line, the confusion matrix last.
+    pub fn to_text(&self) -> String {
+        let row = |name: &str, value: f64| format!("{name:<12}{value:.4}\n");
+        let mut text = format!("{:<12}{}\n", "reviews", self.reviews);
+        for (name, value) in [
+            ("loss", self.loss),
+            ("accuracy", self.accuracy),
+            ("precision", self.precision),
+            ("recall", self.recall),
+            ("f1", self.f1),
+            ("auc", self.auc),
+            ("ece", self.ece),
+        ] {
+            text += &row(name, value);
+        }
+        text += &format!("\n{:<20}{:>12}{:>12}\n", "", "negative", "positive");
+        text +=
+            &format!("{:<20}{:>12}{:>12}\n", "labelled negative", self.true_negatives, self.false_positives);
+        text +=
+            &format!("{:<20}{:>12}{:>12}\n", "labelled positive", self.false_negatives, self.true_positives);
+        text
+    }
+}
+
+/// The area under the ROC curve from ranks, ties sharing their mean rank (Mann and Whitney's U).
+fn auc(logits: &[f32], targets: &[f32]) -> f64 {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+    let positive = targets.iter().filter(|target| **target >= 0.5).count();
+    let negative = targets.len() - positive;
+    if positive == 0 || negative == 0 {
+        return 0.5;
+    }
+    let (mut at, mut ranks) = (0, 0f64);
+    for tie in order.chunk_by(|&a, &b| logits[a] == logits[b]) {
+        let mean_rank = at as f64 + (tie.len() + 1) as f64 / 2.0;
+        ranks += mean_rank * tie.iter().filter(|&&index| targets[index] >= 0.5).count() as f64;
+        at += tie.len();
+    }
+    let (positive, negative) = (positive as f64, negative as f64);
+    (ranks - positive * (positive + 1.0) / 2.0) / (positive * negative)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_a_small_set() {
+        let (logits, targets) = ([2.0, -1.0, 0.5, -3.0, 1.0], [1.0, 1.0, 0.0, 0.0, 1.0]);
+        let metrics = Metrics::of(&logits, &targets);
+        assert_eq!((metrics.true_positives, metrics.false_positives), (2, 1));
+        assert_eq!((metrics.true_negatives, metrics.false_negatives), (1, 1));
+        assert!((metrics.accuracy - 0.6).abs() < 1e-12);
+        assert!((metrics.precision - 2.0 / 3.0).abs() < 1e-12);
+        assert!((metrics.recall - 2.0 / 3.0).abs() < 1e-12);
+        assert!((metrics.f1 - 2.0 / 3.0).abs() < 1e-12);
+        // Of six pairs of a positive and a negative review, one stands the wrong way.
+        assert!((metrics.auc - 5.0 / 6.0).abs() < 1e-12);
+        let loss: f64 = [(2.0, 1.0), (-1.0, 1.0), (0.5, 0.0), (-3.0, 0.0), (1.0f64, 1.0)]
+            .iter()
+            .map(|&(z, t): &(f64, f64)| -(t * sigmoid(z).ln() + (1.0 - t) * (1.0 - sigmoid(z)).ln()) / 5.0)
+            .sum();
+        assert!((metrics.loss - loss).abs() < 1e-12);
+    }
+
+    fn sigmoid(z: f64) -> f64 {
+        1.0 / (1.0 + (-z).exp())
+    }
+
+    #[test]
+    fn saturated_logits_and_ties_stay_finite() {
+        let metrics = Metrics::of(&[1e4, -1e4, 1e4, 1e4], &[1.0, 0.0, 0.0, 1.0]);
+        assert!((metrics.loss - 2500.0).abs() < 1e-9);
+        assert!((metrics.auc - 0.75).abs() < 1e-12);
+        assert_eq!(Metrics::of(&[0.0; 4], &[1.0, 0.0, 1.0, 0.0]).auc, 0.5);
+        assert_eq!(Metrics::of(&[], &[]).reviews, 0);
+        assert_eq!(Metrics::of(&[1.0], &[1.0]).auc, 0.5);
+    }
+
+    #[test]
+    fn calibration_error_is_the_distance_of_the_bins() {
+        // Two reviews of probability 0.9 in one bin, half of them positive; one of 0.1 that is negative.
+        let logit = |p: f64| (p / (1.0 - p)).ln() as f32;
+        let metrics = Metrics::of(&[logit(0.9), logit(0.9), logit(0.1)], &[1.0, 0.0, 0.0]);
+        assert!((metrics.ece - (2.0 * 0.4 + 0.1) / 3.0).abs() < 1e-6);
+    }
+}

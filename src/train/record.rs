@@ -1,0 +1,63 @@
+//! `training.json`: how a model came to be, and how good it is.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::fit::EpochRow;
+use super::metrics::Metrics;
+use super::settings::Settings;
+use crate::error::Result;
+use crate::model::{TRAINING_FILE, load_companion};
+
+/// The training record of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRecord {
+    /// The trainer's version.
+    pub version: String,
+    /// The command, as it was typed.
+    pub command: String,
+    /// The resolved settings.
+    pub settings: Settings,
+    /// What it learnt from.
+    pub data: DataRecord,
+    /// One row per finished epoch.
+    pub epochs: Vec<EpochRow>,
+    /// The epoch (from 1) whose weights were saved; absent when training stopped within the first.
+    pub kept_epoch: Option<usize>,
+    /// Whether the schedule ended; false when it was stopped before.
+    pub finished: bool,
+    /// Figures of the saved weights by set of reviews (`validation`, `test`).
+    pub results: BTreeMap<String, Metrics>,
+}
+
+/// What a model learnt from, and what was held out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// File or folder name of the data set, without its path.
+    pub name: String,
+    /// Where the words come from: `counted`, or the word index's file name.
+    pub vocabulary: String,
+    /// Reviews learnt from.
+    pub train: usize,
+    /// Reviews held out.
+    pub validation: usize,
+    /// SHA-256 over class, id and text of the held-out reviews, in their order.
+    pub validation_sha256: String,
+}
+
+impl TrainingRecord {
+    /// The record of the model in `directory`, or `None` where it has none (weights made elsewhere).
+    ///
+    /// # Errors
+    /// As [`load_companion`].
+    pub fn load(directory: &Path) -> Result<Option<Self>> {
+        load_companion(directory, TRAINING_FILE)
+    }
+
+    /// The text of `training.json`.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("plain data") + "\n"
+    }
+}

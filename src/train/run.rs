@@ -1,0 +1,272 @@
+//! `trainer train`: from the data set to a model directory.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_nn::Optimizer;
+use sha2::{Digest, Sha256};
+
+use super::checkpoint;
+use super::corpus::{Corpus, Review};
+use super::fit::{EpochRow, Example, Hooks, Position, Schedule, State, Task, fit};
+use super::metrics::Metrics;
+use super::optimizer::{OptimizerConfig, StatefulOptimizer};
+use super::record::{DataRecord, TrainingRecord};
+use super::settings::Settings;
+use super::split::Sides;
+use super::variables::Variables;
+use super::{card, companions, score, words};
+use crate::error::{Error, Result};
+use crate::model::{Array, Config, Metadata, ModelFiles, Network, TRAINING_FILE, save_directory};
+use crate::predict::Predictor;
+use crate::text::Vocabulary;
+
+/// What to train on and where to put the result.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The resolved settings.
+    pub settings: Settings,
+    /// The data set: folder or `.tar.gz`.
+    pub data: PathBuf,
+    /// The published word index; `None` counts the words of the reviews learnt from.
+    pub vocabulary: Option<PathBuf>,
+    /// The model directory to write.
+    pub output: PathBuf,
+    /// Whether to go on from the checkpoint beside the output.
+    pub resume: bool,
+    /// Stop as if interrupted after so many steps in all.
+    pub stop_after: Option<u64>,
+    /// The command as it was typed, for the record.
+    pub command: String,
+}
+
+/// The reviews of a run, ready to learn from.
+struct Material {
+    vocabulary: Vocabulary,
+    config: Config,
+    train: Vec<Example>,
+    validation: Vec<Example>,
+    validation_texts: Vec<String>,
+    data: DataRecord,
+}
+
+/// Trains as `job` says, telling `out` about it; `interrupted` is looked at after every step.
+///
+/// # Errors
+/// [`Error::Interrupted`] when training was stopped, after checkpoint and model were saved; else what went wrong.
+pub fn train(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.settings.threads).build();
+    let pool = pool.map_err(|e| Error::setting("threads", e.to_string()))?;
+    pool.install(|| train_in_pool(job, out, interrupted))
+}
+
+fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
+    let mut settings = job.settings.clone();
+    let material = prepare(job, &settings)?;
+    // A small data set may have fewer words than were asked for.
+    settings.vocab_size = material.vocabulary.len();
+    let say = |out: &mut (dyn Write + Send), text: &str| {
+        out.write_all(text.as_bytes()).map_err(Error::io("output"))
+    };
+    let listed = toml::to_string(&settings).expect("plain data");
+    let data = &material.data;
+    say(out, &format!("{listed}\n{} reviews to learn from, {} held out\n", data.train, data.validation))?;
+
+    let checkpoint = checkpoint::path_for(&job.output);
+    let examples_sha256 = digest_of(&material.train);
+    let mut state = if job.resume {
+        checkpoint::load(&checkpoint, &settings, &examples_sha256)?
+    } else {
+        let variables = Variables::initial(&material.config, settings.seed)?;
+        let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(&settings))?;
+        State { variables, optimizer, position: Position::default(), best: None }
+    };
+    if job.resume {
+        let Position { epoch, batch, .. } = state.position;
+        say(out, &format!("resuming after {epoch} epochs and {batch} steps\n"))?;
+    }
+
+    let network = Network::new(&material.config, settings.threads, state.variables.builder())?;
+    let task = Task {
+        examples: &material.train,
+        schedule: Schedule { epochs: settings.epochs, batch_size: settings.batch_size, seed: settings.seed },
+        clip_norm: settings.clip_norm,
+        keep: settings.keep,
+    };
+    let finished = fit(
+        &task,
+        &network,
+        &mut state,
+        &mut Hooks {
+            validate: &mut |variables| {
+                let predictor = predictor(&material, variables.to_arrays()?);
+                Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
+            },
+            epoch: &mut |row| say(out, &line(row, settings.epochs, data.train)),
+            checkpoint: &mut |state| checkpoint::save(&checkpoint, state, &settings, &examples_sha256),
+            stop: &|steps| {
+                interrupted.load(Ordering::Relaxed) || job.stop_after.is_some_and(|limit| steps >= limit)
+            },
+        },
+    )?;
+
+    let record = save(job, &settings, &material, &state, finished)?;
+    if let Some(metrics) = record.results.get("validation") {
+        let kept = record.kept_epoch.map_or("present weights".into(), |epoch| format!("epoch {epoch}"));
+        say(out, &format!("\nvalidation, {kept}\n{}", metrics.to_text()))?;
+    }
+    say(out, &format!("saved {}\n", job.output.display()))?;
+    if !finished {
+        say(out, &format!("stopped; go on with --resume from {}\n", checkpoint.display()))?;
+        return Err(Error::Interrupted);
+    }
+    std::fs::remove_file(&checkpoint).map_err(Error::io(&checkpoint))
+}
+
+/// Reads and splits the reviews, settles the vocabulary and encodes.
+fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
+    let corpus = Corpus::read(&job.data, false)?;
+    let sides = Sides::of(&corpus.train, settings)?;
+    let pick = |positions: &[usize]| positions.iter().map(|&at| &corpus.train[at]).collect::<Vec<&Review>>();
+    let (train, validation) = (pick(&sides.train), pick(&sides.validation));
+    let vocabulary = match &job.vocabulary {
+        Some(path) => Vocabulary::from_word_index(path, settings.vocab_size)?,
+        None => {
+            let texts = train.iter().map(|review| review.text.as_str());
+            words::count_vocabulary(texts, settings.config().tokenizer, settings.vocab_size)?
+        }
+    };
+    let config = Config { vocab_size: vocabulary.len(), ..settings.config() };
+    let data = DataRecord {
+        name: file_name(&job.data),
+        vocabulary: job.vocabulary.as_deref().map_or("counted".into(), file_name),
+        train: train.len(),
+        validation: validation.len(),
+        validation_sha256: digest_of_reviews(&validation),
+    };
+    Ok(Material {
+        train: examples(&train, &config, &vocabulary),
+        validation: examples(&validation, &config, &vocabulary),
+        validation_texts: validation.iter().map(|review| review.text.clone()).collect(),
+        vocabulary,
+        config,
+        data,
+    })
+}
+
+/// Labelled reviews as examples of weight 1.
+pub fn examples(reviews: &[&Review], config: &Config, vocabulary: &Vocabulary) -> Vec<Example> {
+    let texts: Vec<&str> = reviews.iter().map(|review| review.text.as_str()).collect();
+    let ids = score::encode_all(&texts, config, vocabulary);
+    let labelled = ids.into_iter().zip(reviews);
+    labelled
+        .filter_map(|(ids, review)| Some(Example { ids, target: review.class.target()?, weight: 1.0 }))
+        .collect()
+}
+
+/// Figures of `predictor` on labelled examples.
+pub fn measure(predictor: &Predictor, examples: &[Example]) -> Metrics {
+    let ids: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
+    let targets: Vec<f32> = examples.iter().map(|example| example.target).collect();
+    Metrics::of(&score::logits(predictor, &ids), &targets)
+}
+
+fn predictor(material: &Material, tensors: BTreeMap<String, Array>) -> Predictor {
+    Predictor::new(ModelFiles {
+        name: "in training".into(),
+        config: material.config.clone(),
+        vocabulary: material.vocabulary.clone(),
+        tensors,
+        metadata: Metadata::new(),
+    })
+}
+
+/// Writes the model directory with its card, record, golden reviews and baseline.
+fn save(
+    job: &Job,
+    settings: &Settings,
+    material: &Material,
+    state: &State,
+    finished: bool,
+) -> Result<TrainingRecord> {
+    let tensors = state.kept_weights()?;
+    let predictor = predictor(material, tensors.clone());
+    let mut results = BTreeMap::new();
+    if !material.validation.is_empty() {
+        results.insert("validation".to_string(), measure(&predictor, &material.validation));
+    }
+    let record = TrainingRecord {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: job.command.clone(),
+        settings: settings.clone(),
+        data: material.data.clone(),
+        epochs: state.position.rows.clone(),
+        kept_epoch: state.position.kept,
+        finished,
+        results,
+    };
+    let metadata = Metadata::from([
+        ("preset".to_string(), settings.preset.clone()),
+        ("seed".to_string(), settings.seed.to_string()),
+    ]);
+    let name = file_name(&job.output);
+    let golden = companions::golden(&predictor)?;
+    let baseline = companions::baseline(&predictor, &material.validation_texts);
+    let json = |value: serde_json::Result<String>| (value.expect("plain data") + "\n").into_bytes();
+    let mut extra = vec![
+        (TRAINING_FILE, record.to_json().into_bytes()),
+        (crate::model::GOLDEN_FILE, json(serde_json::to_string_pretty(&golden))),
+        ("README.md", card::model_card(&name, &record).into_bytes()),
+        (card::CURVE_FILE, card::curve(&record.epochs).into_bytes()),
+    ];
+    if let Some(baseline) = baseline {
+        extra.push((crate::model::BASELINE_FILE, json(serde_json::to_string_pretty(&baseline))));
+    }
+    save_directory(&job.output, &material.config, &material.vocabulary, &tensors, &metadata, &extra)?;
+    Ok(record)
+}
+
+/// One line per epoch, for logs and terminals alike.
+fn line(row: &EpochRow, epochs: usize, reviews: usize) -> String {
+    let validation = match (row.validation_loss, row.validation_accuracy) {
+        (Some(loss), Some(accuracy)) => format!("  validation loss {loss:.4} accuracy {accuracy:.4}"),
+        _ => String::new(),
+    };
+    format!(
+        "epoch {:>2}/{epochs}  loss {:.4} accuracy {:.4}{validation}  {:.1} s  {:.0} reviews/s\n",
+        row.epoch,
+        row.loss,
+        row.accuracy,
+        row.seconds,
+        reviews as f64 / row.seconds.max(0.01)
+    )
+}
+
+/// The last part of a path, so that records and cards name no folder of this machine.
+fn file_name(path: &Path) -> String {
+    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    whole.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+}
+
+fn digest_of(examples: &[Example]) -> String {
+    let mut digest = Sha256::new();
+    for example in examples {
+        digest.update((example.ids.len() as u64).to_le_bytes());
+        digest.update(example.target.to_le_bytes());
+        digest.update(example.weight.to_le_bytes());
+        example.ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 over class, id and text of `reviews`, in order.
+pub fn digest_of_reviews(reviews: &[&Review]) -> String {
+    let mut digest = Sha256::new();
+    for review in reviews {
+        digest.update(format!("{}/{}/{}\n", review.class.folder(), review.id, review.text.len()));
+        digest.update(&review.text);
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}

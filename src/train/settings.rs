@@ -1,0 +1,305 @@
+//! Settings of a training run: a preset, overridden by a TOML file, overridden by flags.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::model::{Config, Padding, Pooling};
+use crate::text::Scheme;
+
+/// Which reviews are held out for validation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// The last share of the reviews after a shuffle by `split_seed`.
+    Random,
+    /// All reviews of a share of the films, so that no film stands on both sides.
+    Film,
+}
+
+/// Which weights are saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// Those of the epoch with the lowest validation loss.
+    Best,
+    /// Those of the last epoch.
+    Last,
+}
+
+/// How gradients become steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// `rho`, `epsilon` and `epsilon_in_root` apply.
+    RmsProp,
+    /// `beta1`, `beta2` and `epsilon` apply.
+    Adam,
+}
+
+/// Declares every setting once: in [`Settings`] it has a value, in [`Overrides`] it may have one.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty,)*) => {
+        /// The resolved settings of a run; printed at the start and saved with the model.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Settings {
+            /// The preset that the run started from.
+            pub preset: String,
+            $($(#[doc = $doc])* pub $name: $type,)*
+        }
+
+        /// Settings given by flags or by a file, each of them optional.
+        #[derive(Clone, Debug, Default, PartialEq, Deserialize, clap::Args)]
+        #[serde(deny_unknown_fields, default)]
+        #[command(next_help_heading = "Settings (flags beat --settings, which beats the preset)")]
+        pub struct Overrides {
+            /// Where the settings start from: `keras-imdb`, the published tutorial.
+            #[arg(long)]
+            pub preset: Option<String>,
+            $($(#[doc = $doc])* #[arg(long, value_name = "VALUE", value_parser = by_name::<$type>)]
+            pub $name: Option<$type>,)*
+        }
+
+        impl Settings {
+            fn apply(&mut self, overrides: &Overrides) {
+                $(if let Some(value) = overrides.$name.clone() { self.$name = value; })*
+            }
+        }
+    };
+}
+
+settings! {
+    /// The rules that cut a text into words: keras, or punctuation (which keeps it as words).
+    tokenizer: Scheme,
+    /// Number of ids, the special ones included.
+    vocab_size: usize,
+    /// Length of a word's vector.
+    embedding_dim: usize,
+    /// Units of the LSTM in each direction.
+    hidden_size: usize,
+    /// Stacked LSTM layers.
+    num_layers: usize,
+    /// Whether a second LSTM reads the review backwards: true or false.
+    bidirectional: bool,
+    /// How states become one vector: last or max_mean.
+    pooling: Pooling,
+    /// Ids of a review that are read, the start id included; the last ones are kept.
+    max_length: usize,
+    /// What stands in front of a shorter review: pre (zeros) or none.
+    padding: Padding,
+    /// Which reviews are held out: random or film.
+    split: Split,
+    /// Share of the labelled training reviews that is held out, 0 to 1.
+    validation_share: f64,
+    /// Seed of the shuffle before a random split, apart from `seed` so that seeds are compared on the same reviews.
+    split_seed: u64,
+    /// Seed of the initial weights and of the batches.
+    seed: u64,
+    /// Threads to compute with; 0 takes every core. One seed gives one model for any given number of them.
+    threads: usize,
+    /// Passes over the training reviews.
+    epochs: usize,
+    /// Reviews per step.
+    batch_size: usize,
+    /// How gradients become steps: rms_prop or adam.
+    optimizer: OptimizerKind,
+    /// Size of a step.
+    learning_rate: f64,
+    /// RMSprop: decay of the mean square.
+    rho: f64,
+    /// Adam: decay of the mean.
+    beta1: f64,
+    /// Adam: decay of the mean square.
+    beta2: f64,
+    /// What keeps the division by a small root harmless.
+    epsilon: f64,
+    /// RMSprop: true divides by sqrt(v + epsilon) as Keras 2.11 and later do, false by sqrt(v) + epsilon.
+    epsilon_in_root: bool,
+    /// Largest norm of all gradients together; a longer one is scaled down to it; 0 leaves them.
+    clip_norm: f64,
+    /// Which epoch's weights are saved: best or last.
+    keep: Keep,
+}
+
+impl Settings {
+    /// The settings of `preset`.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] when there is no such preset.
+    pub fn preset(preset: &str) -> Result<Self> {
+        if preset != "keras-imdb" {
+            return Err(Error::setting("preset", format!("`{preset}` is unknown; there is `keras-imdb`")));
+        }
+        let config = Config::keras_imdb();
+        Ok(Self {
+            preset: preset.into(),
+            tokenizer: config.tokenizer,
+            vocab_size: config.vocab_size,
+            embedding_dim: config.embedding_dim,
+            hidden_size: config.hidden_size,
+            num_layers: config.num_layers,
+            bidirectional: config.bidirectional,
+            pooling: config.pooling,
+            max_length: config.max_length,
+            padding: config.padding,
+            split: Split::Random,
+            validation_share: 0.2,
+            // The seed with which Keras's `imdb.load_data` shuffles.
+            split_seed: 113,
+            seed: 1,
+            threads: 0,
+            epochs: 10,
+            batch_size: 128,
+            optimizer: OptimizerKind::RmsProp,
+            learning_rate: 0.001,
+            rho: 0.9,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-7,
+            epsilon_in_root: false,
+            clip_norm: 0.0,
+            keep: Keep::Best,
+        })
+    }
+
+    /// Settings from the preset that `flags` or `file` name (`keras-imdb` otherwise), then `file`, then `flags`;
+    /// checked, with the number of threads put in.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] naming the setting that cannot be used.
+    pub fn resolve(file: &Overrides, flags: &Overrides) -> Result<Self> {
+        let preset = flags.preset.as_deref().or(file.preset.as_deref()).unwrap_or("keras-imdb");
+        let mut settings = Self::preset(preset)?;
+        settings.apply(file);
+        settings.apply(flags);
+        if settings.threads == 0 {
+            settings.threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The network that these settings describe.
+    pub fn config(&self) -> Config {
+        Config {
+            format: 1,
+            tokenizer: self.tokenizer,
+            vocab_size: self.vocab_size,
+            embedding_dim: self.embedding_dim,
+            hidden_size: self.hidden_size,
+            num_layers: self.num_layers,
+            bidirectional: self.bidirectional,
+            pooling: self.pooling,
+            max_length: self.max_length,
+            padding: self.padding,
+            temperature: 1.0,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = |name: &str, value: f64| match value.is_finite() && value > 0.0 {
+            true => Ok(()),
+            false => Err(Error::setting(name, format!("{value} is not a positive number"))),
+        };
+        let share = |name: &str, value: f64| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(Error::setting(name, format!("{value} does not lie in 0 to 1 (1 excluded)"))),
+        };
+        self.config().check().map_err(|reason| Error::setting("model", reason))?;
+        positive("learning_rate", self.learning_rate)?;
+        positive("epsilon", self.epsilon)?;
+        positive("epochs", self.epochs as f64)?;
+        positive("batch_size", self.batch_size as f64)?;
+        share("rho", self.rho)?;
+        share("beta1", self.beta1)?;
+        share("beta2", self.beta2)?;
+        share("validation_share", self.validation_share)?;
+        if !(self.clip_norm.is_finite() && self.clip_norm >= 0.0) {
+            return Err(Error::setting("clip_norm", format!("{} is negative", self.clip_norm)));
+        }
+        if self.threads > 1024 {
+            return Err(Error::setting("threads", format!("{} is more than 1024", self.threads)));
+        }
+        Ok(())
+    }
+}
+
+impl Overrides {
+    /// Reads a TOML file of settings.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be read, [`Error::Invalid`] naming an unknown key or a wrong value.
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        Self::from_toml(&text).map_err(|reason| Error::invalid(path, reason))
+    }
+
+    fn from_toml(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|e| {
+            let line = e.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
+            format!("line {line}: {}", e.message().replace('\n', " "))
+        })
+    }
+}
+
+/// Reads a flag's value as the file would: numbers, `true`, `false`, or the name of a choice.
+fn by_name<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let value = match serde_json::from_str(text) {
+        Ok(value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => value,
+        _ => serde_json::Value::String(text.into()),
+    };
+    serde_json::from_value(value).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_preset_is_the_published_model() {
+        let settings = Settings::preset("keras-imdb").unwrap();
+        assert_eq!(settings.config(), Config::keras_imdb());
+        assert!(Settings::preset("other").unwrap_err().to_string().contains("keras-imdb"));
+    }
+
+    #[test]
+    fn flags_beat_the_file_which_beats_the_preset() {
+        let file = Overrides::from_toml("epochs = 3\nbatch_size = 16\noptimizer = \"adam\"").unwrap();
+        let flags = Overrides { epochs: Some(5), ..Overrides::default() };
+        let settings = Settings::resolve(&file, &flags).unwrap();
+        assert_eq!((settings.epochs, settings.batch_size, settings.hidden_size), (5, 16, 32));
+        assert_eq!(settings.optimizer, OptimizerKind::Adam);
+        assert!(settings.threads > 0);
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_fail_with_their_line() {
+        let fault = |text: &str| Overrides::from_toml(text).unwrap_err();
+        assert!(fault("epochs = 3\nepoch = 4").contains("line 2: unknown field `epoch`"));
+        assert!(fault("epochs = \"many\"").contains("line 1"));
+        assert!(fault("split = \"half\"").contains("expected `random` or `film`"));
+        let wrong = Overrides { learning_rate: Some(-1.0), ..Overrides::default() };
+        let reason = Settings::resolve(&Overrides::default(), &wrong).unwrap_err().to_string();
+        assert!(reason.contains("learning_rate"), "{reason}");
+    }
+
+    #[test]
+    fn a_flag_reads_numbers_and_names() {
+        assert_eq!(by_name::<Split>("film"), Ok(Split::Film));
+        assert_eq!(by_name::<f64>("1e-3"), Ok(0.001));
+        assert_eq!(by_name::<bool>("true"), Ok(true));
+        assert!(by_name::<usize>("-1").is_err());
+    }
+
+    #[test]
+    fn settings_survive_json_and_toml() {
+        let settings = Settings::preset("keras-imdb").unwrap();
+        let json = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
+        let text = toml::to_string(&settings).unwrap();
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), settings);
+    }
+}

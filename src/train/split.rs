@@ -1,0 +1,103 @@
+//! Which labelled reviews are held out for validation.
+
+use rand::seq::SliceRandom;
+use sha2::{Digest, Sha256};
+
+use super::corpus::Review;
+use super::random::{Purpose, generator};
+use super::settings::{Settings, Split};
+use crate::error::{Error, Result};
+
+/// The two sides of a split, as positions in the list of labelled reviews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sides {
+    /// Reviews to learn from; in shuffled order for a random split, ascending for a split by film.
+    pub train: Vec<usize>,
+    /// Reviews held out.
+    pub validation: Vec<usize>,
+}
+
+impl Sides {
+    /// Splits `reviews` (sorted, as a [`super::Corpus`] has them) as `settings` say.
+    ///
+    /// A random split shuffles by `split_seed` and holds out the last share, as the published tutorial does. A split
+    /// by film holds out the films whose [`film_position`] lies under the share, whatever the seed.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when a split by film meets a review whose film is not known, or when a side stays empty.
+    pub fn of(reviews: &[Review], settings: &Settings) -> Result<Self> {
+        let share = settings.validation_share;
+        let (train, validation) = match settings.split {
+            Split::Random => {
+                let mut order: Vec<usize> = (0..reviews.len()).collect();
+                order.shuffle(&mut generator(settings.split_seed, Purpose::Split, 0));
+                let validation = order.split_off((reviews.len() as f64 * (1.0 - share)).round() as usize);
+                (order, validation)
+            }
+            Split::Film => {
+                let positions = reviews.iter().map(|review| review.film.map(film_position));
+                let positions: Option<Vec<f64>> = positions.collect();
+                let positions = positions.ok_or_else(|| {
+                    Error::Data("a split by film needs urls_pos.txt and urls_neg.txt in the data set".into())
+                })?;
+                (0..reviews.len()).partition(|&at| positions[at] >= share)
+            }
+        };
+        if train.is_empty() || (validation.is_empty() && share > 0.0) {
+            let reason = format!("{} reviews are too few to hold out {share} of them", reviews.len());
+            return Err(Error::Data(reason));
+        }
+        Ok(Self { train, validation })
+    }
+}
+
+/// A film's fixed place in 0 to 1: the first eight bytes of the SHA-256 of its number in decimal, as a fraction.
+pub fn film_position(film: u32) -> f64 {
+    let digest = Sha256::digest(film.to_string().as_bytes());
+    let first: [u8; 8] = std::array::from_fn(|at| digest[at]);
+    // 53 bits are what a double holds exactly.
+    (u64::from_be_bytes(first) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::corpus::Class;
+    use super::*;
+
+    fn reviews(count: u32, film: impl Fn(u32) -> Option<u32>) -> Vec<Review> {
+        let review =
+            |id| Review { class: Class::Positive, id, rating: 9, film: film(id), text: format!("text {id}") };
+        (0..count).map(review).collect()
+    }
+
+    fn settings(split: Split) -> Settings {
+        Settings { split, ..Settings::preset("keras-imdb").unwrap() }
+    }
+
+    #[test]
+    fn a_random_split_holds_out_the_share_and_every_review_stands_once() {
+        let sides = Sides::of(&reviews(50, |_| None), &settings(Split::Random)).unwrap();
+        assert_eq!((sides.train.len(), sides.validation.len()), (40, 10));
+        let mut all = [sides.train.clone(), sides.validation.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..50).collect::<Vec<_>>());
+        let other = Settings { split_seed: 7, ..settings(Split::Random) };
+        assert_ne!(Sides::of(&reviews(50, |_| None), &other).unwrap(), sides);
+    }
+
+    #[test]
+    fn a_split_by_film_has_no_film_on_both_sides() {
+        let reviews = reviews(3000, |id| Some(id / 3));
+        let sides = Sides::of(&reviews, &settings(Split::Film)).unwrap();
+        assert!((500..700).contains(&sides.validation.len()), "{}", sides.validation.len());
+        let film = |at: &usize| reviews[*at].film;
+        let held: std::collections::BTreeSet<_> = sides.validation.iter().map(film).collect();
+        assert!(sides.train.iter().all(|at| !held.contains(&film(at))));
+    }
+
+    #[test]
+    fn a_split_by_film_needs_films() {
+        let fault = Sides::of(&reviews(10, |_| None), &settings(Split::Film)).unwrap_err();
+        assert!(fault.to_string().contains("urls_pos.txt"));
+    }
+}
