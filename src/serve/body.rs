@@ -1,0 +1,179 @@
+//! Reading a request's body within the limits of size, time and memory.
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::{HeaderMap, HeaderValue, Request, header};
+use http_body_util::BodyExt;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::App;
+use super::problem::{Kind, Problem};
+
+/// Bytes that one permit of the buffer stands for.
+pub const PERMIT_BYTES: usize = 1024;
+
+/// How much of a body that is too large is read and thrown away, so that a client which sends all before it reads
+/// gets the answer and not a reset connection.
+const DRAIN_BYTES: usize = 32 * 1024 * 1024;
+
+/// A body in memory, and its place among all that are.
+#[derive(Debug)]
+pub struct Held {
+    /// The bytes.
+    pub bytes: Bytes,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads the body of a request that must say it is JSON.
+///
+/// # Errors
+/// 415 where it does not; otherwise as [`read`].
+pub async fn read_json(app: &App, request: Request<Body>) -> Result<Held, Problem> {
+    if !is_json(request.headers()) {
+        let detail = match request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str()) {
+            Some(Ok(other)) => format!("content-type is `{other}`, it must be application/json"),
+            _ => "content-type is missing, it must be application/json".into(),
+        };
+        drain(app, request.into_body()).await;
+        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+    }
+    read(app, request).await
+}
+
+/// Reads a body whatever its media type.
+///
+/// # Errors
+/// 413 over the limit, 408 where it is too slow, 503 where too much is held, 400 where it breaks off, 415 where it
+/// is compressed.
+pub async fn read(app: &App, request: Request<Body>) -> Result<Held, Problem> {
+    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|value| !plain(value)) {
+        drain(app, request.into_body()).await;
+        return Err(Problem::new(Kind::UnsupportedMediaType, "the body is compressed; send it as it is"));
+    }
+    let body = request.into_body();
+    match tokio::time::timeout(app.settings.body_timeout, collect(app, body)).await {
+        Ok(result) => result,
+        Err(_) => {
+            let detail = format!("the body did not arrive within {:?}", app.settings.body_timeout);
+            Err(Problem::new(Kind::BodyTimeout, detail))
+        }
+    }
+}
+
+async fn collect(app: &App, mut body: Body) -> Result<Held, Problem> {
+    let limit = app.settings.max_body_bytes;
+    let hint = body.size_hint();
+    if hint.lower() > limit as u64 {
+        return Err(too_large(body, limit).await);
+    }
+    let mut held = 0;
+    let mut permit: Option<OwnedSemaphorePermit> = None;
+    let mut hold = |total: usize| {
+        // What small bodies hold is bounded by the connections; only large ones are worth an account.
+        let wanted = total / PERMIT_BYTES;
+        if wanted <= held.max(64) {
+            return Ok(());
+        }
+        match app.buffered.clone().try_acquire_many_owned((wanted - held) as u32) {
+            Ok(more) => {
+                held = wanted;
+                match &mut permit {
+                    Some(permit) => permit.merge(more),
+                    None => permit = Some(more),
+                }
+                Ok(())
+            }
+            Err(_) => {
+                app.telemetry.shed_overload.inc();
+                let detail = "too many bytes of other requests are being held; come back later";
+                Err(Problem::new(Kind::Overloaded, detail).retry_after(app.settings.retry_after_seconds))
+            }
+        }
+    };
+    hold(hint.lower() as usize)?;
+    let broken = |_| Problem::new(Kind::Malformed, "the body broke off or its framing is wrong");
+    let Some(first) = next(&mut body).await.map_err(broken)? else {
+        return Ok(Held { bytes: Bytes::new(), _permit: permit });
+    };
+    if first.len() > limit {
+        return Err(too_large(body, limit).await);
+    }
+    // Nearly every body comes in one piece, which needs no copy.
+    let Some(second) = next(&mut body).await.map_err(broken)? else {
+        return Ok(Held { bytes: first, _permit: permit });
+    };
+    let mut all = Vec::with_capacity((hint.lower() as usize).max(first.len() + second.len()));
+    all.extend_from_slice(&first);
+    let mut piece = Some(second);
+    while let Some(bytes) = piece {
+        if all.len() + bytes.len() > limit {
+            drop(all);
+            return Err(too_large(body, limit).await);
+        }
+        hold(all.len() + bytes.len())?;
+        all.extend_from_slice(&bytes);
+        piece = next(&mut body).await.map_err(broken)?;
+    }
+    Ok(Held { bytes: all.into(), _permit: permit })
+}
+
+/// The next piece of data; trailers are passed over.
+async fn next(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame?.into_data() {
+            return Ok(Some(data));
+        }
+    }
+    Ok(None)
+}
+
+async fn too_large(body: Body, limit: usize) -> Problem {
+    discard(body).await;
+    Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send fewer texts at once"))
+}
+
+/// Reads and throws away a body that is not wanted, within the time for bodies.
+async fn drain(app: &App, body: Body) {
+    let _ = tokio::time::timeout(app.settings.body_timeout, discard(body)).await;
+}
+
+async fn discard(mut body: Body) {
+    let mut read = 0;
+    while let Ok(Some(bytes)) = next(&mut body).await {
+        read += bytes.len();
+        if read > DRAIN_BYTES {
+            break;
+        }
+    }
+}
+
+/// Whether the headers declare JSON: `application/json` or `application/…+json`, with any parameters.
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return true;
+    }
+    let essence = essence.to_ascii_lowercase();
+    essence.starts_with("application/") && essence.ends_with("+json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_recognised_with_parameters_and_suffix() {
+        let declares = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            is_json(&headers)
+        };
+        assert!(declares("application/json"));
+        assert!(declares("Application/JSON; charset=utf-8"));
+        assert!(declares("application/problem+json"));
+        assert!(!declares("text/plain"));
+        assert!(!declares("application/x-www-form-urlencoded"));
+        assert!(!is_json(&HeaderMap::new()));
+    }
+}

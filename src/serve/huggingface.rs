@@ -1,0 +1,170 @@
+//! Text classification as Hugging Face's clients ask for it (`InferenceClient.text_classification`).
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::Request;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::predict::{PARSE_INLINE_BYTES, ScoringProblems, Text, json_response, on_compute_thread};
+use super::problem::{Kind, Problem};
+use super::score::{Question, Scored, score};
+use super::{App, AppState, body};
+use crate::predict::Truncate;
+
+/// The body; fields that other services know and this one does not are passed over, as their clients expect.
+#[derive(Debug, Deserialize)]
+struct ClassificationRequest<'a> {
+    #[serde(borrow)]
+    inputs: Inputs<'a>,
+    #[serde(default)]
+    parameters: Option<Parameters>,
+    /// As text-embeddings-inference has it: false refuses what is too long.
+    #[serde(default)]
+    truncate: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "`inputs` must be a string or a list of strings")]
+enum Inputs<'a> {
+    One(#[serde(borrow)] Text<'a>),
+    Many(#[serde(borrow)] Vec<Text<'a>>),
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Parameters {
+    #[serde(default)]
+    top_k: Option<usize>,
+    #[serde(default)]
+    function_to_apply: Option<String>,
+}
+
+/// One label and its probability.
+#[derive(Serialize, ToSchema)]
+pub struct Classification {
+    /// `positive` or `negative`.
+    #[schema(example = "positive")]
+    pub label: &'static str,
+    /// Its probability.
+    #[schema(example = 0.97)]
+    pub score: f32,
+}
+
+/// A request as Hugging Face's clients send it.
+#[derive(ToSchema)]
+#[schema(example = json!({"inputs": "A gripping, beautifully shot film."}))]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct ClassificationBody {
+    /// One text or a list of texts (a list is never read as a pair).
+    inputs: ClassificationInputs,
+    /// Options.
+    parameters: Option<ClassificationParameters>,
+    /// false refuses what is longer than the model reads (422).
+    truncate: Option<bool>,
+}
+
+/// One text or many.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum ClassificationInputs {
+    /// One text.
+    One(String),
+    /// Many texts.
+    Many(Vec<String>),
+}
+
+/// Options of a classification.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct ClassificationParameters {
+    /// How many labels to give, the most probable first.
+    #[schema(minimum = 1)]
+    top_k: Option<usize>,
+    /// `sigmoid` and `softmax` mean the same here.
+    #[schema(example = "softmax")]
+    function_to_apply: Option<String>,
+}
+
+/// Classifies one text or many with the default model
+///
+/// Answers one list of labels for each text, the most probable first.
+#[utoipa::path(post, path = "/", tag = "hugging face", request_body = ClassificationBody,
+    responses((status = 200, description = "One list for each text", body = Vec<Vec<Classification>>), ScoringProblems))]
+pub async fn default_model(State(app): State<AppState>, request: Request<Body>) -> Result<Response, Problem> {
+    classify(&app, None, request).await.map_err(Problem::with_error)
+}
+
+/// Classifies one text or many with the named model
+#[utoipa::path(post, path = "/models/{model}", tag = "hugging face", request_body = ClassificationBody,
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "One list for each text", body = Vec<Vec<Classification>>), ScoringProblems))]
+pub async fn named_model(
+    State(app): State<AppState>,
+    model: Result<Path<String>, PathRejection>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let model = path_text(model)?;
+    classify(&app, Some(&model), request).await.map_err(Problem::with_error)
+}
+
+/// What stands in a path, decoded.
+///
+/// # Errors
+/// 400 where it is not UTF-8.
+pub fn path_text<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    let not_text = |_| Problem::new(Kind::Malformed, "the path is not UTF-8 text");
+    Ok(path.map_err(not_text).map_err(Problem::with_error)?.0)
+}
+
+async fn classify(app: &App, model: Option<&str>, request: Request<Body>) -> Result<Response, Problem> {
+    let held = body::read_json(app, request).await?;
+    let (mut question, top_k) = if held.bytes.len() <= PARSE_INLINE_BYTES {
+        parse(&held.bytes)?
+    } else {
+        let bytes = held.bytes.clone();
+        let work = move || parse(&bytes).map(|(question, top_k)| (question.into_owned(), top_k));
+        on_compute_thread(app, work).await??
+    };
+    question.model = model.map(Cow::Borrowed);
+    let scored = score(app, question).await?;
+    let lists: Vec<_> =
+        scored.predictions.iter().map(|prediction| labels(&scored, prediction, top_k)).collect();
+    Ok(json_response(serde_json::to_vec(&lists).expect("labels are plain data")))
+}
+
+fn parse(bytes: &[u8]) -> Result<(Question<'_>, usize), Problem> {
+    let request: ClassificationRequest =
+        serde_json::from_slice(bytes).map_err(|error| Problem::of_json(&error, bytes))?;
+    let parameters = request.parameters.unwrap_or_default();
+    if let Some(other) = parameters.function_to_apply
+        && !["sigmoid", "softmax"].contains(&other.as_str())
+    {
+        let detail = "function_to_apply: only `sigmoid` and `softmax` (which mean the same here) are known";
+        return Err(Problem::new(Kind::InvalidFields, detail));
+    }
+    if parameters.top_k == Some(0) {
+        return Err(Problem::new(Kind::InvalidFields, "top_k must be at least 1"));
+    }
+    let (texts, single) = match request.inputs {
+        Inputs::One(text) => (vec![text.0], true),
+        Inputs::Many(texts) => (texts.into_iter().map(|text| text.0).collect(), false),
+    };
+    let truncate = if request.truncate == Some(false) { Truncate::Error } else { Truncate::Tail };
+    Ok((Question { texts, single, truncate, ..Question::default() }, parameters.top_k.unwrap_or(2)))
+}
+
+fn labels(scored: &Scored, prediction: &crate::predict::Prediction, top_k: usize) -> Vec<Classification> {
+    let verdict = scored.verdict(prediction);
+    let mut labels = vec![
+        Classification { label: "positive", score: verdict.positive },
+        Classification { label: "negative", score: verdict.negative },
+    ];
+    labels.sort_by(|a, b| b.score.total_cmp(&a.score));
+    labels.truncate(top_k);
+    labels
+}

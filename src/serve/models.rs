@@ -1,0 +1,359 @@
+//! The models that are served: loading, self-test, and the swap in one step.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+
+use super::cost::Cost;
+use super::drift::Drift;
+use super::problem::{Kind, Problem};
+use super::settings::{ModelSource, Settings, check_model_name};
+use super::telemetry::ModelSeries;
+use crate::error::{Error, Result};
+use crate::model::{BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, TRAINING_FILE, load_companion};
+use crate::predict::{Encoding, Predictor, Truncate};
+
+/// The files of a model directory whose change makes it another model.
+const MODEL_FILES: [&str; 6] =
+    ["config.json", "vocab.txt", "model.safetensors", GOLDEN_FILE, BASELINE_FILE, TRAINING_FILE];
+
+/// A text that every model must give a probability: what a swap is tried with where there are no golden reviews.
+const PROBE: &str = "This film is a probe; it has words that any vocabulary may or may not know.";
+
+/// One loaded state of a model directory; never changed, only replaced.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The name by which clients call the model.
+    pub name: Arc<str>,
+    /// The model itself.
+    pub predictor: Predictor,
+    /// The first 12 hex digits of the SHA-256 over the directory's files: another content, another version.
+    pub version: String,
+    /// What it costs on this machine.
+    pub cost: Cost,
+    /// How the golden reviews came out.
+    pub self_test: SelfTest,
+    /// Live traffic against the baseline.
+    pub drift: Option<Drift>,
+    /// The `training.json`, if there is one.
+    pub training: Option<serde_json::Value>,
+    /// When it was loaded.
+    pub loaded_at: SystemTime,
+}
+
+/// Outcome of a model's golden reviews.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct SelfTest {
+    /// Whether every review came out within the tolerance; true where there are none.
+    pub passed: bool,
+    /// Number of golden reviews; 0 when the directory has none.
+    pub reviews: usize,
+    /// Largest difference between a probability and the recorded one.
+    pub max_difference: f32,
+    /// Largest difference allowed.
+    pub tolerance: f32,
+}
+
+/// The outcome of the latest attempt to take up a changed directory.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Reload {
+    /// `swapped`, `unchanged` or `refused`.
+    #[schema(example = "swapped")]
+    pub outcome: &'static str,
+    /// Why it was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When, in seconds since 1970.
+    pub at: u64,
+}
+
+/// A model's place: its name and directory stay, what is loaded may be swapped.
+#[derive(Debug)]
+pub struct Slot {
+    /// The name by which clients call the model.
+    pub name: Arc<str>,
+    /// Where it is loaded from.
+    pub directory: PathBuf,
+    /// Its metric series; they go on over swaps.
+    pub series: ModelSeries,
+    current: ArcSwap<Loaded>,
+    last_reload: Mutex<Option<Reload>>,
+    /// Held while the directory is read, so that SIGHUP and the watcher do not both do it.
+    reading: Mutex<()>,
+    drift_window: u64,
+    passed: AtomicBool,
+}
+
+/// What a directory's files look like from outside: size, time of change and inode of each.
+pub type Fingerprint = Vec<Option<(u64, SystemTime, u64)>>;
+
+impl Slot {
+    fn load(source: &ModelSource, settings: &Settings) -> Result<Self> {
+        let loaded = Loaded::load(&source.directory, source.name.as_deref(), settings.drift_window)?;
+        Ok(Self {
+            name: loaded.name.clone(),
+            directory: source.directory.clone(),
+            series: ModelSeries::default(),
+            passed: AtomicBool::new(loaded.self_test.passed),
+            current: ArcSwap::from_pointee(loaded),
+            last_reload: Mutex::new(None),
+            reading: Mutex::new(()),
+            drift_window: settings.drift_window,
+        })
+    }
+
+    /// What is loaded now; the answer to one request comes from one such state, whatever is swapped meanwhile.
+    pub fn current(&self) -> Arc<Loaded> {
+        self.current.load_full()
+    }
+
+    /// Whether the loaded model passed its self-test.
+    pub fn passed(&self) -> bool {
+        self.passed.load(Relaxed)
+    }
+
+    /// The latest attempt to take up a changed directory, if there was one.
+    pub fn last_reload(&self) -> Option<Reload> {
+        self.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Loads the directory beside what is served, tries it, and swaps it in; keeps the old one where the new one
+    /// cannot be loaded or fails its self-test. Blocks while it reads.
+    pub fn reload(&self) -> Reload {
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = Instant::now();
+        // A fault in the loader must cost the reload, never the server.
+        let load = || Loaded::load(&self.directory, Some(&self.name), self.drift_window);
+        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load))
+            .unwrap_or_else(|_| Err(Error::invalid(&self.directory, "loading it panicked")));
+        let old = self.current();
+        let (outcome, reason) = match loaded {
+            Err(error) => ("refused", Some(error.to_string())),
+            Ok(new) if !new.self_test.passed => ("refused", Some(new.self_test.reason(&self.directory))),
+            Ok(new) if new.version == old.version => ("unchanged", None),
+            Ok(new) => {
+                tracing::info!(
+                    model = &*self.name,
+                    from = old.version,
+                    to = new.version,
+                    elapsed_ms = start.elapsed().as_millis() as u64,
+                    "model swapped"
+                );
+                self.current.store(Arc::new(new));
+                self.passed.store(true, Relaxed);
+                ("swapped", None)
+            }
+        };
+        match &reason {
+            Some(reason) => {
+                tracing::error!(model = &*self.name, reason, "changed model refused, the old one stays")
+            }
+            None if outcome == "unchanged" => tracing::info!(model = &*self.name, "model unchanged"),
+            None => {}
+        }
+        self.series.count_reload(outcome);
+        let reload = Reload { outcome, reason, at: unix_seconds(SystemTime::now()) };
+        *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload.clone());
+        reload
+    }
+
+    /// What the directory looks like from outside, without reading the files.
+    pub fn fingerprint(&self) -> Fingerprint {
+        fingerprint(&self.directory)
+    }
+}
+
+impl Loaded {
+    /// Cuts `text` into ids, in at most `max_windows` windows.
+    ///
+    /// # Errors
+    /// As [`Predictor::encode`]; [`Error::TooLong`] also where there would be more windows.
+    pub fn encode(&self, text: &str, truncate: Truncate, max_windows: usize) -> Result<Encoding> {
+        let encoding = self.predictor.encode(text, truncate)?;
+        if encoding.windows.len() > max_windows {
+            // Windows overlap by half, and each has a start token of its own.
+            let stride = (self.predictor.config().max_length.saturating_sub(1) / 2).max(1);
+            return Err(Error::TooLong { tokens: encoding.tokens, max_length: (max_windows + 1) * stride });
+        }
+        Ok(encoding)
+    }
+
+    /// Whether this is the version asked for, if one is.
+    ///
+    /// # Errors
+    /// 404, naming the version that is there.
+    pub fn check_version(&self, version: Option<&str>) -> Result<(), Problem> {
+        match version {
+            Some(other) if other != self.version => {
+                let detail = format!("model `{}` has version `{}` now, no other", self.name, self.version);
+                Err(Problem::new(Kind::UnknownModel, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Loads `directory` whole: where it is replaced in the middle, once more.
+    fn load(directory: &Path, name: Option<&str>, drift_window: u64) -> Result<Self> {
+        let mut tries = 0;
+        loop {
+            let before = fingerprint(directory);
+            let loaded = Self::load_once(directory, name, drift_window);
+            tries += 1;
+            // Three: a writer that replaces it faster than it can be read is not waited for.
+            if fingerprint(directory) == before || tries == 3 {
+                return loaded;
+            }
+        }
+    }
+
+    fn load_once(directory: &Path, name: Option<&str>, drift_window: u64) -> Result<Self> {
+        let predictor = Predictor::load(directory)?;
+        let name = name.unwrap_or(predictor.name());
+        check_model_name(name)
+            .map_err(|reason| Error::setting("--model", reason + "; give it one: NAME=DIR"))?;
+        let golden: Option<Golden> = load_companion(directory, GOLDEN_FILE)?;
+        let self_test = SelfTest::run(&predictor, golden.as_ref(), directory)?;
+        let baseline: Option<Baseline> = load_companion(directory, BASELINE_FILE)?;
+        let drift = baseline.map(|baseline| Drift::new(baseline, drift_window)).transpose();
+        let drift = drift.map_err(|reason| Error::invalid(directory.join(BASELINE_FILE), reason))?;
+        Ok(Self {
+            name: name.into(),
+            version: version(directory)?,
+            cost: Cost::measure(&predictor),
+            self_test,
+            drift,
+            training: load_companion(directory, TRAINING_FILE)?,
+            loaded_at: SystemTime::now(),
+            predictor,
+        })
+    }
+}
+
+impl SelfTest {
+    /// Scores the golden reviews, or the probe where there are none.
+    fn run(predictor: &Predictor, golden: Option<&Golden>, directory: &Path) -> Result<Self> {
+        let path = directory.join(GOLDEN_FILE);
+        let Some(golden) = golden else {
+            let probability = predictor.predict(PROBE)?.probability;
+            return Ok(Self { passed: (0.0..=1.0).contains(&probability), ..Self::default() });
+        };
+        let mut test = Self {
+            passed: true,
+            reviews: golden.reviews.len(),
+            max_difference: 0.0,
+            tolerance: golden.tolerance,
+        };
+        for (index, review) in golden.reviews.iter().enumerate() {
+            let prediction = predictor
+                .predict(&review.text)
+                .map_err(|error| Error::invalid(&path, format!("reviews[{index}]: {error}")))?;
+            let difference = (prediction.probability - review.probability).abs();
+            // Written so that a difference that is not a number fails.
+            test.passed &= difference <= golden.tolerance;
+            test.max_difference = test.max_difference.max(difference);
+        }
+        Ok(test)
+    }
+
+    /// Why it failed, in words.
+    pub fn reason(&self, directory: &Path) -> String {
+        format!(
+            "{}: self-test failed: a golden review differs by {}, allowed is {}",
+            directory.display(),
+            self.max_difference,
+            self.tolerance
+        )
+    }
+}
+
+/// The served models; the first is the default.
+#[derive(Debug)]
+pub struct Models {
+    slots: Vec<Slot>,
+}
+
+impl Models {
+    /// Loads every model that `settings` name.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`], for a companion file that cannot be read, or where two models have one name.
+    pub fn load(settings: &Settings) -> Result<Self> {
+        let mut slots: Vec<Slot> = Vec::new();
+        for source in settings.model_sources() {
+            let slot = Slot::load(&source, settings)?;
+            if slots.iter().any(|other| other.name == slot.name) {
+                let reason = format!("two models are called `{}`; name them apart: NAME=DIR", slot.name);
+                return Err(Error::setting("--model", reason));
+            }
+            slots.push(slot);
+        }
+        Ok(Self { slots })
+    }
+
+    /// The model called `name`, or the default where no name is given.
+    pub fn get(&self, name: Option<&str>) -> Option<&Slot> {
+        match name {
+            None => self.slots.first(),
+            Some(name) => self.slots.iter().find(|slot| &*slot.name == name),
+        }
+    }
+
+    /// All of them, the default first.
+    pub fn iter(&self) -> std::slice::Iter<'_, Slot> {
+        self.slots.iter()
+    }
+
+    /// Whether every model passed its self-test.
+    pub fn passed(&self) -> bool {
+        self.slots.iter().all(Slot::passed)
+    }
+
+    /// The names, for a message.
+    pub fn names(&self) -> String {
+        self.slots.iter().map(|slot| &*slot.name).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Seconds since 1970.
+pub fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn fingerprint(directory: &Path) -> Fingerprint {
+    #[cfg(unix)]
+    fn inode(data: &std::fs::Metadata) -> u64 {
+        std::os::unix::fs::MetadataExt::ino(data)
+    }
+    #[cfg(not(unix))]
+    fn inode(_: &std::fs::Metadata) -> u64 {
+        0
+    }
+    let of_file = |name: &&str| {
+        let data = std::fs::metadata(directory.join(name)).ok()?;
+        Some((data.len(), data.modified().ok()?, inode(&data)))
+    };
+    MODEL_FILES.iter().map(of_file).collect()
+}
+
+fn version(directory: &Path) -> Result<String> {
+    let mut digest = Sha256::new();
+    for name in MODEL_FILES {
+        let path = directory.join(name);
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                // Name and length in front, so that no two directories give one stream of bytes.
+                digest.update(format!("{name} {}\n", bytes.len()));
+                digest.update(&bytes);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io(&path)(error)),
+        }
+    }
+    Ok(digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+}

@@ -1,0 +1,201 @@
+//! Errors as RFC 9457 problem details: one enum from fault to status.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::error::Error;
+
+/// Media type of every error answer.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// What was wrong with a request, or why the server cannot answer it now.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    kind: Kind,
+    detail: Cow<'static, str>,
+    index: Option<usize>,
+    retry_after_seconds: Option<u32>,
+    /// Whether `error` repeats the detail, for clients of protocols that read it there.
+    with_error: bool,
+}
+
+/// The kinds of problem; each has one status, one title and one URN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The body is not JSON, or the address is not text.
+    Malformed,
+    /// No key, or not one of ours.
+    Unauthorized,
+    /// No such path.
+    NotFound,
+    /// No such model.
+    UnknownModel,
+    /// The path is there, the method is not.
+    MethodNotAllowed,
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The body or the number of texts is over the limit.
+    TooLarge,
+    /// The body is not declared as JSON.
+    UnsupportedMediaType,
+    /// The JSON has the wrong fields or values.
+    InvalidFields,
+    /// A text without a word.
+    NoWords,
+    /// A text longer than asked for or allowed.
+    TextTooLong,
+    /// The server's fault.
+    Internal,
+    /// Too much is waiting already.
+    Overloaded,
+    /// The deadline passed before the answer was there.
+    DeadlineExceeded,
+    /// Loading, draining, or the model failed its self-test.
+    NotReady,
+}
+
+impl Kind {
+    fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        use Kind::*;
+        match self {
+            Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read"),
+            Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed"),
+            NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
+            UnknownModel => (StatusCode::NOT_FOUND, "unknown-model", "No such model"),
+            MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Wrong method"),
+            BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time"),
+            TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
+            UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
+            }
+            InvalidFields => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-fields", "The fields do not fit"),
+            NoWords => (StatusCode::UNPROCESSABLE_ENTITY, "no-words", "A text has no word"),
+            TextTooLong => (StatusCode::UNPROCESSABLE_ENTITY, "text-too-long", "A text is too long"),
+            Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "The server failed"),
+            Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", "The server is busy"),
+            DeadlineExceeded => {
+                (StatusCode::SERVICE_UNAVAILABLE, "deadline-exceeded", "The answer took too long")
+            }
+            NotReady => (StatusCode::SERVICE_UNAVAILABLE, "not-ready", "The server is not ready"),
+        }
+    }
+}
+
+/// The body of an error answer (RFC 9457).
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem, example = json!({
+    "type": "urn:imdb-sentiment:problem:no-words", "title": "A text has no word", "status": 422,
+    "detail": "texts[1]: the text has no word", "index": 1
+}))]
+pub struct ProblemBody<'a> {
+    /// What kind of problem it is, for programs.
+    #[serde(rename = "type")]
+    #[schema(format = "uri")]
+    pub kind: Cow<'a, str>,
+    /// What kind of problem it is, for people.
+    pub title: &'a str,
+    /// The HTTP status again.
+    pub status: u16,
+    /// What was wrong this time and what to do about it.
+    pub detail: &'a str,
+    /// Which of the texts it was, counted from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// The detail again, where a client of another protocol looks for it (`/v2` and Hugging Face routes only).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'a str>,
+}
+
+impl Problem {
+    /// A problem of `kind` with `detail` for the person who must act.
+    pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), index: None, retry_after_seconds: None, with_error: false }
+    }
+
+    /// The same, about text number `index`.
+    pub fn at(mut self, index: usize) -> Self {
+        self.index = Some(index);
+        self
+    }
+
+    /// The same, asking the client to come back in `seconds`.
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// The same, with the detail repeated under `error`.
+    pub fn with_error(mut self) -> Self {
+        self.with_error = true;
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// A fault of text number `index` of `field`; `single` when it is the only text and has no number.
+    pub fn of_text(error: &Error, index: usize, single: bool) -> Self {
+        let kind = match error {
+            Error::NoWords => Kind::NoWords,
+            Error::TooLong { .. } => Kind::TextTooLong,
+            _ => Kind::Internal,
+        };
+        if single {
+            Self::new(kind, error.to_string())
+        } else {
+            Self::new(kind, format!("texts[{index}]: {error}")).at(index)
+        }
+    }
+
+    /// A fault in the JSON of a request: 400 when it is not JSON, 422 when it is, but not what belongs there.
+    pub fn of_json(error: &serde_json::Error, body: &[u8]) -> Self {
+        let not_json = |error: &serde_json::Error| {
+            let detail = match body.is_empty() {
+                true => "the body is empty, it must be a JSON object".into(),
+                false => format!("the body is not JSON: {error}"),
+            };
+            Self::new(Kind::Malformed, detail)
+        };
+        if error.classify() != serde_json::error::Category::Data {
+            return not_json(error);
+        }
+        // The parser stops at the first wrong field; what follows may be no JSON at all.
+        match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
+            Err(syntax) if syntax.classify() != serde_json::error::Category::Data => not_json(&syntax),
+            _ => Self::new(Kind::InvalidFields, error.to_string()),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, urn, title) = self.kind.facts();
+        let body = ProblemBody {
+            kind: format!("urn:imdb-sentiment:problem:{urn}").into(),
+            title,
+            status: status.as_u16(),
+            detail: &self.detail,
+            index: self.index,
+            error: self.with_error.then_some(&*self.detail),
+        };
+        let body = serde_json::to_vec(&body).expect("a problem is plain data");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(seconds) = self.retry_after_seconds {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.kind == Kind::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

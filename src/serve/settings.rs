@@ -1,0 +1,386 @@
+//! The service's settings: one field gives flag, environment variable, help text and check.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// Where the shipped models are looked for when none is named, best first; relative to the working directory.
+pub const DEFAULT_MODELS: [&str; 2] = ["models/imdb", "models/keras-imdb"];
+
+/// Everything that can be set, with its default.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Settings {
+    /// Address or host name to listen on
+    #[arg(long, env = "IMDB_SENTIMENT_HOST", default_value = "127.0.0.1")]
+    pub host: String,
+
+    /// Port to listen on; 0 lets the system pick one, which is printed
+    #[arg(long, env = "IMDB_SENTIMENT_PORT", default_value_t = 3000)]
+    pub port: u16,
+
+    /// Model directory, as DIR or NAME=DIR; may be given more than once (comma-separated in the environment), the
+    /// first is the default. Without it: models/imdb if it exists, else models/keras-imdb, in the working directory
+    #[arg(long = "model", env = "IMDB_SENTIMENT_MODEL", value_name = "[NAME=]DIR", value_delimiter = ',')]
+    pub models: Vec<ModelSource>,
+
+    /// Take up a changed model directory by itself (SIGHUP does so at any time)
+    #[arg(long, env = "IMDB_SENTIMENT_WATCH")]
+    pub watch: bool,
+
+    /// How often --watch looks
+    #[arg(long, env = "IMDB_SENTIMENT_WATCH_INTERVAL", default_value = "2s", value_parser = duration)]
+    pub watch_interval: Duration,
+
+    /// Name of a second loaded model that scores a share of the default model's traffic as well, for comparison only
+    #[arg(long, env = "IMDB_SENTIMENT_SHADOW", value_name = "NAME")]
+    pub shadow: Option<String>,
+
+    /// Share of requests that the shadow model sees too, 0 to 1
+    #[arg(long, env = "IMDB_SENTIMENT_SHADOW_SHARE", default_value_t = 0.1, value_parser = share)]
+    pub shadow_share: f64,
+
+    /// Answer `uncertain` where the score is below this (0.5 to 1) and the request says nothing of its own
+    #[arg(long, env = "IMDB_SENTIMENT_ABSTAIN", value_parser = abstain)]
+    pub abstain: Option<f32>,
+
+    /// Largest request body in bytes; 413 above
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_BODY_BYTES", default_value_t = 2 * 1024 * 1024, value_parser = positive)]
+    pub max_body_bytes: usize,
+
+    /// Most texts in one request; 413 above
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_TEXTS", default_value_t = 1024, value_parser = positive)]
+    pub max_texts: usize,
+
+    /// Most windows in which one text is read (`"truncate": "windows"`); 422 above
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_WINDOWS", default_value_t = 256, value_parser = positive)]
+    pub max_windows: usize,
+
+    /// Most reviews waiting for or in work on the compute threads; 503 above. At least --max-texts
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_PENDING_REVIEWS", default_value_t = 2048, value_parser = positive)]
+    pub max_pending_reviews: usize,
+
+    /// Most bytes of request bodies held at once, all connections together; 503 above. At least --max-body-bytes
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_BUFFERED_BYTES", default_value_t = 128 * 1024 * 1024, value_parser = positive)]
+    pub max_buffered_bytes: usize,
+
+    /// Most open connections; further ones wait in the kernel's backlog
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_CONNECTIONS", default_value_t = 1024, value_parser = positive)]
+    pub max_connections: usize,
+
+    /// Most requests in flight on one HTTP/2 connection
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_STREAMS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_streams: u32,
+
+    /// Time for a request's header to arrive, and for a connection to say nothing; closed after
+    #[arg(long, env = "IMDB_SENTIMENT_HEADER_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub header_timeout: Duration,
+
+    /// Time for a request's body to arrive; 408 after
+    #[arg(long, env = "IMDB_SENTIMENT_BODY_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub body_timeout: Duration,
+
+    /// Time for a request to be answered once its body is there; 503 after
+    #[arg(long, env = "IMDB_SENTIMENT_REQUEST_TIMEOUT", default_value = "10s", value_parser = duration)]
+    pub request_timeout: Duration,
+
+    /// Seconds that an overloaded server asks clients to wait (`Retry-After`)
+    #[arg(long, env = "IMDB_SENTIMENT_RETRY_AFTER_SECONDS", default_value_t = 1)]
+    pub retry_after_seconds: u32,
+
+    /// Threads that compute what costs more than --inline-budget; 0 takes one per core
+    #[arg(long, env = "IMDB_SENTIMENT_COMPUTE_THREADS", default_value_t = 0, value_parser = threads)]
+    pub compute_threads: usize,
+
+    /// Threads that speak HTTP; 0 takes one per core
+    #[arg(long, env = "IMDB_SENTIMENT_HTTP_THREADS", default_value_t = 0, value_parser = threads)]
+    pub http_threads: usize,
+
+    /// What a request may cost, by the model's measured speed, to be computed where it was read; above, it goes to
+    /// the compute threads
+    #[arg(long, env = "IMDB_SENTIMENT_INLINE_BUDGET", default_value = "100us", value_parser = duration_or_zero)]
+    pub inline_budget: Duration,
+
+    /// Reviews over which live traffic is compared with the model's baseline (the last one to two times as many)
+    #[arg(long, env = "IMDB_SENTIMENT_DRIFT_WINDOW", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..))]
+    pub drift_window: u64,
+
+    /// Time after SIGTERM or Ctrl-C in which new connections are still served while readiness is off
+    #[arg(long, env = "IMDB_SENTIMENT_SHUTDOWN_DELAY", default_value = "0s", value_parser = duration_or_zero)]
+    pub shutdown_delay: Duration,
+
+    /// Time in which accepted requests may finish at shutdown
+    #[arg(long, env = "IMDB_SENTIMENT_SHUTDOWN_GRACE", default_value = "10s", value_parser = duration_or_zero)]
+    pub shutdown_grace: Duration,
+
+    /// API keys, comma-separated, one of which every request but health checks must bear (`Authorization: Bearer KEY`)
+    #[arg(
+        long = "api-key",
+        env = "IMDB_SENTIMENT_API_KEYS",
+        value_name = "KEY",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    pub api_keys: Vec<Secret>,
+
+    /// File of further API keys, one a line, # starts a comment; read again on SIGHUP
+    #[arg(long, env = "IMDB_SENTIMENT_API_KEYS_FILE", value_name = "FILE")]
+    pub api_keys_file: Option<PathBuf>,
+
+    /// Web origin that may call from a browser, such as https://example.org; may be given more than once. None by default
+    #[arg(
+        long = "cors-origin",
+        env = "IMDB_SENTIMENT_CORS_ORIGINS",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origins: Vec<String>,
+
+    /// Certificate chain (PEM); with --tls-key it turns TLS on. Read again on SIGHUP
+    #[arg(long, env = "IMDB_SENTIMENT_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Private key (PEM) of --tls-cert
+    #[arg(long, env = "IMDB_SENTIMENT_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// What to log, such as `info` or `info,imdb_sentiment=debug`
+    #[arg(long, env = "IMDB_SENTIMENT_LOG", default_value = "info")]
+    pub log: String,
+
+    /// Form of the log on standard error; `auto` is text on a terminal and JSON otherwise
+    #[arg(long, env = "IMDB_SENTIMENT_LOG_FORMAT", default_value = "auto")]
+    pub log_format: LogFormat,
+
+    /// Log every request, not only those that failed on the server's side (it costs more than a prediction)
+    #[arg(long, env = "IMDB_SENTIMENT_LOG_REQUESTS")]
+    pub log_requests: bool,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// One human-readable line per event.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A value that is never shown, whatever prints the settings.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl std::str::FromStr for Secret {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        // The grammar of RFC 6750's b64token is narrower; a visible ASCII word is what a header can carry.
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("a key must be one word of visible ASCII characters".into());
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// A model directory and, where it is not to be called by the directory's own name, its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelSource {
+    /// The name given, if any.
+    pub name: Option<String>,
+    /// The directory.
+    pub directory: PathBuf,
+}
+
+impl ModelSource {
+    /// The directory `directory` under its own name.
+    pub fn directory(directory: impl Into<PathBuf>) -> Self {
+        Self { name: None, directory: directory.into() }
+    }
+
+    /// The directory `directory` under the name `name`.
+    pub fn named(name: impl Into<String>, directory: impl Into<PathBuf>) -> Self {
+        Self { name: Some(name.into()), directory: directory.into() }
+    }
+}
+
+impl std::str::FromStr for ModelSource {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let source = match text.split_once('=') {
+            Some((name, directory)) => {
+                check_model_name(name)?;
+                Self::named(name, directory)
+            }
+            None => Self::directory(text),
+        };
+        if source.directory.as_os_str().is_empty() {
+            return Err("the directory is missing".into());
+        }
+        Ok(source)
+    }
+}
+
+/// Whether `name` can stand in a path, a label and a JSON answer without quoting; the reason where it cannot.
+pub fn check_model_name(name: &str) -> Result<(), String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+        return Err(format!("model name `{name}`: use 1 to 64 of A-Z a-z 0-9 - _ ."));
+    }
+    Ok(())
+}
+
+impl Settings {
+    /// The settings that the empty command line gives, the environment left aside.
+    pub fn defaults() -> Self {
+        use clap::{Args, FromArgMatches};
+        let command = Self::augment_args(clap::Command::new("server")).mut_args(|arg| arg.env(None));
+        let matches = command.get_matches_from(["server"]);
+        Self::from_arg_matches(&matches).expect("every setting has a default")
+    }
+
+    /// Checks what only several settings together can get wrong.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] with the reason.
+    pub fn check(&self) -> Result<()> {
+        if self.max_pending_reviews < self.max_texts {
+            let reason = format!("{} is less than --max-texts {}", self.max_pending_reviews, self.max_texts);
+            return Err(Error::setting("--max-pending-reviews", reason));
+        }
+        if self.max_buffered_bytes < self.max_body_bytes {
+            let reason =
+                format!("{} is less than --max-body-bytes {}", self.max_buffered_bytes, self.max_body_bytes);
+            return Err(Error::setting("--max-buffered-bytes", reason));
+        }
+        for (name, value) in [
+            ("--max-pending-reviews", self.max_pending_reviews),
+            ("--max-connections", self.max_connections),
+            ("--max-body-bytes", self.max_body_bytes),
+            ("--max-buffered-bytes", self.max_buffered_bytes / super::body::PERMIT_BYTES),
+        ] {
+            // What a semaphore can count in one step.
+            if value > u32::MAX as usize >> 3 {
+                return Err(Error::setting(name, format!("{value} is more than can be counted")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The model directories to load: those named, or the first shipped one that exists.
+    pub fn model_sources(&self) -> Vec<ModelSource> {
+        if !self.models.is_empty() {
+            return self.models.clone();
+        }
+        let found = DEFAULT_MODELS.iter().find(|directory| Path::new(directory).is_dir());
+        vec![ModelSource::directory(found.unwrap_or(&DEFAULT_MODELS[DEFAULT_MODELS.len() - 1]))]
+    }
+
+    /// `configured` threads, or one per core where that is 0.
+    pub fn threads(configured: usize) -> usize {
+        if configured > 0 {
+            return configured;
+        }
+        std::thread::available_parallelism().map_or(1, |cores| cores.get())
+    }
+}
+
+fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().map_err(|_| "write a number and a unit: 500us, 250ms, 10s, 5m")?;
+    let seconds = match unit.trim() {
+        "us" | "µs" => number / 1e6,
+        "ms" => number / 1e3,
+        "s" | "" => number,
+        "m" | "min" => number * 60.0,
+        other => return Err(format!("unknown unit `{other}`: use us, ms, s or m")),
+    };
+    // Timers are asked for moments in the future; a day is beyond any sensible wait.
+    if !(0.0..=86_400.0).contains(&seconds) {
+        return Err("it must lie between 0 and 24 hours".into());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match duration_or_zero(text)? {
+        Duration::ZERO => Err("it must be more than 0".into()),
+        duration => Ok(duration),
+    }
+}
+
+fn number_between<T>(text: &str, low: T, high: T) -> Result<T, String>
+where
+    T: std::str::FromStr + PartialOrd + std::fmt::Display,
+{
+    match text.parse() {
+        Ok(value) if value >= low && value <= high => Ok(value),
+        _ => Err(format!("it must be a number from {low} to {high}")),
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    number_between(text, 1, usize::MAX)
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    number_between(text, 0, 1024)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number_between(text, 0.0, 1.0)
+}
+
+fn abstain(text: &str) -> Result<f32, String> {
+    number_between(text, 0.5, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
+        assert_eq!(duration_or_zero("0"), Ok(Duration::ZERO));
+        assert!(duration("0s").is_err());
+        assert!(duration("soon").is_err());
+        assert!(duration("3 weeks").unwrap_err().contains("unknown unit"));
+    }
+
+    #[test]
+    fn models_are_named_or_not() {
+        assert_eq!("a=models/x".parse(), Ok(ModelSource::named("a", "models/x")));
+        assert_eq!("models/x".parse(), Ok(ModelSource::directory("models/x")));
+        assert!("a b=models/x".parse::<ModelSource>().is_err());
+        assert!("a=".parse::<ModelSource>().is_err());
+    }
+
+    #[test]
+    fn defaults_hold_together_and_secrets_stay_secret() {
+        let mut settings = Settings::defaults();
+        settings.check().unwrap();
+        settings.api_keys = vec!["hush".parse().unwrap()];
+        assert!(!format!("{settings:?}").contains("hush"));
+        settings.max_texts = settings.max_pending_reviews + 1;
+        assert!(settings.check().unwrap_err().to_string().contains("--max-texts"));
+    }
+}

@@ -1,0 +1,294 @@
+//! Tensors of the Open Inference Protocol: in JSON, or as bytes behind the JSON.
+//!
+//! A BYTES tensor as binary data is, for each element, its length (4 bytes, little-endian) and its bytes; numbers
+//! are little-endian, booleans one byte.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::problem::{Kind, Problem};
+use super::score::{Question, Scored, Verdict};
+use crate::predict::{Prediction, Truncate};
+
+/// The name of the one input.
+pub const INPUT: &str = "text";
+
+/// One output tensor: its name, its type and how many values it has for each text.
+#[derive(Debug)]
+pub struct Output {
+    /// By which it is asked for.
+    pub name: &'static str,
+    /// As the protocol calls it.
+    pub datatype: &'static str,
+    per_text: usize,
+}
+
+impl Output {
+    /// The shape for `texts` texts (-1 for any number).
+    pub fn shape(&self, texts: i64) -> Vec<i64> {
+        if self.per_text == 1 { vec![texts] } else { vec![texts, self.per_text as i64] }
+    }
+}
+
+/// The outputs, in the order in which they are answered.
+pub const OUTPUTS: [Output; 6] = [
+    Output { name: "label", datatype: "BYTES", per_text: 1 },
+    Output { name: "score", datatype: "FP32", per_text: 1 },
+    Output { name: "probabilities", datatype: "FP32", per_text: 2 },
+    Output { name: "tokens", datatype: "INT32", per_text: 1 },
+    Output { name: "unknown_tokens", datatype: "INT32", per_text: 1 },
+    Output { name: "truncated", datatype: "BOOL", per_text: 1 },
+];
+
+/// A value of an output.
+enum Cell {
+    Text(&'static str),
+    Float(f32),
+    Int(i32),
+    Bool(bool),
+}
+
+fn cells(output: &str, verdict: &Verdict, prediction: &Prediction) -> Vec<Cell> {
+    let int = |value: usize| Cell::Int(value.try_into().unwrap_or(i32::MAX));
+    match output {
+        "label" => vec![Cell::Text(verdict.label_name())],
+        "score" => vec![Cell::Float(verdict.score)],
+        "probabilities" => vec![Cell::Float(verdict.negative), Cell::Float(verdict.positive)],
+        "tokens" => vec![int(prediction.tokens)],
+        "unknown_tokens" => vec![int(prediction.unknown_tokens)],
+        _ => vec![Cell::Bool(prediction.dropped_tokens > 0)],
+    }
+}
+
+impl Cell {
+    fn to_value(&self) -> Value {
+        match self {
+            Cell::Text(text) => json!(text),
+            Cell::Float(value) => json!(value),
+            Cell::Int(value) => json!(value),
+            Cell::Bool(value) => json!(value),
+        }
+    }
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Cell::Text(text) => {
+                bytes.extend((text.len() as u32).to_le_bytes());
+                bytes.extend(text.as_bytes());
+            }
+            Cell::Float(value) => bytes.extend(value.to_le_bytes()),
+            Cell::Int(value) => bytes.extend(value.to_le_bytes()),
+            Cell::Bool(value) => bytes.push(u8::from(*value)),
+        }
+    }
+}
+
+/// Which outputs are wanted, each with whether as binary data, and the request's id.
+#[derive(Debug)]
+pub struct Wanted {
+    id: Option<String>,
+    outputs: Vec<(&'static Output, bool)>,
+}
+
+/// The JSON of a request; fields and parameters that are not ours to know are passed over.
+#[derive(Debug, Deserialize)]
+pub struct InferRequest {
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    parameters: Option<Parameters>,
+    inputs: Vec<InputTensor>,
+    #[serde(default)]
+    outputs: Option<Vec<RequestedOutput>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Parameters {
+    #[serde(default)]
+    truncate: Option<Truncate>,
+    #[serde(default)]
+    abstain: Option<f32>,
+    #[serde(default)]
+    binary_data_output: Option<bool>,
+    #[serde(default)]
+    binary_data_size: Option<usize>,
+    #[serde(default)]
+    binary_data: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+struct InputTensor {
+    name: String,
+    shape: Vec<u64>,
+    datatype: String,
+    #[serde(default)]
+    parameters: Option<Parameters>,
+    #[serde(default)]
+    data: Option<Vec<Nested>>,
+}
+
+/// Elements may be nested as the shape is; a row per text is what some clients send.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "`data` must hold strings")]
+enum Nested {
+    One(String),
+    Row(Vec<String>),
+}
+
+#[derive(Debug, Deserialize)]
+struct RequestedOutput {
+    name: String,
+    #[serde(default)]
+    parameters: Option<Parameters>,
+}
+
+impl InferRequest {
+    /// Reads the JSON and the tensors behind it.
+    ///
+    /// # Errors
+    /// 400 where it is not JSON or the lengths do not add up, 422 where the tensors are not those of the model.
+    pub fn parse(json: &[u8], tensors: &[u8]) -> Result<(Question<'static>, Wanted), Problem> {
+        let request: Self = serde_json::from_slice(json).map_err(|error| Problem::of_json(&error, json))?;
+        let invalid = |detail: String| Err(Problem::new(Kind::InvalidFields, detail));
+        let Ok([input]) = <[InputTensor; 1]>::try_from(request.inputs) else {
+            return invalid(format!("`inputs` must hold one tensor, named `{INPUT}`"));
+        };
+        if input.name != INPUT || input.datatype != "BYTES" {
+            return invalid(format!(
+                "input `{}` of type {}: the model has one input, `{INPUT}` of type BYTES",
+                input.name, input.datatype
+            ));
+        }
+        let size = input.parameters.and_then(|parameters| parameters.binary_data_size);
+        let texts: Vec<String> = match (input.data, size) {
+            (Some(data), None) => data.into_iter().flat_map(Nested::into_texts).collect(),
+            (None, Some(size)) if size == tensors.len() => read_bytes_tensor(tensors)?,
+            (None, Some(size)) => {
+                let detail = format!("binary_data_size is {size}, {} bytes follow the JSON", tensors.len());
+                return Err(Problem::new(Kind::Malformed, detail));
+            }
+            _ => return invalid("give `data`, or binary data and its `binary_data_size`".into()),
+        };
+        let elements = input.shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
+        if elements != Some(texts.len() as u64) {
+            return invalid(format!("shape {:?} does not fit {} texts", input.shape, texts.len()));
+        }
+        let parameters = request.parameters.unwrap_or_default();
+        if parameters.abstain.is_some_and(|abstain| !(0.5..=1.0).contains(&abstain)) {
+            return invalid("`abstain` must lie between 0.5 and 1".into());
+        }
+        let by_default = parameters.binary_data_output.unwrap_or(false);
+        let mut outputs = Vec::new();
+        for wanted in request.outputs.unwrap_or_default() {
+            let Some(output) = OUTPUTS.iter().find(|output| output.name == wanted.name) else {
+                let names: Vec<_> = OUTPUTS.iter().map(|output| output.name).collect();
+                return invalid(format!("no output `{}`; there are {}", wanted.name, names.join(", ")));
+            };
+            let binary = wanted.parameters.and_then(|parameters| parameters.binary_data);
+            outputs.push((output, binary.unwrap_or(by_default)));
+        }
+        if outputs.is_empty() {
+            outputs = OUTPUTS.iter().map(|output| (output, by_default)).collect();
+        }
+        let question = Question {
+            texts: texts.into_iter().map(Cow::Owned).collect(),
+            truncate: parameters.truncate.unwrap_or_default(),
+            abstain: parameters.abstain,
+            ..Question::default()
+        };
+        Ok((question, Wanted { id: request.id, outputs }))
+    }
+}
+
+impl Nested {
+    fn into_texts(self) -> Vec<String> {
+        match self {
+            Nested::One(text) => vec![text],
+            Nested::Row(row) => row,
+        }
+    }
+}
+
+fn read_bytes_tensor(mut bytes: &[u8]) -> Result<Vec<String>, Problem> {
+    let broken = |detail: &'static str| Problem::new(Kind::Malformed, detail);
+    let mut texts = Vec::new();
+    while !bytes.is_empty() {
+        let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| broken("a length is cut off"))?;
+        let length = u32::from_le_bytes(*length) as usize;
+        let (text, rest) = rest.split_at_checked(length).ok_or_else(|| broken("an element is cut off"))?;
+        let text = std::str::from_utf8(text).map_err(|_| broken("an element is not UTF-8 text"))?;
+        texts.push(text.to_string());
+        bytes = rest;
+    }
+    Ok(texts)
+}
+
+/// The two parts of an answer's body.
+#[derive(Debug)]
+pub struct InferResponse {
+    /// The JSON.
+    pub json: Vec<u8>,
+    /// The tensors wanted as binary data, one after the other.
+    pub tensors: Vec<u8>,
+}
+
+impl InferResponse {
+    /// The outputs `wanted` of `scored`.
+    pub fn of(scored: &Scored, wanted: &Wanted) -> Self {
+        let mut tensors = Vec::new();
+        let mut outputs = Vec::new();
+        for (output, binary) in &wanted.outputs {
+            let cells = scored
+                .predictions
+                .iter()
+                .flat_map(|prediction| cells(output.name, &scored.verdict(prediction), prediction));
+            let mut entry = Map::new();
+            entry.insert("name".into(), json!(output.name));
+            entry.insert("datatype".into(), json!(output.datatype));
+            entry.insert("shape".into(), json!(output.shape(scored.predictions.len() as i64)));
+            if *binary {
+                let before = tensors.len();
+                cells.for_each(|cell| cell.write(&mut tensors));
+                entry.insert("parameters".into(), json!({"binary_data_size": tensors.len() - before}));
+            } else {
+                entry.insert("data".into(), cells.map(|cell| cell.to_value()).collect());
+            }
+            outputs.push(Value::Object(entry));
+        }
+        let mut answer = Map::new();
+        answer.insert("model_name".into(), json!(&*scored.loaded.name));
+        answer.insert("model_version".into(), json!(scored.loaded.version));
+        if let Some(id) = &wanted.id {
+            answer.insert("id".into(), json!(id));
+        }
+        answer.insert("outputs".into(), Value::Array(outputs));
+        Self { json: Value::Object(answer).to_string().into_bytes(), tensors }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_as_json_in_rows_or_as_bytes() {
+        let parse = |json: &str, tensors: &[u8]| InferRequest::parse(json.as_bytes(), tensors);
+        let texts = |json: &str, tensors: &[u8]| parse(json, tensors).unwrap().0.texts;
+        let json = r#"{"inputs":[{"name":"text","shape":[2,1],"datatype":"BYTES","data":[["a"],["b"]]}]}"#;
+        assert_eq!(texts(json, b""), ["a", "b"]);
+        let json = r#"{"inputs":[{"name":"text","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":11}}]}"#;
+        assert_eq!(texts(json, b"\x01\0\0\0a\x02\0\0\0bc"), ["a", "bc"]);
+        for bad in [
+            &b"\x01\0\0\0a\x09\0\0\0bc"[..],
+            b"\x01\0\0\0a\x02\0\0\0\xff\xff",
+            b"\x01\0\0\0abcdefgh"[..11].as_ref(),
+        ] {
+            assert_eq!(parse(json, bad).unwrap_err().kind(), Kind::Malformed);
+        }
+        assert_eq!(parse(json, b"").unwrap_err().kind(), Kind::Malformed);
+        let json = r#"{"inputs":[{"name":"text","shape":[3],"datatype":"BYTES","data":["a"]}]}"#;
+        assert_eq!(parse(json, b"").unwrap_err().kind(), Kind::InvalidFields);
+    }
+}

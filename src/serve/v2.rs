@@ -1,0 +1,226 @@
+//! The Open Inference Protocol, version 2, over HTTP (`tritonclient`, KServe), with the binary tensor extension.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderName, HeaderValue, Request, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::huggingface::path_text;
+use super::predict::{ScoringProblems, on_compute_thread};
+use super::problem::{Kind, Problem, ProblemBody};
+use super::score::{Question, score};
+use super::tensors::{InferRequest, InferResponse, Wanted};
+use super::{App, AppState, body, status};
+
+/// The header that says how many bytes of the body are JSON; the rest are tensors.
+pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+
+type ModelPath = Result<Path<String>, PathRejection>;
+type VersionPath = Result<Path<(String, String)>, PathRejection>;
+
+/// The server's name, version and extensions
+#[utoipa::path(get, path = "/v2", tag = "open inference protocol",
+    responses((status = 200, description = "The server", body = Object,
+        example = json!({"name": "imdb-sentiment", "version": "0.1.0", "extensions": ["binary_tensor_data"]})),
+        (status = 401, description = "An API key is needed (only where the server has keys)", body = ProblemBody,
+            content_type = "application/problem+json")))]
+pub async fn server() -> Json<Value> {
+    Json(json!({
+        "name": env!("CARGO_PKG_NAME"),
+        "version": env!("CARGO_PKG_VERSION"),
+        "extensions": ["binary_tensor_data"],
+    }))
+}
+
+/// Whether the process answers
+#[utoipa::path(get, path = "/v2/health/live", tag = "open inference protocol", security(()),
+    responses((status = 200, description = "It does", body = Object, example = json!({"live": true}))))]
+pub async fn live() -> Json<Value> {
+    Json(json!({"live": true}))
+}
+
+/// Whether requests should be sent here
+#[utoipa::path(get, path = "/v2/health/ready", tag = "open inference protocol", security(()),
+    responses((status = 200, description = "Ready", body = Object, example = json!({"ready": true})),
+        (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn ready(app: State<AppState>) -> Result<Json<Value>, Problem> {
+    status::ready(app).await.map_err(Problem::with_error)?;
+    Ok(Json(json!({"ready": true})))
+}
+
+/// A model's inputs and outputs
+#[utoipa::path(get, path = "/v2/models/{model}", tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "The model", body = Object), ModelProblems))]
+pub async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json<Value>, Problem> {
+    describe(&app, &path_text(model)?, None)
+}
+
+/// A model's inputs and outputs, if it has that version
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
+    responses((status = 200, description = "The model", body = Object), ModelProblems))]
+pub async fn model_version(State(app): State<AppState>, path: VersionPath) -> Result<Json<Value>, Problem> {
+    let (model, version) = path_text(path)?;
+    describe(&app, &model, Some(&version))
+}
+
+/// Whether a model takes requests
+#[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name")),
+    responses((status = 200, description = "It does", body = Object), ModelProblems,
+        (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn model_ready(State(app): State<AppState>, model: ModelPath) -> Result<Json<Value>, Problem> {
+    is_ready(&app, &path_text(model)?, None)
+}
+
+/// Whether a model takes requests, if it has that version
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready", tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
+    responses((status = 200, description = "It does", body = Object), ModelProblems,
+        (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
+pub async fn model_version_ready(
+    State(app): State<AppState>,
+    path: VersionPath,
+) -> Result<Json<Value>, Problem> {
+    let (model, version) = path_text(path)?;
+    is_ready(&app, &model, Some(&version))
+}
+
+/// Scores texts
+///
+/// One input named `text` of type BYTES, in JSON or as binary data. Outputs: `label`, `score`, `probabilities`
+/// (negative, positive), `tokens`, `unknown_tokens`, `truncated`; all of them where none is asked for.
+/// `parameters` may hold `truncate` and `abstain` as in `POST /predict`.
+#[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name")),
+    request_body(content = Object, content_type = "application/json", example = json!({
+        "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A gripping, beautifully shot film."]}]
+    })),
+    responses((status = 200, description = "The outputs", body = Object), ScoringProblems))]
+pub async fn infer(
+    State(app): State<AppState>,
+    model: ModelPath,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let model = path_text(model)?;
+    answer(&app, model, None, request).await.map_err(Problem::with_error)
+}
+
+/// Scores texts, if the model has that version
+#[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", tag = "open inference protocol",
+    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
+    request_body(content = Object, content_type = "application/json", example = json!({
+        "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A gripping, beautifully shot film."]}]
+    })),
+    responses((status = 200, description = "The outputs", body = Object), ScoringProblems))]
+pub async fn infer_version(
+    State(app): State<AppState>,
+    path: VersionPath,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    let (model, version) = path_text(path)?;
+    answer(&app, model, Some(version), request).await.map_err(Problem::with_error)
+}
+
+/// What a route about one model may answer instead.
+#[derive(utoipa::IntoResponses)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum ModelProblems {
+    /// The path is not UTF-8 text
+    #[response(status = 400, content_type = "application/problem+json")]
+    Malformed(#[to_schema] ProblemBody<'static>),
+    /// An API key is needed (only where the server has keys)
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(#[to_schema] ProblemBody<'static>),
+    /// No such model or version
+    #[response(status = 404, content_type = "application/problem+json")]
+    UnknownModel(#[to_schema] ProblemBody<'static>),
+}
+
+fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>, Problem> {
+    let loaded = app.slot(Some(model)).map_err(Problem::with_error)?.current();
+    loaded.check_version(version).map_err(Problem::with_error)?;
+    let outputs: Vec<Value> = super::tensors::OUTPUTS
+        .iter()
+        .map(|output| json!({"name": output.name, "datatype": output.datatype, "shape": output.shape(-1)}))
+        .collect();
+    Ok(Json(json!({
+        "name": &*loaded.name,
+        "versions": [&loaded.version],
+        "platform": env!("CARGO_PKG_NAME"),
+        "inputs": [{"name": super::tensors::INPUT, "datatype": "BYTES", "shape": [-1]}],
+        "outputs": outputs,
+    })))
+}
+
+fn is_ready(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>, Problem> {
+    let slot = app.slot(Some(model)).map_err(Problem::with_error)?;
+    slot.current().check_version(version).map_err(Problem::with_error)?;
+    if !slot.passed() || app.is_draining() {
+        let problem =
+            Problem::new(Kind::NotReady, format!("model `{model}` takes no requests now; see /info"));
+        return Err(problem.retry_after(app.settings.retry_after_seconds).with_error());
+    }
+    Ok(Json(json!({"name": model, "ready": true})))
+}
+
+async fn answer(
+    app: &App,
+    model: String,
+    version: Option<String>,
+    request: Request<Body>,
+) -> Result<Response, Problem> {
+    // The name comes first: a client that asks for another model should not be told of its tensors.
+    app.slot(Some(&model))?.current().check_version(version.as_deref())?;
+    let header_length = header_length(&request)?;
+    let held = body::read(app, request).await?;
+    let bytes = held.bytes.clone();
+    // Not the fastest way, but one that holds no HTTP thread: this protocol moves tensors of any size.
+    let parsed = if bytes.len() <= super::predict::PARSE_INLINE_BYTES {
+        parse(bytes, header_length)?
+    } else {
+        on_compute_thread(app, move || parse(bytes, header_length)).await??
+    };
+    let (mut question, wanted) = parsed;
+    question.model = Some(Cow::Owned(model));
+    question.version = version.map(Cow::Owned);
+    let scored = score(app, question).await?;
+    let InferResponse { json, tensors } = InferResponse::of(&scored, &wanted);
+    let json_length = json.len();
+    let binary = !tensors.is_empty();
+    let mut response = [json, tensors].concat().into_response();
+    let headers = response.headers_mut();
+    if binary {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+        headers.insert(HEADER_LENGTH, json_length.into());
+    } else {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(response)
+}
+
+fn header_length(request: &Request<Body>) -> Result<Option<usize>, Problem> {
+    let Some(value) = request.headers().get(HEADER_LENGTH) else { return Ok(None) };
+    match value.to_str().ok().and_then(|text| text.parse().ok()) {
+        Some(length) => Ok(Some(length)),
+        None => Err(Problem::new(Kind::Malformed, "inference-header-content-length is not a number")),
+    }
+}
+
+fn parse(bytes: Bytes, header_length: Option<usize>) -> Result<(Question<'static>, Wanted), Problem> {
+    let (json, tensors) = match header_length {
+        None => (&bytes[..], &[][..]),
+        Some(length) => bytes.split_at_checked(length).ok_or_else(|| {
+            let detail =
+                format!("inference-header-content-length is {length}, the body has {} bytes", bytes.len());
+            Problem::new(Kind::Malformed, detail)
+        })?,
+    };
+    InferRequest::parse(json, tensors)
+}
