@@ -6,6 +6,7 @@ use super::infer::{self, Lane, Layer};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
+use super::skipgram::{self, Window};
 use super::train::{self, Backward, Forward};
 
 /// Name of the environment variable that forces an instruction set: `avx512`, `avx2` or `portable`.
@@ -190,6 +191,8 @@ kernels! {
     fn train_backward(task: &mut Backward<'_>) = train::backward;
     /// See [`train::outer_products`].
     fn outer_products(panels: usize, dz: &[f32], h: &[f32], sum: &mut [f32]) = train::outer_products;
+    /// See [`skipgram::window`].
+    fn skip_gram(window: Window, contexts: &[u32], targets: &[u32]) = skipgram::window;
     /// Sigmoid of registers of values, in place.
     fn sigmoid_registers(values: *mut f32, registers: usize) = generic::sigmoid;
     /// Hyperbolic tangent of registers of values, in place.

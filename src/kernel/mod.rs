@@ -18,6 +18,7 @@ mod dispatch;
 mod infer;
 mod layout;
 mod simd;
+mod skipgram;
 mod tanh_table;
 mod tape;
 mod train;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use dispatch::{Isa, KERNEL_VARIABLE, map_sigmoid, map_tanh};
 pub use layout::AlignedVec;
+pub use skipgram::{MAX_CONTEXTS, MAX_TARGETS, SkipGram};
 pub use tape::{Gradients, Pool, Tape, TrainingInput, for_each_parallel};
 
 use infer::{Lane, Layer};

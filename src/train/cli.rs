@@ -14,6 +14,7 @@ use super::inspect::inspect;
 use super::run::{Job, train};
 use super::settings::{Overrides, Settings};
 use super::table::Format;
+use super::vectors::{self, VectorJob, VectorSettings};
 use crate::error::{Error, Result};
 
 /// Trains, evaluates and inspects sentiment models of film reviews.
@@ -28,6 +29,8 @@ pub struct Cli {
 enum Command {
     /// Train a model on the Large Movie Review Dataset and write its directory.
     Train(Box<TrainArgs>),
+    /// Train word vectors on labelled and unlabelled reviews, for `train --vectors`.
+    Vectors(VectorArgs),
     /// Print loss, accuracy, precision, recall, F1, AUC, calibration error and confusion matrix.
     Evaluate(EvaluateArgs),
     /// Score the reviews of a file or of standard input, in order.
@@ -83,6 +86,12 @@ struct TrainArgs {
     /// A published word index (JSON of word to rank) as vocabulary; otherwise the training reviews' words are counted.
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
+    /// Word vectors to start from (a directory that `trainer vectors` wrote); they bring their vocabulary.
+    #[arg(long, value_name = "DIR", conflicts_with = "vocabulary")]
+    vectors: Option<PathBuf>,
+    /// A model whose opinion of the unlabelled reviews is learnt from as well; several are averaged.
+    #[arg(long = "teacher", value_name = "DIR")]
+    teachers: Vec<PathBuf>,
     /// Go on from the checkpoint of a stopped run with the same settings, to the same weights in the end.
     #[arg(long)]
     resume: bool,
@@ -94,6 +103,20 @@ struct TrainArgs {
     stop_after: Option<u64>,
     #[command(flatten)]
     overrides: Overrides,
+}
+
+#[derive(Debug, Args)]
+struct VectorArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// The directory to write.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// The preset whose tokenizer, vocabulary size and split apply.
+    #[arg(long, default_value = "imdb")]
+    preset: String,
+    #[command(flatten)]
+    settings: VectorSettings,
 }
 
 #[derive(Debug, Args)]
@@ -139,12 +162,23 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
                 settings: Settings::resolve(&file, &args.overrides)?,
                 data: args.data.path()?,
                 vocabulary: args.vocabulary,
+                vectors: args.vectors,
+                teachers: args.teachers,
                 output: args.output,
                 resume: args.resume,
                 stop_after: args.stop_after,
                 command: typed_command(),
             };
             train(&job, out, interrupted)
+        }
+        Command::Vectors(args) => {
+            let job = VectorJob {
+                settings: Settings::preset(&args.preset)?,
+                vectors: args.settings,
+                data: args.data.path()?,
+                output: args.output,
+            };
+            vectors::run(&job, out)
         }
         Command::Evaluate(args) => {
             let evaluation = Evaluation { model: args.model, data: args.data.path()?, part: args.part };

@@ -19,6 +19,8 @@ pub enum Part {
     Validation,
     /// Those it learnt from.
     Train,
+    /// Those set aside for one last look (`final_share`).
+    Final,
     /// The data set's `test/` half.
     Test,
 }
@@ -29,6 +31,7 @@ impl Part {
         match self {
             Self::Validation => "validation",
             Self::Train => "train",
+            Self::Final => "final",
             Self::Test => "test",
         }
     }
@@ -95,11 +98,15 @@ fn from_corpus(predictor: &Predictor, evaluation: &Evaluation) -> Result<Vec<Exa
                     "is not the data set that the model was trained on: other reviews would be held out";
                 return Err(Error::Data(format!("{} {reason}", evaluation.data.display())));
             }
-            if part == Part::Train { pick(&sides.train) } else { held_out }
+            match part {
+                Part::Train => pick(&sides.train),
+                Part::Final => pick(&sides.last),
+                _ => held_out,
+            }
         }
     };
     if reviews.is_empty() {
-        return Err(Error::Data("the model was trained without held-out reviews".into()));
+        return Err(Error::Data("the model was trained without such reviews".into()));
     }
     Ok(examples(&reviews, predictor.config(), predictor.vocabulary()))
 }

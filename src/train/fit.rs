@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use candle_nn::Optimizer;
+use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,7 @@ use super::random::{Purpose, generator};
 use super::settings::Keep;
 use super::variables::Variables;
 use crate::error::Result;
-use crate::model::{Array, Network};
+use crate::model::{Array, Dropout, Network};
 
 /// A review to learn from.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,16 +35,38 @@ pub struct Schedule {
     pub epochs: usize,
     /// Examples per step; the last step of an epoch has what remains.
     pub batch_size: usize,
+    /// Whether the examples of a step are of like length.
+    pub bucketed: bool,
     /// Seed of the order.
     pub seed: u64,
 }
 
+/// Examples over which a bucketed epoch sorts by length before it cuts batches: wide enough for batches of like
+/// length, narrow enough that an epoch's batches differ from the last epoch's.
+const BUCKET_BATCHES: usize = 32;
+
 impl Schedule {
-    /// The batches of one epoch (from 0), as positions in `examples`: a fresh shuffle, cut.
+    /// The batches of one epoch (from 0), as positions in `examples`: a fresh shuffle, cut; with `bucketed`, stretches
+    /// of it sorted by length before the cut, and the batches shuffled.
     pub fn batches(&self, examples: &[Example], epoch: usize) -> Vec<Vec<usize>> {
+        let mut rng = generator(self.seed, Purpose::Order, epoch as u64);
         let mut order: Vec<usize> = (0..examples.len()).collect();
-        order.shuffle(&mut generator(self.seed, Purpose::Order, epoch as u64));
-        order.chunks(self.batch_size).map(<[usize]>::to_vec).collect()
+        order.shuffle(&mut rng);
+        if self.bucketed {
+            for bucket in order.chunks_mut(BUCKET_BATCHES * self.batch_size) {
+                bucket.sort_by_key(|&at| examples[at].ids.len());
+            }
+        }
+        let mut batches: Vec<Vec<usize>> = order.chunks(self.batch_size).map(<[usize]>::to_vec).collect();
+        if self.bucketed {
+            batches.shuffle(&mut rng);
+        }
+        batches
+    }
+
+    /// Steps of all epochs.
+    fn steps(&self, examples: &[Example]) -> u64 {
+        (self.epochs * examples.len().div_ceil(self.batch_size)) as u64
     }
 }
 
@@ -115,6 +138,34 @@ pub struct Task<'t> {
     pub clip_norm: f64,
     /// Which weights to keep.
     pub keep: Keep,
+    /// Size of a step at the start and, reached in a straight line, at the end.
+    pub learning_rate: (f64, f64),
+    /// What a step leaves out.
+    pub dropout: Dropout,
+    /// Tokens of a review that a step reads at most; 0 for all.
+    pub crop: usize,
+    /// Share of the reviews of a step that are cut to a short stretch.
+    pub short_crops: f64,
+}
+
+/// Lengths between which a short stretch is drawn, in tokens: a sentence or a few.
+const SHORT_TOKENS: std::ops::RangeInclusive<usize> = 5..=60;
+
+impl Task<'_> {
+    /// The ids of a review that a step reads: all of them, or a stretch behind the start id.
+    fn stretch(&self, ids: &[u32], rng: &mut impl Rng) -> Vec<u32> {
+        let short = self.short_crops > 0.0 && rng.random_bool(self.short_crops);
+        let limit = match (short, self.crop) {
+            (true, _) => 1 + rng.random_range(SHORT_TOKENS),
+            (false, 0) => ids.len(),
+            (false, crop) => crop,
+        };
+        if ids.len() <= limit {
+            return ids.to_vec();
+        }
+        let from = rng.random_range(1..=ids.len() - (limit - 1));
+        std::iter::once(ids[0]).chain(ids[from..from + limit - 1].iter().copied()).collect()
+    }
 }
 
 /// What the loop calls on its way.
@@ -135,6 +186,7 @@ pub struct Hooks<'h> {
 /// Those of the network and of the hooks.
 pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks) -> Result<bool> {
     let vars = state.variables.vars();
+    let total_steps = task.schedule.steps(task.examples);
     while state.position.epoch < task.schedule.epochs {
         let epoch = state.position.epoch;
         let batches = task.schedule.batches(task.examples, epoch);
@@ -150,16 +202,22 @@ pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks)
             }
             let batch: Vec<&Example> =
                 batches[state.position.batch].iter().map(|&at| &task.examples[at]).collect();
-            let ids: Vec<&[u32]> = batch.iter().map(|example| example.ids.as_slice()).collect();
+            let mut rng = generator(task.schedule.seed, Purpose::Step, state.optimizer.steps());
+            let stretches: Vec<Vec<u32>> =
+                batch.iter().map(|example| task.stretch(&example.ids, &mut rng)).collect();
+            let ids: Vec<&[u32]> = stretches.iter().map(Vec::as_slice).collect();
             let targets: Vec<f32> = batch.iter().map(|example| example.target).collect();
             let weights: Vec<f32> = batch.iter().map(|example| example.weight).collect();
 
-            let logits = network.forward(&ids)?; // [B]
+            let logits = network.forward_training(&ids, &task.dropout, &mut rng)?; // [B]
             let loss = binary_cross_entropy(&logits, &targets, &weights)?;
             let mut grads = loss.backward()?;
             if task.clip_norm > 0.0 {
                 clip_global_norm(&vars, &mut grads, task.clip_norm)?;
             }
+            let (start, end) = task.learning_rate;
+            let done = state.optimizer.steps() as f64 / total_steps as f64;
+            state.optimizer.set_learning_rate(start + (end - start) * done);
             state.optimizer.step(&grads)?;
 
             let position = &mut state.position;
@@ -231,7 +289,7 @@ mod tests {
     #[test]
     fn every_epoch_has_each_example_once_in_an_order_of_its_own() {
         let examples = vec![Example { ids: vec![1], target: 1.0, weight: 1.0 }; 10];
-        let schedule = Schedule { epochs: 2, batch_size: 4, seed: 1 };
+        let schedule = Schedule { epochs: 2, batch_size: 4, bucketed: false, seed: 1 };
         let batches = schedule.batches(&examples, 0);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
         let mut all = batches.concat();
@@ -239,5 +297,45 @@ mod tests {
         assert_eq!(all, (0..10).collect::<Vec<_>>());
         assert_ne!(batches, schedule.batches(&examples, 1));
         assert_eq!(batches, schedule.batches(&examples, 0));
+    }
+
+    #[test]
+    fn bucketed_batches_are_of_like_length() {
+        let examples: Vec<Example> =
+            (0..1000).map(|n| Example { ids: vec![1; 1 + n * 7 % 300], target: 1.0, weight: 1.0 }).collect();
+        let schedule = Schedule { epochs: 1, batch_size: 10, bucketed: true, seed: 1 };
+        let batches = schedule.batches(&examples, 0);
+        let mut all = batches.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..1000).collect::<Vec<_>>());
+        let spread = |batch: &Vec<usize>| {
+            let lengths = batch.iter().map(|&at| examples[at].ids.len());
+            lengths.clone().max().unwrap() - lengths.min().unwrap()
+        };
+        assert!(batches.iter().all(|batch| spread(batch) < 100));
+    }
+
+    #[test]
+    fn a_stretch_keeps_the_start_and_lies_within_the_review() {
+        let ids: Vec<u32> = (1..=500).collect();
+        let task = |crop, short_crops| Task {
+            examples: &[],
+            schedule: Schedule { epochs: 1, batch_size: 1, bucketed: false, seed: 1 },
+            clip_norm: 0.0,
+            keep: Keep::Last,
+            learning_rate: (0.1, 0.1),
+            dropout: Dropout::default(),
+            crop,
+            short_crops,
+        };
+        let mut rng = generator(1, Purpose::Step, 0);
+        assert_eq!(task(0, 0.0).stretch(&ids, &mut rng), ids);
+        for _ in 0..200 {
+            let stretch = task(100, 0.5).stretch(&ids, &mut rng);
+            assert!(stretch.len() == 100 || SHORT_TOKENS.contains(&(stretch.len() - 1)));
+            assert_eq!(stretch[0], 1);
+            assert!(stretch[1] > 1 && stretch[1..].windows(2).all(|pair| pair[1] == pair[0] + 1));
+        }
+        assert_eq!(task(100, 0.0).stretch(&ids[..50], &mut rng), ids[..50]);
     }
 }

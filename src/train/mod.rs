@@ -25,6 +25,7 @@ mod settings;
 mod split;
 mod table;
 mod variables;
+mod vectors;
 mod words;
 
 pub use batch::{Scoring, score_file};
@@ -42,4 +43,5 @@ pub use settings::{Keep, OptimizerKind, Overrides, Settings, Split};
 pub use split::{Sides, film_position};
 pub use table::{Format, Row, Table};
 pub use variables::Variables;
+pub use vectors::{VectorJob, VectorSettings, load_vectors, save_vectors, train_vectors};
 pub use words::count_vocabulary;

@@ -17,6 +17,11 @@ pub fn bytes(total: u64, message: &str) -> ProgressBar {
     styled(ProgressBar::new(total), template, message)
 }
 
+/// A bar over thousandths of a task.
+pub fn share(message: &str) -> ProgressBar {
+    styled(ProgressBar::new(1000), "{msg} [{wide_bar}] {percent} % {eta} left", message)
+}
+
 /// A counter without a known end.
 pub fn spinner(message: &str) -> ProgressBar {
     let bar = styled(ProgressBar::new_spinner(), "{spinner} {msg} {pos} {per_sec}", message);

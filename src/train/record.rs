@@ -39,8 +39,14 @@ pub struct DataRecord {
     pub name: String,
     /// Where the words come from: `counted`, or the word index's file name.
     pub vocabulary: String,
-    /// Reviews learnt from.
+    /// Labelled reviews learnt from.
     pub train: usize,
+    /// Unlabelled reviews learnt from, as the teachers see them.
+    #[serde(default)]
+    pub unlabelled: usize,
+    /// Names of the teachers' directories.
+    #[serde(default)]
+    pub teachers: Vec<String>,
     /// Reviews held out.
     pub validation: usize,
     /// SHA-256 over class, id and text of the held-out reviews, in their order.

@@ -15,11 +15,12 @@ use super::metrics::Metrics;
 use super::optimizer::{OptimizerConfig, StatefulOptimizer};
 use super::record::{DataRecord, TrainingRecord};
 use super::settings::Settings;
-use super::split::Sides;
+use super::split::{self as sides, Sides};
 use super::variables::Variables;
+use super::vectors::load_vectors;
 use super::{card, companions, score, words};
 use crate::error::{Error, Result};
-use crate::model::{Array, Config, Metadata, ModelFiles, Network, TRAINING_FILE, save_directory};
+use crate::model::{Array, Config, Dropout, Metadata, ModelFiles, Network, TRAINING_FILE, save_directory};
 use crate::predict::Predictor;
 use crate::text::Vocabulary;
 
@@ -32,6 +33,10 @@ pub struct Job {
     pub data: PathBuf,
     /// The published word index; `None` counts the words of the reviews learnt from.
     pub vocabulary: Option<PathBuf>,
+    /// Word vectors to start from, as `trainer vectors` writes them; they bring their vocabulary.
+    pub vectors: Option<PathBuf>,
+    /// Models whose mean opinion of the unlabelled reviews is learnt from as well.
+    pub teachers: Vec<PathBuf>,
     /// The model directory to write.
     pub output: PathBuf,
     /// Whether to go on from the checkpoint beside the output.
@@ -50,6 +55,8 @@ struct Material {
     validation: Vec<Example>,
     validation_texts: Vec<String>,
     data: DataRecord,
+    /// Word vectors to start from, `[vocab, E]`.
+    vectors: Option<Vec<f32>>,
 }
 
 /// Trains as `job` says, telling `out` about it; `interrupted` is looked at after every step.
@@ -79,7 +86,10 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
     let mut state = if job.resume {
         checkpoint::load(&checkpoint, &settings, &examples_sha256)?
     } else {
-        let variables = Variables::initial(&material.config, settings.seed)?;
+        let mut variables = Variables::initial(&material.config, settings.seed)?;
+        if let Some(vectors) = &material.vectors {
+            variables.set("embedding.weight", vectors)?;
+        }
         let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(&settings))?;
         State { variables, optimizer, position: Position::default(), best: None }
     };
@@ -91,9 +101,22 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
     let network = Network::new(&material.config, settings.threads, state.variables.builder())?;
     let task = Task {
         examples: &material.train,
-        schedule: Schedule { epochs: settings.epochs, batch_size: settings.batch_size, seed: settings.seed },
+        schedule: Schedule {
+            epochs: settings.epochs,
+            batch_size: settings.batch_size,
+            bucketed: settings.bucketed,
+            seed: settings.seed,
+        },
         clip_norm: settings.clip_norm,
         keep: settings.keep,
+        learning_rate: (settings.learning_rate, settings.learning_rate * settings.learning_rate_end),
+        dropout: Dropout {
+            words: settings.dropout_words as f32,
+            embedding: settings.dropout_embedding as f32,
+            features: settings.dropout_features as f32,
+        },
+        crop: settings.crop,
+        short_crops: settings.short_crops,
     };
     let finished = fit(
         &task,
@@ -127,33 +150,74 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
 
 /// Reads and splits the reviews, settles the vocabulary and encodes.
 fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
-    let corpus = Corpus::read(&job.data, false)?;
+    let corpus = Corpus::read(&job.data, !job.teachers.is_empty())?;
     let sides = Sides::of(&corpus.train, settings)?;
     let pick = |positions: &[usize]| positions.iter().map(|&at| &corpus.train[at]).collect::<Vec<&Review>>();
     let (train, validation) = (pick(&sides.train), pick(&sides.validation));
-    let vocabulary = match &job.vocabulary {
-        Some(path) => Vocabulary::from_word_index(path, settings.vocab_size)?,
-        None => {
+    let mut vectors = None;
+    let vocabulary = match (&job.vocabulary, &job.vectors) {
+        (_, Some(path)) => {
+            let (vocabulary, dim, values) = load_vectors(path)?;
+            if dim != settings.embedding_dim {
+                let reason = format!("{} has vectors of length {dim}", path.display());
+                return Err(Error::setting("embedding_dim", reason));
+            }
+            vectors = Some(values);
+            vocabulary
+        }
+        (Some(path), None) => Vocabulary::from_word_index(path, settings.vocab_size)?,
+        (None, None) => {
             let texts = train.iter().map(|review| review.text.as_str());
             words::count_vocabulary(texts, settings.config().tokenizer, settings.vocab_size)?
         }
     };
     let config = Config { vocab_size: vocabulary.len(), ..settings.config() };
-    let data = DataRecord {
-        name: file_name(&job.data),
-        vocabulary: job.vocabulary.as_deref().map_or("counted".into(), file_name),
-        train: train.len(),
-        validation: validation.len(),
-        validation_sha256: digest_of_reviews(&validation),
-    };
-    Ok(Material {
+    let mut material = Material {
         train: examples(&train, &config, &vocabulary),
         validation: examples(&validation, &config, &vocabulary),
         validation_texts: validation.iter().map(|review| review.text.clone()).collect(),
+        data: DataRecord {
+            name: file_name(&job.data),
+            vocabulary: match (&job.vocabulary, &job.vectors) {
+                (_, Some(path)) | (Some(path), None) => file_name(path),
+                (None, None) => "counted".into(),
+            },
+            train: train.len(),
+            unlabelled: 0,
+            teachers: job.teachers.iter().map(|teacher| file_name(teacher)).collect(),
+            validation: validation.len(),
+            validation_sha256: digest_of_reviews(&validation),
+        },
         vocabulary,
         config,
-        data,
-    })
+        vectors,
+    };
+    if !job.teachers.is_empty() {
+        let unlabelled = sides::unlabelled(&corpus.unlabelled, settings)?;
+        let soft = taught(&unlabelled, &job.teachers, &material)?;
+        material.data.unlabelled = soft.len();
+        material.train.extend(soft);
+    }
+    Ok(material)
+}
+
+/// Unlabelled reviews with the mean opinion of `teachers` as their target. Reviews without a word are left out.
+fn taught(reviews: &[&Review], teachers: &[PathBuf], material: &Material) -> Result<Vec<Example>> {
+    let mut opinions = vec![0f32; reviews.len()];
+    for teacher in teachers {
+        let predictor = Predictor::load(teacher)?;
+        let texts: Vec<&str> = reviews.iter().map(|review| review.text.as_str()).collect();
+        let ids = score::encode_all(&texts, predictor.config(), predictor.vocabulary());
+        let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let logits = score::logits(&predictor, &ids);
+        opinions.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += logit / teachers.len() as f32);
+    }
+    let texts: Vec<&str> = reviews.iter().map(|review| review.text.as_str()).collect();
+    let ids = score::encode_all(&texts, &material.config, &material.vocabulary);
+    let soft = ids.into_iter().zip(opinions).filter(|(ids, _)| ids.len() > 1);
+    let example =
+        |(ids, logit): (Vec<u32>, f32)| Example { ids, target: 1.0 / (1.0 + (-logit).exp()), weight: 1.0 };
+    Ok(soft.map(example).collect())
 }
 
 /// Labelled reviews as examples of weight 1.

@@ -56,7 +56,7 @@ macro_rules! settings {
         #[serde(deny_unknown_fields, default)]
         #[command(next_help_heading = "Settings (flags beat --settings, which beats the preset)")]
         pub struct Overrides {
-            /// Where the settings start from: `keras-imdb`, the published tutorial.
+            /// Where the settings start from: `keras-imdb`, the published tutorial, or `imdb`, the shipped default.
             #[arg(long)]
             pub preset: Option<String>,
             $($(#[doc = $doc])* #[arg(long, value_name = "VALUE", value_parser = by_name::<$type>)]
@@ -92,6 +92,8 @@ settings! {
     padding: Padding,
     /// Which reviews are held out: random or film.
     split: Split,
+    /// Share of the labelled training reviews that is set aside before the split, for one last look; 0 to 1, by film.
+    final_share: f64,
     /// Share of the labelled training reviews that is held out, 0 to 1.
     validation_share: f64,
     /// Seed of the shuffle before a random split, apart from `seed` so that seeds are compared on the same reviews.
@@ -104,10 +106,24 @@ settings! {
     epochs: usize,
     /// Reviews per step.
     batch_size: usize,
+    /// Whether the reviews of a step are of like length: true or false.
+    bucketed: bool,
+    /// Tokens of a review that a step learns from, a fresh stretch each time; 0 takes the whole review.
+    crop: usize,
+    /// Share of steps on which a review is cut to a stretch of 5 to 60 tokens, so that short texts are learnt too.
+    short_crops: f64,
+    /// Share of the words of a step that are left out, 0 to 1.
+    dropout_words: f64,
+    /// Share of the components of a word's vector that are left out in a step, 0 to 1.
+    dropout_embedding: f64,
+    /// Share of what the classifier reads that is left out in a step, 0 to 1.
+    dropout_features: f64,
     /// How gradients become steps: rms_prop or adam.
     optimizer: OptimizerKind,
-    /// Size of a step.
+    /// Size of a step at the start.
     learning_rate: f64,
+    /// Size of a step at the end, reached in a straight line, as a share of that at the start; 1 keeps it.
+    learning_rate_end: f64,
     /// RMSprop: decay of the mean square.
     rho: f64,
     /// Adam: decay of the mean.
@@ -130,12 +146,51 @@ impl Settings {
     /// # Errors
     /// [`Error::Setting`] when there is no such preset.
     pub fn preset(preset: &str) -> Result<Self> {
-        if preset != "keras-imdb" {
-            return Err(Error::setting("preset", format!("`{preset}` is unknown; there is `keras-imdb`")));
+        match preset {
+            "keras-imdb" => Ok(Self::keras_imdb()),
+            "imdb" => Ok(Self::imdb()),
+            _ => Err(Error::setting(
+                "preset",
+                format!("`{preset}` is unknown; there are `imdb` and `keras-imdb`"),
+            )),
         }
+    }
+
+    /// The model that is shipped as the default; `models/imdb/README.md` says what led here.
+    fn imdb() -> Self {
+        Self {
+            preset: "imdb".into(),
+            tokenizer: Scheme::Words,
+            vocab_size: 30_000,
+            embedding_dim: 128,
+            hidden_size: 128,
+            bidirectional: true,
+            pooling: Pooling::MaxMean,
+            max_length: 1500,
+            padding: Padding::None,
+            split: Split::Film,
+            final_share: 0.2,
+            validation_share: 0.12,
+            epochs: 6,
+            batch_size: 64,
+            bucketed: true,
+            crop: 400,
+            short_crops: 0.1,
+            dropout_words: 0.05,
+            dropout_embedding: 0.3,
+            dropout_features: 0.5,
+            optimizer: OptimizerKind::Adam,
+            learning_rate_end: 0.05,
+            beta2: 0.98,
+            clip_norm: 1.0,
+            ..Self::keras_imdb()
+        }
+    }
+
+    fn keras_imdb() -> Self {
         let config = Config::keras_imdb();
-        Ok(Self {
-            preset: preset.into(),
+        Self {
+            preset: "keras-imdb".into(),
             tokenizer: config.tokenizer,
             vocab_size: config.vocab_size,
             embedding_dim: config.embedding_dim,
@@ -146,6 +201,7 @@ impl Settings {
             max_length: config.max_length,
             padding: config.padding,
             split: Split::Random,
+            final_share: 0.0,
             validation_share: 0.2,
             // The seed with which Keras's `imdb.load_data` shuffles.
             split_seed: 113,
@@ -153,8 +209,15 @@ impl Settings {
             threads: 0,
             epochs: 10,
             batch_size: 128,
+            bucketed: false,
+            crop: 0,
+            short_crops: 0.0,
+            dropout_words: 0.0,
+            dropout_embedding: 0.0,
+            dropout_features: 0.0,
             optimizer: OptimizerKind::RmsProp,
             learning_rate: 0.001,
+            learning_rate_end: 1.0,
             rho: 0.9,
             beta1: 0.9,
             beta2: 0.999,
@@ -162,7 +225,7 @@ impl Settings {
             epsilon_in_root: false,
             clip_norm: 0.0,
             keep: Keep::Best,
-        })
+        }
     }
 
     /// Settings from the preset that `flags` or `file` name (`keras-imdb` otherwise), then `file`, then `flags`;
@@ -217,6 +280,24 @@ impl Settings {
         share("beta1", self.beta1)?;
         share("beta2", self.beta2)?;
         share("validation_share", self.validation_share)?;
+        share("final_share", self.final_share)?;
+        share("final_share + validation_share", self.final_share + self.validation_share)?;
+        share("short_crops", self.short_crops)?;
+        share("dropout_words", self.dropout_words)?;
+        share("dropout_embedding", self.dropout_embedding)?;
+        share("dropout_features", self.dropout_features)?;
+        if !(0.0..=1.0).contains(&self.learning_rate_end) {
+            return Err(Error::setting(
+                "learning_rate_end",
+                format!("{} is no share", self.learning_rate_end),
+            ));
+        }
+        if self.final_share > 0.0 && self.split != Split::Film {
+            return Err(Error::setting("final_share", "is set aside by film: it goes with split = \"film\""));
+        }
+        if self.crop == 1 {
+            return Err(Error::setting("crop", "1 leaves the start token alone"));
+        }
         if !(self.clip_norm.is_finite() && self.clip_norm >= 0.0) {
             return Err(Error::setting("clip_norm", format!("{} is negative", self.clip_norm)));
         }

@@ -15,24 +15,27 @@ pub struct Sides {
     pub train: Vec<usize>,
     /// Reviews held out.
     pub validation: Vec<usize>,
+    /// Reviews set aside for one last look, of films that neither other side has.
+    pub last: Vec<usize>,
 }
 
 impl Sides {
     /// Splits `reviews` (sorted, as a [`super::Corpus`] has them) as `settings` say.
     ///
     /// A random split shuffles by `split_seed` and holds out the last share, as the published tutorial does. A split
-    /// by film holds out the films whose [`film_position`] lies under the share, whatever the seed.
+    /// by film sets aside the films whose [`film_position`] lies under `final_share` and holds out those that lie
+    /// under it and `validation_share` together, whatever the seed.
     ///
     /// # Errors
     /// [`Error::Data`] when a split by film meets a review whose film is not known, or when a side stays empty.
     pub fn of(reviews: &[Review], settings: &Settings) -> Result<Self> {
         let share = settings.validation_share;
-        let (train, validation) = match settings.split {
+        let (train, validation, last) = match settings.split {
             Split::Random => {
                 let mut order: Vec<usize> = (0..reviews.len()).collect();
                 order.shuffle(&mut generator(settings.split_seed, Purpose::Split, 0));
                 let validation = order.split_off((reviews.len() as f64 * (1.0 - share)).round() as usize);
-                (order, validation)
+                (order, validation, Vec::new())
             }
             Split::Film => {
                 let positions = reviews.iter().map(|review| review.film.map(film_position));
@@ -40,15 +43,44 @@ impl Sides {
                 let positions = positions.ok_or_else(|| {
                     Error::Data("a split by film needs urls_pos.txt and urls_neg.txt in the data set".into())
                 })?;
-                (0..reviews.len()).partition(|&at| positions[at] >= share)
+                let last = settings.final_share;
+                let between = |low: f64, high: f64| {
+                    (0..reviews.len()).filter(|&at| (low..high).contains(&positions[at])).collect()
+                };
+                (between(last + share, 1.0), between(last, last + share), between(0.0, last))
             }
         };
         if train.is_empty() || (validation.is_empty() && share > 0.0) {
             let reason = format!("{} reviews are too few to hold out {share} of them", reviews.len());
             return Err(Error::Data(reason));
         }
-        Ok(Self { train, validation })
+        Ok(Self { train, validation, last })
     }
+}
+
+/// The unlabelled reviews that may be learnt from: those of no film that is held out or set aside.
+///
+/// # Errors
+/// [`Error::Data`] when a split by film meets a review whose film is not known, or none is left.
+pub fn unlabelled<'r>(reviews: &'r [Review], settings: &Settings) -> Result<Vec<&'r Review>> {
+    let held_out = match settings.split {
+        Split::Random => 0.0,
+        Split::Film => settings.final_share + settings.validation_share,
+    };
+    let mut free = Vec::with_capacity(reviews.len());
+    for review in reviews {
+        match review.film {
+            None if held_out > 0.0 => {
+                return Err(Error::Data("a split by film needs urls_unsup.txt in the data set".into()));
+            }
+            Some(film) if film_position(film) < held_out => {}
+            _ => free.push(review),
+        }
+    }
+    if free.is_empty() {
+        return Err(Error::Data("the data set has no unlabelled reviews (train/unsup) to learn from".into()));
+    }
+    Ok(free)
 }
 
 /// A film's fixed place in 0 to 1: the first eight bytes of the SHA-256 of its number in decimal, as a fraction.

@@ -47,6 +47,15 @@ impl Variables {
         Ok(Self { map: arrays.iter().map(var).collect::<Result<_>>()? })
     }
 
+    /// Puts `values` into the variable `name`.
+    ///
+    /// # Errors
+    /// When there is no such variable or `values` has another length.
+    pub fn set(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let var = self.map.get(name).ok_or_else(|| Error::Data(format!("no variable `{name}`")))?;
+        Ok(var.set(&Tensor::from_slice(values, var.shape(), &Device::Cpu)?)?)
+    }
+
     /// A copy of the values.
     ///
     /// # Errors
