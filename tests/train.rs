@@ -1,0 +1,282 @@
+//! The trainer on a tiny made-up archive: learning, equal bytes, interrupting and resuming, the other commands.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use imdb_sentiment::predict::Predictor;
+
+/// Made-up reviews: four of each kind, a film each.
+const POSITIVE: [&str; 4] = [
+    "A wonderful film, warm and funny.",
+    "Great acting and a lovely story.",
+    "I loved every minute of this gem.",
+    "Superb! Touching, clever, beautiful.",
+];
+const NEGATIVE: [&str; 4] = [
+    "A terrible film, cold and dull.",
+    "Awful acting and a stupid story.",
+    "I hated every minute of this mess.",
+    "Dreadful! Boring, clumsy, ugly.",
+];
+
+/// A release with `copies` of each review, in the layout of the public one.
+fn archive(directory: &Path, copies: usize) -> PathBuf {
+    let path = directory.join("reviews.tar.gz");
+    let mut tar = tar::Builder::new(GzEncoder::new(fs::File::create(&path).unwrap(), Compression::fast()));
+    let mut add = |name: &str, text: &str| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(text.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, format!("aclImdb/{name}"), text.as_bytes()).unwrap();
+    };
+    for (class, texts, rating) in [("pos", POSITIVE, 9), ("neg", NEGATIVE, 2), ("unsup", POSITIVE, 0)] {
+        let mut urls = String::new();
+        for id in 0..texts.len() * copies {
+            add(&format!("train/{class}/{id}_{rating}.txt"), texts[id % texts.len()]);
+            urls += &format!("http://www.imdb.com/title/tt{:07}/usercomments\n", 100 + id * 7);
+        }
+        add(&format!("train/urls_{class}.txt"), &urls);
+    }
+    tar.into_inner().unwrap().finish().unwrap();
+    path
+}
+
+fn trainer(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_trainer")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs `trainer train` with small settings and returns the model directory.
+fn train(data: &Path, output: &Path, more: &[&str]) -> Output {
+    let fixed = [
+        "train",
+        "--data",
+        data.to_str().unwrap(),
+        "--output",
+        output.to_str().unwrap(),
+        "--vocab-size",
+        "100",
+        "--max-length",
+        "20",
+        "--batch-size",
+        "4",
+        "--threads",
+        "2",
+    ];
+    trainer(&[&fixed, more].concat())
+}
+
+fn weights(model: &Path) -> Vec<u8> {
+    fs::read(model.join("model.safetensors")).unwrap()
+}
+
+#[test]
+fn eight_sentences_are_learnt_by_heart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, model) = (archive(folder.path(), 1), folder.path().join("model"));
+    let done =
+        train(&data, &model, &["--epochs", "80", "--learning-rate", "0.01", "--validation-share", "0"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let predictor = Predictor::load(&model).unwrap();
+    for (texts, positive) in [(POSITIVE, true), (NEGATIVE, false)] {
+        for text in texts {
+            let probability = predictor.predict(text).unwrap().probability;
+            assert_eq!(probability > 0.5, positive, "{text}: {probability}");
+        }
+    }
+    for file in ["README.md", "curve.svg", "training.json", "golden.json", "config.json", "vocab.txt"] {
+        assert!(model.join(file).is_file(), "{file}");
+    }
+    assert!(!folder.path().join("model.checkpoint").exists());
+}
+
+#[test]
+fn one_seed_gives_one_model_and_another_seed_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = archive(folder.path(), 3);
+    let model = |name: &str, seed: &str, more: &[&str]| {
+        let output = folder.path().join(name);
+        let done = train(&data, &output, &[&["--epochs", "2", "--seed", seed], more].concat());
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        weights(&output)
+    };
+    assert_eq!(model("a", "1", &[]), model("b", "1", &[]));
+    assert_ne!(model("c", "2", &[]), model("d", "1", &[]));
+    // The noise of training is drawn from the seed as well.
+    let noisy = [
+        "--padding",
+        "none",
+        "--bidirectional",
+        "true",
+        "--pooling",
+        "max_mean",
+        "--dropout-words",
+        "0.1",
+        "--dropout-embedding",
+        "0.2",
+        "--dropout-features",
+        "0.5",
+        "--crop",
+        "6",
+        "--short-crops",
+        "0.2",
+        "--bucketed",
+        "true",
+        "--optimizer",
+        "adam",
+        "--clip-norm",
+        "1",
+        "--tokenizer",
+        "words",
+    ];
+    assert_eq!(model("e", "1", &noisy), model("f", "1", &noisy));
+}
+
+#[test]
+fn a_stopped_run_goes_on_to_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = archive(folder.path(), 3);
+    let settings = ["--epochs", "3", "--dropout-features", "0.5", "--learning-rate-end", "0.1"];
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    assert!(train(&data, &whole, &settings).status.success());
+    // In the middle of the first epoch, and of the second.
+    let stopped = train(&data, &parts, &[&settings[..], &["--stop-after", "2"]].concat());
+    assert_eq!(stopped.status.code(), Some(130), "{}", text(&stopped.stderr));
+    assert!(Predictor::load(&parts).is_ok(), "what there is has been saved");
+    let stopped = train(&data, &parts, &[&settings[..], &["--stop-after", "7", "--resume"]].concat());
+    assert_eq!(stopped.status.code(), Some(130));
+    let done = train(&data, &parts, &[&settings[..], &["--resume"]].concat());
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!(weights(&whole), weights(&parts));
+    // A checkpoint of other settings is refused.
+    train(&data, &parts, &[&settings[..], &["--stop-after", "2"]].concat());
+    let other = train(&data, &parts, &["--epochs", "9", "--resume"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(text(&other.stderr).starts_with("error: "), "{}", text(&other.stderr));
+}
+
+#[test]
+fn vectors_teacher_and_student_follow_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = archive(folder.path(), 12);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
+    let (vectors, teacher, student) = (path("vectors"), path("teacher"), path("student"));
+    let arguments =
+        ["vectors", "--data", data.to_str().unwrap(), "--output", &vectors, "--dim", "8", "--epochs", "2"];
+    let done = trainer(&arguments);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let small = [
+        "--preset",
+        "imdb",
+        "--hidden-size",
+        "6",
+        "--embedding-dim",
+        "8",
+        "--epochs",
+        "2",
+        "--vectors",
+        &vectors,
+    ];
+    let done = train(&data, Path::new(&teacher), &small);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let done = train(&data, Path::new(&student), &[&small[..], &["--teacher", &teacher]].concat());
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(Path::new(&student).join("training.json")).unwrap()).unwrap();
+    assert!(record["data"]["unlabelled"].as_u64().unwrap() > 0);
+    assert_eq!(record["data"]["teachers"][0], "teacher");
+    let done = trainer(&[
+        "evaluate",
+        "--model",
+        &student,
+        "--data",
+        data.to_str().unwrap(),
+        "--on",
+        "final",
+        "--json",
+    ]);
+    let figures: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert!(figures["accuracy"].is_number(), "{figures}");
+    // Vectors of another length than the network's are refused.
+    let done = train(
+        &data,
+        Path::new(&student),
+        &["--preset", "imdb", "--embedding-dim", "9", "--vectors", &vectors],
+    );
+    assert_eq!(done.status.code(), Some(1));
+}
+
+#[test]
+fn evaluate_predict_and_inspect_read_what_train_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, model) = (archive(folder.path(), 5), folder.path().join("model"));
+    assert!(train(&data, &model, &["--epochs", "2"]).status.success());
+    let model = model.to_str().unwrap();
+
+    let done = trainer(&["evaluate", "--model", model, "--data", data.to_str().unwrap(), "--json"]);
+    let figures: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(figures["reviews"], 8);
+    for figure in ["loss", "accuracy", "precision", "recall", "f1", "auc", "ece"] {
+        assert!(figures[figure].is_number(), "{figure}: {figures}");
+    }
+    let done = trainer(&["evaluate", "--model", model, "--data", data.to_str().unwrap(), "--on", "test"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stderr).contains("no test half"), "{}", text(&done.stderr));
+
+    let input = folder.path().join("reviews.jsonl");
+    fs::write(
+        &input,
+        "{\"text\": \"Great film.\", \"label\": 1}\n{\"text\": \"Awful mess.\", \"label\": 0}\n",
+    )
+    .unwrap();
+    let done = trainer(&["predict", "--model", model, "--input", input.to_str().unwrap()]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let predictor = Predictor::load(Path::new(model)).unwrap();
+    let lines: Vec<serde_json::Value> =
+        text(&done.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    for (line, review) in lines.iter().zip(["Great film.", "Awful mess."]) {
+        let expected = predictor.predict(review).unwrap().probability as f64;
+        let found = line.as_object().unwrap().values().filter_map(|value| value.as_f64());
+        assert!(found.into_iter().any(|value| (value - expected).abs() < 1e-5), "{line} {expected}");
+    }
+    let done = trainer(&["evaluate", "--model", model, "--data", input.to_str().unwrap()]);
+    assert!(done.status.success() && text(&done.stdout).contains("reviews     2"), "{}", text(&done.stdout));
+
+    let done = trainer(&["inspect", model]);
+    assert!(text(&done.stdout).contains("lstm.weight_hh_l0"), "{}", text(&done.stdout));
+}
+
+#[test]
+fn mistakes_are_one_line_and_exit_code_one_or_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = archive(folder.path(), 1);
+    let whole = fs::read(&data).unwrap();
+    let cut = folder.path().join("cut.tar.gz");
+    fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let settings = folder.path().join("wrong.toml");
+    fs::write(&settings, "epochs = 2\nepoch = 3\n").unwrap();
+    let output = folder.path().join("model");
+    let faults = [
+        (train(&cut, &output, &[]), 1),
+        (train(Path::new("nowhere.tar.gz"), &output, &[]), 1),
+        (train(&data, &output, &["--settings", settings.to_str().unwrap()]), 1),
+        (train(&data, &output, &["--preset", "other"]), 1),
+        (train(&data, &output, &["--learning-rate", "0"]), 1),
+        (train(&data, &output, &["--learning-rate", "fast"]), 2),
+        (trainer(&["inspect", folder.path().to_str().unwrap()]), 1),
+    ];
+    for (at, (done, code)) in faults.into_iter().enumerate() {
+        let message = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(code), "fault {at}: {message}");
+        assert!(message.starts_with("error: ") && !message.contains("panicked"), "fault {at}: {message}");
+        assert!(code == 2 || message.trim_end().lines().count() == 1, "fault {at}: {message}");
+    }
+    assert!(!output.exists(), "a failed run leaves no model");
+}
