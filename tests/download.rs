@@ -65,7 +65,7 @@ fn answer(mut stream: TcpStream, body: &[u8], act: Act) -> String {
 }
 
 fn body() -> Vec<u8> {
-    (0..300_000u32).map(|at| (at * 31 >> 3) as u8).collect()
+    (0..300_000u32).map(|at| (at * 31 / 8) as u8).collect()
 }
 
 fn source(url: String, body: &[u8]) -> Source {

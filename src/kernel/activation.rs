@@ -32,7 +32,8 @@ const HIGHEST: f32 = 30.0;
 /// The least exponent of a normal float.
 const LOWEST: f32 = -126.0;
 
-/// Coefficients of `(2^r - 1) / r`.
+/// Coefficients of `(2^r - 1) / r`, as the exchange gave them.
+#[allow(clippy::excessive_precision)]
 const EXP2: [f32; 6] =
     [6.931_471_9e-1, 2.402_265e-1, 5.550_357_4e-2, 9.618_237_5e-3, 1.339_073_5e-3, 1.540_351_3e-4];
 

@@ -13,6 +13,9 @@
 //!
 //! This is the only room with `unsafe`, behind an API that checks lengths and rows.
 
+// Loops over indices of register arrays unroll; iterators over them leave the arrays in memory.
+#![allow(clippy::needless_range_loop)]
+
 mod activation;
 mod dispatch;
 mod infer;

@@ -212,8 +212,9 @@ fn draw_table(counts: &[u64]) -> Vec<u32> {
     table
 }
 
-/// Spread of an embedding's components that an LSTM starts well from: its gates then see inputs of the order of 1.
-const SPREAD: f32 = 0.1;
+/// Spread of an embedding's components to start from. Adam moves a component by some hundredths in an epoch, so that a
+/// spread of 0.1 is soon overwritten: validation accuracy after some epochs .881 at 0.1, .897 at 0.5, .889 at 1.
+const SPREAD: f32 = 0.5;
 
 /// Scales `vectors` as a whole so that the standard deviation of a component is [`SPREAD`].
 pub fn normalize(vectors: &mut [f32]) {
