@@ -10,7 +10,9 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::predict::{PARSE_INLINE_BYTES, ScoringProblems, Text, json_response, on_compute_thread};
+use super::predict::{
+    NamedModelProblems, PARSE_INLINE_BYTES, ScoringProblems, Text, json_response, on_compute_thread,
+};
 use super::problem::{Kind, Problem};
 use super::score::{Question, Scored, score};
 use super::{App, AppState, body};
@@ -102,7 +104,8 @@ pub async fn default_model(State(app): State<AppState>, request: Request<Body>) 
 /// Classifies one text or many with the named model
 #[utoipa::path(post, path = "/models/{model}", tag = "hugging face", request_body = ClassificationBody,
     params(("model" = String, Path, description = "The model's name")),
-    responses((status = 200, description = "One list for each text", body = Vec<Vec<Classification>>), ScoringProblems))]
+    responses((status = 200, description = "One list for each text", body = Vec<Vec<Classification>>), ScoringProblems,
+        NamedModelProblems))]
 pub async fn named_model(
     State(app): State<AppState>,
     model: Result<Path<String>, PathRejection>,
@@ -138,8 +141,7 @@ async fn classify(app: &App, model: Option<&str>, request: Request<Body>) -> Res
 }
 
 fn parse(bytes: &[u8]) -> Result<(Question<'_>, usize), Problem> {
-    let request: ClassificationRequest =
-        serde_json::from_slice(bytes).map_err(|error| Problem::of_json(&error, bytes))?;
+    let request: ClassificationRequest = Problem::read_object(bytes)?;
     let parameters = request.parameters.unwrap_or_default();
     if let Some(other) = parameters.function_to_apply
         && !["sigmoid", "softmax"].contains(&other.as_str())

@@ -71,7 +71,7 @@ impl<'a> PredictRequest<'a> {
     /// # Errors
     /// 400 where it is not JSON, 422 where its fields do not fit.
     pub fn parse(bytes: &'a [u8]) -> Result<Question<'a>, Problem> {
-        let request: Self = serde_json::from_slice(bytes).map_err(|error| Problem::of_json(&error, bytes))?;
+        let request: Self = Problem::read_object(bytes)?;
         let invalid = |detail: &'static str| Err(Problem::new(Kind::InvalidFields, detail));
         let (texts, single) = match (request.text, request.texts) {
             (Some(text), None) => (vec![text.0], true),
@@ -201,7 +201,8 @@ impl Scored {
         ("many texts" = (value = json!({"texts": ["Loved it.", "Dull from start to end."]}))),
         ("options" = (value = json!({"text": "It was fine.", "truncate": "windows", "abstain": 0.6})))
     )),
-    responses((status = 200, description = "The predictions", body = PredictAnswer), ScoringProblems))]
+    responses((status = 200, description = "The predictions", body = PredictAnswer), ScoringProblems,
+        NamedModelProblems))]
 pub async fn predict(State(app): State<AppState>, request: Request<Body>) -> Result<Response, Problem> {
     let held = body::read_json(&app, request).await?;
     let question = if held.bytes.len() <= PARSE_INLINE_BYTES {
@@ -323,6 +324,15 @@ pub enum PredictAnswer {
     Many(Answers<'static>),
 }
 
+/// What a route on which a model can be named may answer besides.
+#[derive(IntoResponses)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum NamedModelProblems {
+    /// No such model
+    #[response(status = 404, content_type = "application/problem+json")]
+    UnknownModel(#[to_schema] ProblemBody<'static>),
+}
+
 /// What every route that scores texts may answer instead.
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "only its schema is used")]
@@ -333,9 +343,6 @@ pub enum ScoringProblems {
     /// An API key is needed (only where the server has keys)
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(#[to_schema] ProblemBody<'static>),
-    /// No such model
-    #[response(status = 404, content_type = "application/problem+json")]
-    UnknownModel(#[to_schema] ProblemBody<'static>),
     /// The body did not arrive in time
     #[response(status = 408, content_type = "application/problem+json")]
     BodyTimeout(#[to_schema] ProblemBody<'static>),

@@ -127,7 +127,7 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
 
-    /// Web origin that may call from a browser, such as https://example.org; may be given more than once. None by default
+    /// Web origin that may call from a browser, such as `https://example.org`; may be given more than once. None by default
     #[arg(
         long = "cors-origin",
         env = "IMDB_SENTIMENT_CORS_ORIGINS",

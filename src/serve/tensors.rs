@@ -150,7 +150,7 @@ impl InferRequest {
     /// # Errors
     /// 400 where it is not JSON or the lengths do not add up, 422 where the tensors are not those of the model.
     pub fn parse(json: &[u8], tensors: &[u8]) -> Result<(Question<'static>, Wanted), Problem> {
-        let request: Self = serde_json::from_slice(json).map_err(|error| Problem::of_json(&error, json))?;
+        let request: Self = Problem::read_object(json)?;
         let invalid = |detail: String| Err(Problem::new(Kind::InvalidFields, detail));
         let Ok([input]) = <[InputTensor; 1]>::try_from(request.inputs) else {
             return invalid(format!("`inputs` must hold one tensor, named `{INPUT}`"));

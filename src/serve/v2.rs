@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::huggingface::path_text;
-use super::predict::{ScoringProblems, on_compute_thread};
+use super::predict::{NamedModelProblems, ScoringProblems, on_compute_thread};
 use super::problem::{Kind, Problem, ProblemBody};
 use super::score::{Question, score};
 use super::tensors::{InferRequest, InferResponse, Wanted};
@@ -102,7 +102,7 @@ pub async fn model_version_ready(
     request_body(content = Object, content_type = "application/json", example = json!({
         "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A gripping, beautifully shot film."]}]
     })),
-    responses((status = 200, description = "The outputs", body = Object), ScoringProblems))]
+    responses((status = 200, description = "The outputs", body = Object), ScoringProblems, NamedModelProblems))]
 pub async fn infer(
     State(app): State<AppState>,
     model: ModelPath,
@@ -118,7 +118,7 @@ pub async fn infer(
     request_body(content = Object, content_type = "application/json", example = json!({
         "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A gripping, beautifully shot film."]}]
     })),
-    responses((status = 200, description = "The outputs", body = Object), ScoringProblems))]
+    responses((status = 200, description = "The outputs", body = Object), ScoringProblems, NamedModelProblems))]
 pub async fn infer_version(
     State(app): State<AppState>,
     path: VersionPath,

@@ -1,0 +1,205 @@
+//! Shared by the service's tests: a small model, the real server binary, a client.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use imdb_sentiment::model::{
+    Array, Config, Golden, GoldenReview, Metadata, Padding, Pooling, layout, save_directory,
+};
+use imdb_sentiment::predict::Predictor;
+use imdb_sentiment::text::Vocabulary;
+use serde_json::Value;
+
+/// Words of the small model.
+const WORDS: &str = "the a and of film good bad great awful plot acting not very story fine dull";
+
+/// Writes a small model with random weights under `seed` into `directory`, golden reviews included.
+pub fn write_model(directory: &Path, seed: u32, hidden_size: usize) {
+    let words: Vec<&str> = WORDS.split(' ').collect();
+    let vocabulary = Vocabulary::from_words(&words).unwrap();
+    let config = Config {
+        vocab_size: vocabulary.len(),
+        embedding_dim: 8,
+        hidden_size,
+        max_length: 12,
+        padding: Padding::Pre,
+        pooling: Pooling::Last,
+        ..Config::keras_imdb()
+    };
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    let mut number = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 16_777_216.0 * 2.0 - 1.0
+    };
+    let tensors: BTreeMap<String, Array> = layout(&config)
+        .into_iter()
+        .filter(|spec| !spec.optional)
+        .map(|spec| {
+            let data = (0..spec.shape.iter().product::<usize>()).map(|_| number()).collect();
+            (spec.name, Array { shape: spec.shape, data })
+        })
+        .collect();
+    let save = |extra: &[(&str, Vec<u8>)]| {
+        save_directory(directory, &config, &vocabulary, &tensors, &Metadata::new(), extra).unwrap();
+    };
+    save(&[]);
+    let predictor = Predictor::load(directory).unwrap();
+    let reviews = ["a good film", "awful acting and a dull plot"].map(|text| GoldenReview {
+        text: text.into(),
+        probability: predictor.predict(text).unwrap().probability,
+    });
+    let golden = Golden { tolerance: 1e-4, reviews: reviews.to_vec() };
+    save(&[("golden.json", serde_json::to_vec(&golden).unwrap())]);
+}
+
+/// The server binary on a port of its own; killed when dropped.
+pub struct Server {
+    pub child: Child,
+    pub address: String,
+}
+
+impl Server {
+    /// Starts `server --port 0` with `arguments` and waits until it listens.
+    pub fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().rsplit("//").next().unwrap().to_string();
+        assert!(line.starts_with("listening on "), "{line}");
+        Self { child, address }
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// The exit code, waited for at most ten seconds.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the server did not end");
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    pub fn post(&self, path: &str, body: &str) -> Answer {
+        self.send("POST", path, &[("content-type", "application/json")], body.as_bytes())
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write_request(&mut stream, method, path, headers, body);
+        Answer::read(&mut BufReader::new(stream)).expect("an answer")
+    }
+
+    /// What `/metrics` says of `series` (name and labels as they stand there).
+    pub fn metric(&self, series: &str) -> f64 {
+        let text = self.get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no series {series}")).parse().unwrap()
+    }
+
+    /// Waits up to five seconds until `done` holds.
+    pub fn wait_until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !done(self) {
+            assert!(Instant::now() < end, "{what} did not happen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The server binary with `arguments`, port 0, and none of the settings that the environment may hold.
+pub fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("IMDB_SENTIMENT_")) {
+        command.env_remove(name);
+    }
+    command.args(["--port", "0"]).args(arguments);
+    command
+}
+
+pub fn write_request(
+    stream: &mut TcpStream,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    if method != "GET" {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
+    // The server may answer, and stop reading, before it has seen all of a body that it refuses.
+    let _ = stream.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| stream.write_all(body));
+}
+
+/// An answer of the server.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// Reads one answer with a `content-length`; `None` when the connection ends before one begins.
+    pub fn read(stream: &mut impl BufRead) -> Option<Self> {
+        let mut line = String::new();
+        stream.read_line(&mut line).ok().filter(|count| *count > 0)?;
+        let status = line.split(' ').nth(1)?.parse().ok()?;
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line).ok()?;
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.insert(name.to_lowercase(), value.to_string());
+        }
+        let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).ok()?;
+        Some(Self { status, headers, body })
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
+    }
+
+    /// Asserts that this is an error in the error format, and returns its detail.
+    pub fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        let body = self.json();
+        assert_eq!(body["status"], status);
+        assert!(body["type"].is_string() && body["title"].is_string(), "{body}");
+        let detail = body["detail"].as_str().unwrap().to_string();
+        assert!(!detail.is_empty());
+        detail
+    }
+}
