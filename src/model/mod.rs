@@ -15,4 +15,6 @@ pub use config::{Config, Padding, Pooling};
 pub use engine::Engine;
 pub use lstm::{LstmLayer, Ragged, max_mean_pool};
 pub use network::{Dropout, Network};
-pub use weights::{Array, FORMAT, Metadata, ModelFiles, TensorSpec, layout, load_directory, save_directory};
+pub use weights::{
+    Array, FORMAT, Metadata, ModelFiles, Precision, TensorSpec, layout, load_directory, save_directory,
+};

@@ -45,6 +45,34 @@ pub struct Array {
 /// The strings of `__metadata__` in a weights file.
 pub type Metadata = BTreeMap<String, String>;
 
+/// In how many bits weights are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32 bits: as they were trained.
+    #[default]
+    F32,
+    /// 16 bits: half the size; a value keeps three digits.
+    F16,
+}
+
+impl Precision {
+    fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+        }
+    }
+
+    /// `value` as it is read back after it was stored.
+    pub fn round(self, value: f32) -> f32 {
+        match self {
+            Self::F32 => value,
+            Self::F16 => f16::from_f32(value).to_f32(),
+        }
+    }
+}
+
 /// The parts of a model directory that the network needs, checked against each other.
 #[derive(Clone, Debug)]
 pub struct ModelFiles {
@@ -176,6 +204,7 @@ pub fn save_directory(
     vocabulary: &Vocabulary,
     tensors: &BTreeMap<String, Array>,
     metadata: &Metadata,
+    precision: Precision,
     extra: &[(&str, Vec<u8>)],
 ) -> Result<()> {
     let config_json = config.to_json().into_bytes();
@@ -184,7 +213,7 @@ pub fn save_directory(
     metadata.insert("config_sha256".into(), sha256_hex(&config_json));
     metadata.insert("vocab_sha256".into(), vocabulary.sha256().into());
     metadata.entry("version".into()).or_insert_with(|| env!("CARGO_PKG_VERSION").into());
-    let weights = encode(&directory.join(WEIGHTS_FILE), config, tensors, &metadata)?;
+    let weights = encode(&directory.join(WEIGHTS_FILE), config, tensors, &metadata, precision)?;
 
     let vocabulary_text = vocabulary.to_text().into_bytes();
     let mut files: Vec<(&str, &[u8])> =
@@ -199,6 +228,7 @@ fn encode(
     config: &Config,
     tensors: &BTreeMap<String, Array>,
     metadata: &Metadata,
+    precision: Precision,
 ) -> Result<Vec<u8>> {
     let mut header = serde_json::Map::new();
     header.insert("__metadata__".into(), serde_json::json!(metadata));
@@ -216,9 +246,14 @@ fn encode(
             return Err(fault(format!("shape {:?}, expected {:?}", array.shape, spec.shape)));
         }
         let start = offset;
-        body.extend(array.data.iter().flat_map(|value| value.to_le_bytes()));
+        match precision {
+            Precision::F32 => body.extend(array.data.iter().flat_map(|value| value.to_le_bytes())),
+            Precision::F16 => {
+                body.extend(array.data.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()))
+            }
+        }
         offset = body.len();
-        let entry = serde_json::json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [start, offset]});
+        let entry = serde_json::json!({"dtype": precision.name(), "shape": spec.shape, "data_offsets": [start, offset]});
         header.insert(spec.name.clone(), entry);
     }
     let mut text = serde_json::Value::Object(header).to_string().into_bytes();

@@ -12,8 +12,10 @@ pub const PADDING_ID: u32 = 0;
 pub const START_ID: u32 = 1;
 /// Id of every word that the vocabulary does not hold.
 pub const UNKNOWN_ID: u32 = 2;
-/// What stands on the first lines of `vocab.txt`; a word of rank `r` (from 1) follows at line `r + 2`, counted from 0.
+/// What stands on the first lines of `vocab.txt`, the line's number from 0 being the id.
 pub const SPECIAL_WORDS: [&str; 3] = ["<pad>", "<start>", "<unknown>"];
+/// What stands at id 3 where a word of rank `r`, from 1, has the id `r + 3`, as in Keras: no word has that id.
+const UNUSED_WORD: &str = "<unused-3>";
 
 /// Words and their ids; look-up costs one hash of the word and, nearly always, one comparison.
 ///
@@ -52,6 +54,21 @@ impl Vocabulary {
             text.push('\n');
         }
         Self::from_text(&text)
+    }
+
+    /// As [`Vocabulary::from_words`] with the ids that Keras's `imdb.load_data` gives: the word of rank `r`, from 1, has
+    /// the id `r + 3`, and no word has the id 3.
+    ///
+    /// # Errors
+    /// As [`Vocabulary::from_words`].
+    pub fn from_ranked<W: AsRef<str>>(words: impl IntoIterator<Item = W>) -> Result<Self> {
+        let words = words.into_iter().map(|word| word.as_ref().to_string());
+        Self::from_words(std::iter::once(UNUSED_WORD.to_string()).chain(words))
+    }
+
+    /// How many words a vocabulary of `vocab_size` ids holds, by [`Vocabulary::from_ranked`].
+    pub fn ranked_words(vocab_size: usize) -> usize {
+        vocab_size.saturating_sub(SPECIAL_WORDS.len() + 1)
     }
 
     /// Reads the text of a `vocab.txt`: one word a line, the special words on the first three.
@@ -98,7 +115,7 @@ impl Vocabulary {
     }
 
     /// Reads a published word index: one JSON object of word to rank, 1 the most frequent; keeps the words whose
-    /// id (rank + 2) is under `vocab_size`.
+    /// id (rank + 3) is under `vocab_size`.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be read; [`Error::Invalid`] when it is not such an object or a rank within
@@ -107,7 +124,7 @@ impl Vocabulary {
         let bytes = std::fs::read(path).map_err(Error::io(path))?;
         let index: std::collections::HashMap<String, usize> = serde_json::from_slice(&bytes)
             .map_err(|e| Error::invalid(path, format!("not a JSON object of word to rank: {e}")))?;
-        let wanted = vocab_size.saturating_sub(SPECIAL_WORDS.len()).min(index.len());
+        let wanted = Self::ranked_words(vocab_size).min(index.len());
         let mut words = vec![""; wanted];
         for (word, &rank) in &index {
             if rank == 0 {
@@ -123,7 +140,7 @@ impl Vocabulary {
         if let Some(missing) = words.iter().position(|word| word.is_empty()) {
             return Err(Error::invalid(path, format!("no word of rank {}", missing + 1)));
         }
-        Self::from_words(words).map_err(|e| Error::invalid(path, e.to_string()))
+        Self::from_ranked(words).map_err(|e| Error::invalid(path, e.to_string()))
     }
 
     fn insert(&mut self, word: &str, id: u32) -> Result<()> {
@@ -258,8 +275,10 @@ mod tests {
     fn word_index_keeps_the_lowest_ranks_and_refuses_gaps() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), r#"{"the":1,"of":3,"and":2,"rare":4}"#).unwrap();
-        let vocabulary = Vocabulary::from_word_index(file.path(), 6).unwrap();
-        assert_eq!(vocabulary.to_text(), "<pad>\n<start>\n<unknown>\nthe\nand\nof\n");
+        let vocabulary = Vocabulary::from_word_index(file.path(), 7).unwrap();
+        assert_eq!(vocabulary.to_text(), "<pad>\n<start>\n<unknown>\n<unused-3>\nthe\nand\nof\n");
+        // As Keras users know it: the most frequent word has the id 4.
+        assert_eq!(vocabulary.id("the"), Some(4));
         std::fs::write(file.path(), r#"{"the":1,"of":3}"#).unwrap();
         assert!(Vocabulary::from_word_index(file.path(), 10).unwrap_err().to_string().contains("rank 2"));
         std::fs::write(file.path(), r#"[1]"#).unwrap();

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::checkpoint;
 use super::corpus::{Corpus, Review};
 use super::fit::{EpochRow, Example, Hooks, Position, Schedule, State, Task, fit};
-use super::metrics::Metrics;
+use super::metrics::{Metrics, fit_temperature};
 use super::optimizer::{OptimizerConfig, StatefulOptimizer};
 use super::record::{DataRecord, TrainingRecord};
 use super::settings::Settings;
@@ -124,7 +124,7 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
         &mut state,
         &mut Hooks {
             validate: &mut |variables| {
-                let predictor = predictor(&material, variables.to_arrays()?);
+                let predictor = predictor(&material.config, &material.vocabulary, variables.to_arrays()?);
                 Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
             },
             epoch: &mut |row| say(out, &line(row, settings.epochs, data.train)),
@@ -237,11 +237,11 @@ pub fn measure(predictor: &Predictor, examples: &[Example]) -> Metrics {
     Metrics::of(&score::logits(predictor, &ids), &targets)
 }
 
-fn predictor(material: &Material, tensors: BTreeMap<String, Array>) -> Predictor {
+fn predictor(config: &Config, vocabulary: &Vocabulary, tensors: BTreeMap<String, Array>) -> Predictor {
     Predictor::new(ModelFiles {
         name: "in training".into(),
-        config: material.config.clone(),
-        vocabulary: material.vocabulary.clone(),
+        config: config.clone(),
+        vocabulary: vocabulary.clone(),
         tensors,
         metadata: Metadata::new(),
     })
@@ -255,8 +255,19 @@ fn save(
     state: &State,
     finished: bool,
 ) -> Result<TrainingRecord> {
-    let tensors = state.kept_weights()?;
-    let predictor = predictor(material, tensors.clone());
+    let mut tensors = state.kept_weights()?;
+    // What is measured below is what is stored.
+    for value in tensors.values_mut().flat_map(|array| &mut array.data) {
+        *value = settings.precision.round(*value);
+    }
+    let mut config = material.config.clone();
+    let mut predictor = predictor(&config, &material.vocabulary, tensors.clone());
+    if settings.calibrate && !material.validation.is_empty() {
+        let ids: Vec<&[u32]> = material.validation.iter().map(|example| example.ids.as_slice()).collect();
+        let targets: Vec<f32> = material.validation.iter().map(|example| example.target).collect();
+        config.temperature = fit_temperature(&score::logits(&predictor, &ids), &targets);
+        predictor = self::predictor(&config, &material.vocabulary, tensors.clone());
+    }
     let mut results = BTreeMap::new();
     if !material.validation.is_empty() {
         results.insert("validation".to_string(), measure(&predictor, &material.validation));
@@ -288,7 +299,15 @@ fn save(
     if let Some(baseline) = baseline {
         extra.push((crate::model::BASELINE_FILE, json(serde_json::to_string_pretty(&baseline))));
     }
-    save_directory(&job.output, &material.config, &material.vocabulary, &tensors, &metadata, &extra)?;
+    save_directory(
+        &job.output,
+        &config,
+        &material.vocabulary,
+        &tensors,
+        &metadata,
+        settings.precision,
+        &extra,
+    )?;
     Ok(record)
 }
 

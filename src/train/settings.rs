@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Padding, Pooling};
+use crate::model::{Config, Padding, Pooling, Precision};
 use crate::text::Scheme;
 
 /// Which reviews are held out for validation.
@@ -138,6 +138,10 @@ settings! {
     clip_norm: f64,
     /// Which epoch's weights are saved: best or last.
     keep: Keep,
+    /// Whether the logits are divided by the temperature that fits the held-out reviews best: true or false.
+    calibrate: bool,
+    /// In how many bits the weights are stored: f32 or f16.
+    precision: Precision,
 }
 
 impl Settings {
@@ -183,6 +187,8 @@ impl Settings {
             learning_rate_end: 0.05,
             beta2: 0.98,
             clip_norm: 1.0,
+            calibrate: true,
+            precision: Precision::F16,
             ..Self::keras_imdb()
         }
     }
@@ -225,6 +231,8 @@ impl Settings {
             epsilon_in_root: false,
             clip_norm: 0.0,
             keep: Keep::Best,
+            calibrate: false,
+            precision: Precision::F32,
         }
     }
 

@@ -31,8 +31,12 @@ pub fn count_vocabulary<'t>(
     let mut counts: Vec<(String, u64)> =
         counts.into_iter().filter(|(word, _)| !word.ends_with('\r')).collect();
     counts.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    counts.truncate(vocab_size.saturating_sub(SPECIAL_WORDS.len()));
-    Vocabulary::from_words(counts.into_iter().map(|(word, _)| word))
+    let words = counts.into_iter().map(|(word, _)| word);
+    match scheme {
+        // The published model's ids: a word of rank r has the id r + 3.
+        Scheme::Keras => Vocabulary::from_ranked(words.take(Vocabulary::ranked_words(vocab_size))),
+        _ => Vocabulary::from_words(words.take(vocab_size.saturating_sub(SPECIAL_WORDS.len()))),
+    }
 }
 
 #[cfg(test)]
@@ -44,9 +48,9 @@ mod tests {
         let texts = ["The film, the FILM!", "a good film", "b"];
         let words = |size| {
             let vocabulary = count_vocabulary(texts, Scheme::Keras, size).unwrap();
-            vocabulary.to_text().lines().skip(SPECIAL_WORDS.len()).map(String::from).collect::<Vec<_>>()
+            vocabulary.to_text().lines().skip(SPECIAL_WORDS.len() + 1).map(String::from).collect::<Vec<_>>()
         };
         assert_eq!(words(100), ["film", "the", "a", "b", "good"]);
-        assert_eq!(words(SPECIAL_WORDS.len() + 2), ["film", "the"]);
+        assert_eq!(words(SPECIAL_WORDS.len() + 3), ["film", "the"]);
     }
 }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use imdb_sentiment::model::{
-    Array, Config, Golden, GoldenReview, Metadata, Padding, Pooling, layout, save_directory,
+    Array, Config, Golden, GoldenReview, Metadata, Padding, Pooling, Precision, layout, save_directory,
 };
 use imdb_sentiment::predict::Predictor;
 use imdb_sentiment::text::Vocabulary;
@@ -45,7 +45,8 @@ pub fn write_model(directory: &Path, seed: u32, hidden_size: usize) {
         })
         .collect();
     let save = |extra: &[(&str, Vec<u8>)]| {
-        save_directory(directory, &config, &vocabulary, &tensors, &Metadata::new(), extra).unwrap();
+        save_directory(directory, &config, &vocabulary, &tensors, &Metadata::new(), Precision::F32, extra)
+            .unwrap();
     };
     save(&[]);
     let predictor = Predictor::load(directory).unwrap();
