@@ -8,10 +8,12 @@ use axum::extract::{Path, State};
 use axum::http::Request;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::{ArrayBuilder, Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
+use super::json::{self, Object, Text};
 use super::predict::{
-    NamedModelProblems, PARSE_INLINE_BYTES, ScoringProblems, Text, json_response, on_compute_thread,
+    NamedModelProblems, PARSE_INLINE_BYTES, Review, ScoringProblems, json_response, on_compute_thread,
 };
 use super::problem::{Kind, Problem};
 use super::score::{Question, Scored, score};
@@ -24,7 +26,7 @@ struct ClassificationRequest<'a> {
     #[serde(borrow)]
     inputs: Inputs<'a>,
     #[serde(default)]
-    parameters: Option<Parameters>,
+    parameters: Option<Object<Parameters>>,
     /// As text-embeddings-inference has it: false refuses what is too long.
     #[serde(default)]
     truncate: Option<bool>,
@@ -75,10 +77,23 @@ pub struct ClassificationBody {
 #[allow(dead_code, reason = "only its schema is used")]
 pub enum ClassificationInputs {
     /// One text.
-    One(String),
+    One(Review),
     /// Many texts.
-    Many(Vec<String>),
+    Many(Reviews),
 }
+
+/// Many texts; by hand, since the derive takes no bounds for a bare list.
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct Reviews(Vec<Review>);
+
+impl PartialSchema for Reviews {
+    fn schema() -> RefOr<Schema> {
+        let items = Ref::from_schema_name(Review::name());
+        ArrayBuilder::new().items(items).min_items(Some(1)).max_items(Some(1024)).build().into()
+    }
+}
+
+impl ToSchema for Reviews {}
 
 /// Options of a classification.
 #[derive(ToSchema)]
@@ -88,8 +103,18 @@ pub struct ClassificationParameters {
     #[schema(minimum = 1)]
     top_k: Option<usize>,
     /// `sigmoid` and `softmax` mean the same here.
-    #[schema(example = "softmax")]
-    function_to_apply: Option<String>,
+    function_to_apply: Option<FunctionToApply>,
+}
+
+/// What turns a model's output into probabilities.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[allow(dead_code, reason = "only its schema is used")]
+pub enum FunctionToApply {
+    /// As the model was trained.
+    Sigmoid,
+    /// The same here.
+    Softmax,
 }
 
 /// Classifies one text or many with the default model
@@ -141,8 +166,8 @@ async fn classify(app: &App, model: Option<&str>, request: Request<Body>) -> Res
 }
 
 fn parse(bytes: &[u8]) -> Result<(Question<'_>, usize), Problem> {
-    let request: ClassificationRequest = Problem::read_object(bytes)?;
-    let parameters = request.parameters.unwrap_or_default();
+    let request: ClassificationRequest = json::read(bytes)?;
+    let parameters = request.parameters.map_or_else(Parameters::default, |parameters| parameters.0);
     if let Some(other) = parameters.function_to_apply
         && !["sigmoid", "softmax"].contains(&other.as_str())
     {

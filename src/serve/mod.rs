@@ -5,8 +5,8 @@
 //! | `settings`, `logging` | flags and environment; log lines |
 //! | `connection`, `tls`, `body` | from socket to bytes: limits of number, time and size |
 //! | `middleware`, `access`, `trace`, `problem` | around every request: keys, ids, counts; errors |
-//! | `predict`, `huggingface`, `v2`, `tensors` | the protocols |
-//! | `score`, `pool`, `cost`, `shadow` | the one core behind them: where and when a text is computed |
+//! | `predict`, `huggingface`, `v2`, `tensors`, `json` | the protocols |
+//! | `score`, `pool`, `task`, `cost`, `shadow` | the one core behind them: where and when a text is computed |
 //! | `models`, `reload`, `drift` | what is served, and how it is swapped and watched |
 //! | `status`, `telemetry`, `metrics`, `process`, `openapi`, `healthcheck` | what the service says of itself |
 
@@ -17,6 +17,7 @@ mod cost;
 mod drift;
 mod healthcheck;
 mod huggingface;
+mod json;
 mod logging;
 mod metrics;
 mod middleware;
@@ -32,6 +33,7 @@ mod score;
 mod settings;
 mod shadow;
 mod status;
+mod task;
 mod telemetry;
 mod tensors;
 mod tls;

@@ -8,61 +8,17 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::models::Loaded;
+use super::task::{Fault, Item, Job, Outcome, Progress, SLICE, Task, Unit};
 use super::telemetry::Telemetry;
-use crate::error::Error;
-use crate::predict::{Encoding, Prediction, Truncate};
 
-/// Work in one turn: long against the price of a turn (about a microsecond), short against what a client notices.
-const SLICE: Duration = Duration::from_millis(1);
-/// Most reviews in one turn: more than any batch kernel gains from. Untuned.
+/// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;
 /// Most shadow requests waiting; further ones are dropped, they are a sample anyway.
 const MAX_BACKGROUND: usize = 128;
-
-/// A text to score, cut into ids or not yet.
-#[derive(Debug)]
-pub enum Item {
-    /// A text as it came.
-    Text(String),
-    /// A text already cut into ids.
-    Encoded(Encoding),
-}
-
-/// What is to be computed for one request.
-#[derive(Debug)]
-pub struct Job {
-    /// The model, as it was when the request came.
-    pub loaded: Arc<Loaded>,
-    /// The texts.
-    pub items: Vec<Item>,
-    /// What to do with long ones.
-    pub truncate: Truncate,
-    /// Most windows of one text.
-    pub max_windows: usize,
-    /// When the answer is no longer wanted.
-    pub deadline: Instant,
-    /// The job's place among what may wait; given back when the work is done or dropped.
-    pub permit: OwnedSemaphorePermit,
-}
-
-/// Why a job has no predictions.
-#[derive(Debug)]
-pub enum Fault {
-    /// A text cannot be scored: which one, and why.
-    Text(usize, Error),
-    /// The deadline passed.
-    Deadline,
-    /// The computation panicked.
-    Panicked,
-}
-
-/// The answer to a job.
-pub type Outcome = Result<Vec<Prediction>, Fault>;
 
 type Closure = Box<dyn FnOnce() + Send>;
 
@@ -98,31 +54,10 @@ struct Queue {
     closed: bool,
 }
 
-/// A job on its way.
-struct Task {
-    loaded: Arc<Loaded>,
-    truncate: Truncate,
-    max_windows: usize,
-    deadline: Instant,
-    queued: Instant,
-    progress: Mutex<Progress>,
-    _permit: OwnedSemaphorePermit,
-}
-
-struct Progress {
-    items: VecDeque<Item>,
-    taken: usize,
-    done: usize,
-    predictions: Vec<Option<Prediction>>,
-    fault: Option<Fault>,
-    reply: Option<oneshot::Sender<Outcome>>,
-}
-
-/// Consecutive items of one task.
+/// Some units of one task.
 struct Slice {
     task: Arc<Task>,
-    from: usize,
-    items: Vec<Item>,
+    units: Vec<Unit>,
 }
 
 enum Turn {
@@ -160,26 +95,9 @@ impl Pool {
 
     /// Computes `job`; dropping the future drops what of it has not begun.
     pub async fn run(&self, job: Job) -> Outcome {
-        let (reply, answer) = oneshot::channel();
-        let count = job.items.len();
         let deadline = job.deadline;
-        let task = Arc::new(Task {
-            loaded: job.loaded,
-            truncate: job.truncate,
-            max_windows: job.max_windows,
-            deadline,
-            queued: Instant::now(),
-            progress: Mutex::new(Progress {
-                items: job.items.into(),
-                taken: 0,
-                done: 0,
-                predictions: vec![None; count],
-                fault: None,
-                reply: Some(reply),
-            }),
-            _permit: job.permit,
-        });
-        lock(&self.shared.queue).ready.push_back(task);
+        let (task, answer) = Task::new(job);
+        lock(&self.shared.queue).ready.push_back(Arc::new(task));
         self.shared.wake.notify_one();
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(outcome)) => outcome,
@@ -268,35 +186,36 @@ impl Shared {
             {
                 break;
             }
-            let mut progress = lock(&task.progress);
+            let mut progress = task.progress();
             if self.give_up(task, &mut progress) {
+                progress.in_queue = false;
                 drop(progress);
                 queue.ready.pop_front();
                 continue;
             }
-            if progress.taken == 0 {
+            if !std::mem::replace(&mut progress.started, true) {
                 self.telemetry.queue_wait.observe_duration(task.queued.elapsed());
             }
-            let from = progress.taken;
-            let mut items = Vec::new();
-            while let Some(item) = progress.items.front() {
-                let cost = task.cost(item);
-                let begun = !items.is_empty() || !slices.is_empty();
+            let mut units = Vec::new();
+            while let Some(unit) = progress.units.front() {
+                let cost = task.cost(unit);
+                let begun = !units.is_empty() || !slices.is_empty();
                 if begun && (cost > left || room == 0) {
                     break;
                 }
                 left = left.saturating_sub(cost);
                 room = room.saturating_sub(1);
-                items.extend(progress.items.pop_front());
+                units.extend(progress.units.pop_front());
             }
-            progress.taken += items.len();
-            let rest = !progress.items.is_empty();
-            drop(progress);
-            if items.is_empty() {
+            if units.is_empty() && !progress.units.is_empty() {
+                // It does not fit into this turn any more.
                 break;
             }
+            let rest = !progress.units.is_empty();
+            progress.in_queue = rest;
+            drop(progress);
             let task = queue.ready.pop_front().expect("it was in front");
-            slices.push(Slice { task: task.clone(), from, items });
+            slices.push(Slice { task: task.clone(), units });
             if rest {
                 // Other threads may take from it at once; requests that came meanwhile go first.
                 queue.ready.push_back(task);
@@ -309,16 +228,15 @@ impl Shared {
 
     /// Whether nobody wants the answer any more, or it is known; then the task is dropped.
     fn give_up(&self, task: &Task, progress: &mut Progress) -> bool {
-        if progress.reply.as_ref().is_none_or(oneshot::Sender::is_closed) {
-            // Past the deadline it was the handler that left, and counted it.
-            if progress.reply.is_some() && Instant::now() < task.deadline {
-                self.telemetry.shed_client_gone.inc();
-            }
-            progress.items.clear();
+        if progress.is_answered() {
             return true;
         }
-        if Instant::now() >= task.deadline {
-            progress.items.clear();
+        let late = Instant::now() >= task.deadline;
+        if progress.is_abandoned() && !late {
+            // Past the deadline it was the handler that left, and counted it.
+            self.telemetry.shed_client_gone.inc();
+        }
+        if progress.is_abandoned() || late {
             progress.answer(Err(Fault::Deadline));
             return true;
         }
@@ -332,27 +250,27 @@ impl Shared {
         let (mut encodings, mut places) = (Vec::new(), Vec::new());
         let start = Instant::now();
         let mut cut = false;
-        for (number, slice) in slices.into_iter().enumerate() {
-            for (offset, item) in slice.items.into_iter().enumerate() {
-                let index = slice.from + offset;
-                let encoding = match item {
-                    Item::Encoded(encoding) => Ok(encoding),
-                    Item::Text(text) => {
-                        cut = true;
-                        // The tokenizer is total; should it ever panic, the thread lives on.
-                        let encode = || loaded.encode(&text, slice.task.truncate, slice.task.max_windows);
-                        match catch_unwind(AssertUnwindSafe(encode)) {
-                            Ok(result) => result.map_err(|error| Fault::Text(index, error)),
-                            Err(_) => Err(Fault::Panicked),
-                        }
-                    }
-                };
-                match encoding {
-                    Ok(encoding) => {
+        for (number, Slice { task, units }) in slices.into_iter().enumerate() {
+            for Unit { index, part, item } in units {
+                let text = match item {
+                    Item::Encoded(encoding) => {
                         encodings.push(encoding);
-                        places.push((number, index));
+                        places.push((number, index, part));
+                        continue;
                     }
-                    Err(fault) => lock(&slice.task.progress).fail(fault),
+                    Item::Text(text) => text,
+                };
+                cut = true;
+                // The tokenizer is total; should it ever panic, the thread lives on.
+                let encode = || loaded.encode(&text, task.truncate, task.max_windows);
+                match catch_unwind(AssertUnwindSafe(encode)) {
+                    Ok(Ok(encoding)) if encoding.windows.len() == 1 => {
+                        encodings.push(encoding);
+                        places.push((number, index, part));
+                    }
+                    Ok(Ok(encoding)) => self.put_back(&task, index, encoding),
+                    Ok(Err(error)) => task.progress().fail(index, error),
+                    Err(_) => task.progress().answer(Err(Fault::Panicked)),
                 }
             }
         }
@@ -366,62 +284,25 @@ impl Shared {
             self.telemetry.batch_reviews.observe(encodings.len() as f64);
             match run {
                 Ok(predictions) => {
-                    for ((number, index), prediction) in places.into_iter().zip(predictions) {
-                        lock(&tasks[number].progress).put(index, prediction);
+                    for ((number, index, part), prediction) in places.into_iter().zip(predictions) {
+                        tasks[number].progress().put(index, part, prediction);
                     }
                 }
-                Err(_) => {
-                    places.iter().for_each(|(number, _)| lock(&tasks[*number].progress).fail(Fault::Panicked))
-                }
+                Err(_) => tasks.iter().for_each(|task| task.progress().answer(Err(Fault::Panicked))),
             }
         }
-        tasks.iter().for_each(|task| lock(&task.progress).answer_if_complete());
+        tasks.iter().for_each(|task| task.progress().answer_if_complete());
     }
-}
 
-impl Task {
-    fn cost(&self, item: &Item) -> Duration {
-        match item {
-            Item::Text(text) => self.loaded.cost.of_text(text.len(), self.truncate),
-            Item::Encoded(encoding) => self.loaded.cost.running(encoding),
+    /// Puts a text that turned out to have several windows back into its task, which gets further turns for it.
+    fn put_back(&self, task: &Arc<Task>, index: usize, encoding: crate::predict::Encoding) {
+        let mut queue = lock(&self.queue);
+        let mut progress = task.progress();
+        progress.add(index, encoding, &task.loaded.cost);
+        if !std::mem::replace(&mut progress.in_queue, true) {
+            queue.ready.push_back(task.clone());
         }
-    }
-}
-
-impl Progress {
-    fn put(&mut self, index: usize, prediction: Prediction) {
-        self.predictions[index] = Some(prediction);
-        self.done += 1;
-    }
-
-    /// Notes a fault; of several texts the first one is named, in whatever order they were computed.
-    fn fail(&mut self, fault: Fault) {
-        self.done += 1;
-        let first = match (&self.fault, &fault) {
-            (Some(Fault::Text(old, _)), Fault::Text(new, _)) => new < old,
-            (Some(_), _) => false,
-            (None, _) => true,
-        };
-        if first {
-            self.fault = Some(fault);
-        }
-    }
-
-    fn answer_if_complete(&mut self) {
-        if self.done < self.predictions.len() {
-            return;
-        }
-        let outcome = match self.fault.take() {
-            Some(fault) => Err(fault),
-            None => Ok(std::mem::take(&mut self.predictions).into_iter().flatten().collect()),
-        };
-        self.answer(outcome);
-    }
-
-    fn answer(&mut self, outcome: Outcome) {
-        if let Some(reply) = self.reply.take() {
-            let _ = reply.send(outcome);
-        }
+        self.wake.notify_one();
     }
 }
 

@@ -1,16 +1,15 @@
 //! `POST /predict`: one text or many, in the service's own format.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
-use serde::de::{self, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
+use super::json::{self, Text, present};
 use super::problem::{Kind, Problem, ProblemBody};
 use super::score::{Question, Scored, score};
 use super::{App, AppState, body};
@@ -20,29 +19,6 @@ use crate::predict::{Prediction, Truncate};
 pub const PARSE_INLINE_BYTES: usize = 64 * 1024;
 /// Answers up to this many predictions are written on the HTTP thread.
 const WRITE_INLINE: usize = 128;
-
-/// A JSON string, borrowed from the body where it has no escapes.
-#[derive(Debug, PartialEq)]
-pub struct Text<'a>(pub Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Strings;
-        impl<'de> Visitor<'de> for Strings {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.into())))
-            }
-        }
-        deserializer.deserialize_str(Strings)
-    }
-}
 
 /// The body of `POST /predict`; exactly one of `text` and `texts`.
 #[derive(Debug, Deserialize)]
@@ -60,18 +36,13 @@ pub struct PredictRequest<'a> {
     abstain: Option<f32>,
 }
 
-/// A field that may be absent but not null.
-fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 impl<'a> PredictRequest<'a> {
     /// Reads the body of a request.
     ///
     /// # Errors
     /// 400 where it is not JSON, 422 where its fields do not fit.
     pub fn parse(bytes: &'a [u8]) -> Result<Question<'a>, Problem> {
-        let request: Self = Problem::read_object(bytes)?;
+        let request: Self = json::read(bytes)?;
         let invalid = |detail: &'static str| Err(Problem::new(Kind::InvalidFields, detail));
         let (texts, single) = match (request.text, request.texts) {
             (Some(text), None) => (vec![text.0], true),
@@ -270,7 +241,8 @@ pub enum PredictBody {
 #[allow(dead_code, reason = "only its schema is used")]
 #[serde(deny_unknown_fields)]
 pub struct OneText {
-    /// The review; at least one word.
+    /// The review.
+    #[schema(value_type = Review)]
     text: String,
     /// Which model; the default one where it is absent.
     model: Option<String>,
@@ -286,8 +258,8 @@ pub struct OneText {
 #[allow(dead_code, reason = "only its schema is used")]
 #[serde(deny_unknown_fields)]
 pub struct ManyTexts {
-    /// The reviews; at least one word in each.
-    #[schema(min_items = 1, max_items = 1024)]
+    /// The reviews.
+    #[schema(value_type = Vec<Review>, min_items = 1, max_items = 1024)]
     texts: Vec<String>,
     /// Which model; the default one where it is absent.
     model: Option<String>,
@@ -297,6 +269,15 @@ pub struct ManyTexts {
     #[schema(minimum = 0.5, maximum = 1.0)]
     abstain: Option<f32>,
 }
+
+/// A review: at least one word, which is what the pattern asks for (a letter or digit, or a character beyond ASCII).
+#[derive(ToSchema)]
+#[schema(
+    pattern = r"[^\u0000-/:-@\[-`{-\u00a0\u2018-\u201f\s]",
+    example = "A gripping, beautifully shot film."
+)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct Review(String);
 
 /// What to do with a text longer than the model reads.
 #[derive(ToSchema)]

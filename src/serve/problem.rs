@@ -154,20 +154,6 @@ impl Problem {
         }
     }
 
-    /// Reads a request's body, which must be a JSON object: without this check a list of the fields' values, in order,
-    /// would pass for one.
-    ///
-    /// # Errors
-    /// As [`Problem::of_json`].
-    pub fn read_object<'de, T: serde::Deserialize<'de>>(body: &'de [u8]) -> Result<T, Self> {
-        if body.trim_ascii_start().first().is_some_and(|first| *first != b'{')
-            && serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
-        {
-            return Err(Self::new(Kind::InvalidFields, "the body must be a JSON object"));
-        }
-        serde_json::from_slice(body).map_err(|error| Self::of_json(&error, body))
-    }
-
     /// A fault in the JSON of a request: 400 when it is not JSON, 422 when it is, but not what belongs there.
     pub fn of_json(error: &serde_json::Error, body: &[u8]) -> Self {
         let not_json = |error: &serde_json::Error| {

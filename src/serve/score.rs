@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::App;
 use super::models::{Loaded, Slot};
-use super::pool::{Fault, Item, Job};
 use super::problem::{Kind, Problem};
+use super::task::{Fault, Item, Job};
 use super::telemetry::LABELS;
 use crate::predict::{Prediction, Truncate};
 

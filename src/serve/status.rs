@@ -225,7 +225,7 @@ pub async fn metrics(State(app): State<AppState>) -> Response {
 
 /// This description
 #[utoipa::path(get, path = "/openapi.yaml", tag = "operation",
-    responses((status = 200, description = "OpenAPI 3.1", body = String, content_type = "application/yaml"),
+    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/yaml"),
         (status = 401, description = "An API key is needed (only where the server has keys)", body = ProblemBody,
             content_type = "application/problem+json")))]
 pub async fn openapi() -> Response {

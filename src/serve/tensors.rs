@@ -7,7 +7,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
+use super::json::{self, Object};
+use super::predict::Review;
 use super::problem::{Kind, Problem};
 use super::score::{Question, Scored, Verdict};
 use crate::predict::{Prediction, Truncate};
@@ -98,10 +101,10 @@ pub struct InferRequest {
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
-    parameters: Option<Parameters>,
-    inputs: Vec<InputTensor>,
+    parameters: Option<Object<Parameters>>,
+    inputs: Vec<Object<InputTensor>>,
     #[serde(default)]
-    outputs: Option<Vec<RequestedOutput>>,
+    outputs: Option<Vec<Object<RequestedOutput>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -124,7 +127,7 @@ struct InputTensor {
     shape: Vec<u64>,
     datatype: String,
     #[serde(default)]
-    parameters: Option<Parameters>,
+    parameters: Option<Object<Parameters>>,
     #[serde(default)]
     data: Option<Vec<Nested>>,
 }
@@ -141,7 +144,7 @@ enum Nested {
 struct RequestedOutput {
     name: String,
     #[serde(default)]
-    parameters: Option<Parameters>,
+    parameters: Option<Object<Parameters>>,
 }
 
 impl InferRequest {
@@ -150,9 +153,9 @@ impl InferRequest {
     /// # Errors
     /// 400 where it is not JSON or the lengths do not add up, 422 where the tensors are not those of the model.
     pub fn parse(json: &[u8], tensors: &[u8]) -> Result<(Question<'static>, Wanted), Problem> {
-        let request: Self = Problem::read_object(json)?;
+        let request: Self = json::read(json)?;
         let invalid = |detail: String| Err(Problem::new(Kind::InvalidFields, detail));
-        let Ok([input]) = <[InputTensor; 1]>::try_from(request.inputs) else {
+        let Ok([Object(input)]) = <[Object<InputTensor>; 1]>::try_from(request.inputs) else {
             return invalid(format!("`inputs` must hold one tensor, named `{INPUT}`"));
         };
         if input.name != INPUT || input.datatype != "BYTES" {
@@ -161,7 +164,7 @@ impl InferRequest {
                 input.name, input.datatype
             ));
         }
-        let size = input.parameters.and_then(|parameters| parameters.binary_data_size);
+        let size = input.parameters.and_then(|parameters| parameters.0.binary_data_size);
         let texts: Vec<String> = match (input.data, size) {
             (Some(data), None) => data.into_iter().flat_map(Nested::into_texts).collect(),
             (None, Some(size)) if size == tensors.len() => read_bytes_tensor(tensors)?,
@@ -175,18 +178,18 @@ impl InferRequest {
         if elements != Some(texts.len() as u64) {
             return invalid(format!("shape {:?} does not fit {} texts", input.shape, texts.len()));
         }
-        let parameters = request.parameters.unwrap_or_default();
+        let parameters = request.parameters.map_or_else(Parameters::default, |parameters| parameters.0);
         if parameters.abstain.is_some_and(|abstain| !(0.5..=1.0).contains(&abstain)) {
             return invalid("`abstain` must lie between 0.5 and 1".into());
         }
         let by_default = parameters.binary_data_output.unwrap_or(false);
         let mut outputs = Vec::new();
-        for wanted in request.outputs.unwrap_or_default() {
+        for Object(wanted) in request.outputs.unwrap_or_default() {
             let Some(output) = OUTPUTS.iter().find(|output| output.name == wanted.name) else {
                 let names: Vec<_> = OUTPUTS.iter().map(|output| output.name).collect();
                 return invalid(format!("no output `{}`; there are {}", wanted.name, names.join(", ")));
             };
-            let binary = wanted.parameters.and_then(|parameters| parameters.binary_data);
+            let binary = wanted.parameters.and_then(|parameters| parameters.0.binary_data);
             outputs.push((output, binary.unwrap_or(by_default)));
         }
         if outputs.is_empty() {
@@ -266,6 +269,70 @@ impl InferResponse {
         answer.insert("outputs".into(), Value::Array(outputs));
         Self { json: Value::Object(answer).to_string().into_bytes(), tensors }
     }
+}
+
+/// A request of the Open Inference Protocol.
+#[derive(ToSchema)]
+#[schema(example = json!({
+    "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A gripping, beautifully shot film."]}]
+}))]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct InferBody {
+    /// Comes back with the answer.
+    id: Option<String>,
+    /// `truncate` and `abstain` as in `POST /predict`; `binary_data_output` for binary outputs.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<()>,
+    /// The one input.
+    #[schema(min_items = 1, max_items = 1)]
+    inputs: Vec<InferInput>,
+    /// Which outputs; all of them where none is named.
+    outputs: Option<Vec<InferOutput>>,
+}
+
+/// The input tensor.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct InferInput {
+    /// `text`.
+    #[schema(pattern = "^text$", example = "text")]
+    name: String,
+    /// Its product must be the number of texts.
+    #[schema(min_items = 1, example = json!([1]))]
+    shape: Vec<u64>,
+    /// `BYTES`.
+    #[schema(pattern = "^BYTES$", example = "BYTES")]
+    datatype: String,
+    /// The texts; instead of them `parameters.binary_data_size` bytes may follow the JSON.
+    #[schema(value_type = Vec<Review>, min_items = 1)]
+    data: Vec<String>,
+}
+
+/// An output that is wanted.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct InferOutput {
+    /// Its name.
+    #[schema(pattern = "^(label|score|probabilities|tokens|unknown_tokens|truncated)$", example = "label")]
+    name: String,
+    /// `binary_data`: whether as bytes behind the JSON.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<()>,
+}
+
+/// An answer of the Open Inference Protocol.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct InferAnswer {
+    /// The model.
+    model_name: String,
+    /// Its version.
+    model_version: String,
+    /// The request's.
+    id: Option<String>,
+    /// Name, datatype, shape and data (or `parameters.binary_data_size`) of each output.
+    #[schema(value_type = Vec<Object>)]
+    outputs: Vec<()>,
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::huggingface::path_text;
 use super::predict::{NamedModelProblems, ScoringProblems, on_compute_thread};
 use super::problem::{Kind, Problem, ProblemBody};
 use super::score::{Question, score};
-use super::tensors::{InferRequest, InferResponse, Wanted};
+use super::tensors::{InferAnswer, InferBody, InferRequest, InferResponse, Wanted};
 use super::{App, AppState, body, status};
 
 /// The header that says how many bytes of the body are JSON; the rest are tensors.
@@ -99,10 +99,8 @@ pub async fn model_version_ready(
 /// `parameters` may hold `truncate` and `abstain` as in `POST /predict`.
 #[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
-    request_body(content = Object, content_type = "application/json", example = json!({
-        "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A gripping, beautifully shot film."]}]
-    })),
-    responses((status = 200, description = "The outputs", body = Object), ScoringProblems, NamedModelProblems))]
+    request_body(content = InferBody, content_type = "application/json"),
+    responses((status = 200, description = "The outputs", body = InferAnswer), ScoringProblems, NamedModelProblems))]
 pub async fn infer(
     State(app): State<AppState>,
     model: ModelPath,
@@ -115,10 +113,8 @@ pub async fn infer(
 /// Scores texts, if the model has that version
 #[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
-    request_body(content = Object, content_type = "application/json", example = json!({
-        "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A gripping, beautifully shot film."]}]
-    })),
-    responses((status = 200, description = "The outputs", body = Object), ScoringProblems, NamedModelProblems))]
+    request_body(content = InferBody, content_type = "application/json"),
+    responses((status = 200, description = "The outputs", body = InferAnswer), ScoringProblems, NamedModelProblems))]
 pub async fn infer_version(
     State(app): State<AppState>,
     path: VersionPath,

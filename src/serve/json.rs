@@ -1,0 +1,110 @@
+//! Reading JSON strictly, and without copying what can be borrowed.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::problem::Problem;
+
+/// Reads a request's body, which must be a JSON object.
+///
+/// # Errors
+/// 400 where it is not JSON, 422 where it is, but not what belongs there.
+pub fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
+    match serde_json::from_slice(body) {
+        Ok(Object(value)) => Ok(value),
+        Err(error) => Err(Problem::of_json(&error, body)),
+    }
+}
+
+/// A structure that is read from a JSON object only: derived ones also take a list of their fields' values.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Objects<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Objects<T> {
+            type Value = Object<T>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<Self::Value, M::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        deserializer.deserialize_map(Objects(PhantomData))
+    }
+}
+
+/// A JSON string, borrowed from the body where it has no escapes.
+#[derive(Debug, PartialEq)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Strings;
+        impl<'de> Visitor<'de> for Strings {
+            type Value = Text<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.into())))
+            }
+        }
+        deserializer.deserialize_str(Strings)
+    }
+}
+
+/// A field that may be absent but not null.
+///
+/// # Errors
+/// Those of `T`.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::problem::Kind;
+
+    #[derive(Debug, Deserialize)]
+    struct Request<'a> {
+        #[serde(borrow)]
+        text: Text<'a>,
+        #[serde(default)]
+        options: Option<Object<Options>>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Options {
+        #[serde(default)]
+        top: u32,
+    }
+
+    #[test]
+    fn a_list_is_no_object_and_plain_text_is_borrowed() {
+        let request: Request = read(br#"{"text": "plain", "options": {"top": 3}}"#).unwrap();
+        assert!(matches!(request.text.0, Cow::Borrowed("plain")));
+        assert_eq!(request.options.unwrap().0.top, 3);
+        let request: Request = read(br#"{"text": "two\nlines"}"#).unwrap();
+        assert!(matches!(request.text.0, Cow::Owned(text) if text == "two\nlines"));
+        let kind = |body: &[u8]| read::<Request>(body).unwrap_err().kind();
+        assert_eq!(kind(br#"["plain", null]"#), Kind::InvalidFields);
+        assert_eq!(kind(br#"{"text": "plain", "options": [3]}"#), Kind::InvalidFields);
+        assert_eq!(kind(br#"{"text": 3}"#), Kind::InvalidFields);
+        assert_eq!(kind(br#"{"text": 3, nonsense"#), Kind::Malformed);
+        assert_eq!(kind(b""), Kind::Malformed);
+    }
+}
