@@ -18,6 +18,11 @@ pub struct AlignedVec {
 struct Line([f32; 16]);
 
 impl AlignedVec {
+    /// No floats.
+    pub const fn new() -> Self {
+        Self { lines: Vec::new(), len: 0 }
+    }
+
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
         Self { lines: vec![Line::default(); len.div_ceil(16)], len }
