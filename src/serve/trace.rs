@@ -1,5 +1,7 @@
 //! What ties one request's log lines, answer and caller together: `x-request-id` and W3C `traceparent`.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -64,7 +66,9 @@ impl TraceContext {
 
 /// A number that no other request of this process has and other processes hardly have.
 fn unique() -> u64 {
-    static START: LazyLock<u64> = LazyLock::new(rand::random);
+    // The standard library asks the system by itself; the `rand` crate, in a static binary, wants /dev/urandom, which
+    // an empty root need not have.
+    static START: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // The finish of SplitMix64 is a bijection: different counts, different ids; and never 0 twice.
     let mut z = START.wrapping_add(COUNT.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
