@@ -186,7 +186,8 @@ fn overload_is_refused_at_once_and_passes() {
         statuses.contains(&200) && statuses.iter().all(|status| [200, 503].contains(status)),
         "{statuses:?}"
     );
-    assert_eq!(server.post("/predict", r#"{"text": "film"}"#).status, 200);
+    // The last answers are out a moment before their places in the queue are free.
+    server.wait_until("recovery", |server| server.post("/predict", r#"{"text": "film"}"#).status == 200);
 }
 
 #[test]
