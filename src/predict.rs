@@ -73,8 +73,8 @@ impl Predictor {
 
     /// A predictor over checked model files.
     pub fn new(files: ModelFiles) -> Self {
-        let ModelFiles { name, config, vocabulary, tensors, metadata } = files;
-        let engine = Engine::new(&config, &tensors);
+        let ModelFiles { name, config, vocabulary, tensors, ngrams, metadata } = files;
+        let engine = Engine::new(&config, &tensors, ngrams);
         Self { tokenizer: Tokenizer::new(config.tokenizer), name, config, vocabulary, metadata, engine }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::ngrams::NGRAM_ID_LIMIT;
 use crate::error::{Error, Result};
 use crate::text::{SPECIAL_WORDS, Scheme};
 
@@ -60,6 +61,9 @@ pub struct Config {
     /// The logit is divided by it before the sigmoid; 1 leaves it as trained.
     #[serde(default = "unit", skip_serializing_if = "is_unit")]
     pub temperature: f32,
+    /// Whether a table of grams stands beside the weights, whose score is added to the logit.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ngrams: bool,
 }
 
 fn one() -> usize {
@@ -68,6 +72,10 @@ fn one() -> usize {
 
 fn unit() -> f32 {
     1.0
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn is_unit(value: &f32) -> bool {
@@ -89,6 +97,7 @@ impl Config {
             max_length: 500,
             padding: Padding::Pre,
             temperature: 1.0,
+            ngrams: false,
         }
     }
 
@@ -139,6 +148,9 @@ impl Config {
             return Err(format!("format is {}, this version reads 1", self.format));
         }
         within("vocab_size", self.vocab_size, SPECIAL_WORDS.len(), 10_000_000)?;
+        if self.ngrams {
+            within("vocab_size (with ngrams)", self.vocab_size, SPECIAL_WORDS.len(), NGRAM_ID_LIMIT)?;
+        }
         within("embedding_dim", self.embedding_dim, 1, 4096)?;
         within("hidden_size", self.hidden_size, 1, 1024)?;
         within("num_layers", self.num_layers, 1, 8)?;

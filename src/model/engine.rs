@@ -1,9 +1,10 @@
 //! The network without the graph: ids in, logits out, as the server and every evaluation run it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::config::{Config, Padding, Pooling};
+use super::ngrams::{NgramTable, Scratch};
 use super::weights::Array;
 use crate::kernel::{AlignedVec, Isa, Output, Projection, Recurrent, Sequence, State, for_each_parallel};
 use crate::text::PADDING_ID;
@@ -31,6 +32,12 @@ pub struct Engine {
     starts: Vec<State>,
     classifier_weight: Vec<f32>,
     classifier_bias: f32,
+    ngrams: Option<NgramTable>,
+}
+
+thread_local! {
+    /// What the table of grams notes; kept, since clearing it would cost more than a short review.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 #[derive(Debug)]
@@ -49,11 +56,12 @@ enum Input {
 }
 
 impl Engine {
-    /// Packs the tensors of [`super::layout`], whose shapes were checked when they were loaded.
+    /// Packs the tensors of [`super::layout`], whose shapes were checked when they were loaded. The score of `ngrams` is
+    /// added to the logit before the temperature.
     ///
     /// # Panics
     /// When a required tensor is missing or misshapen.
-    pub fn new(config: &Config, tensors: &BTreeMap<String, Array>) -> Self {
+    pub fn new(config: &Config, tensors: &BTreeMap<String, Array>, ngrams: Option<NgramTable>) -> Self {
         let (isa, hidden) = (Isa::current(), config.hidden_size);
         let tensor = |name: &str| tensors[name].data.as_slice();
         let layers: Vec<Vec<Direction>> = (0..config.num_layers)
@@ -97,6 +105,7 @@ impl Engine {
             layers,
             classifier_weight: tensor("classifier.weight").to_vec(),
             classifier_bias: tensor("classifier.bias")[0],
+            ngrams,
         };
         if config.padding == Padding::Pre {
             engine.run_padding();
@@ -150,9 +159,9 @@ impl Engine {
             order.chunks(GROUP).map(|group| (group, Vec::new())).collect();
         for_each_parallel(threads, &mut groups, |(group, logits)| {
             let texts: Vec<&[u32]> = group.iter().map(|&review| reviews[review]).collect();
-            logits.extend(self.features(&texts).iter().map(|features| {
+            logits.extend(self.features(&texts).iter().zip(texts).map(|(features, ids)| {
                 let dot: f32 = self.classifier_weight.iter().zip(features).map(|(w, x)| w * x).sum();
-                (dot + self.classifier_bias) / self.config.temperature
+                (dot + self.classifier_bias + self.wide(ids)) / self.config.temperature
             }));
         });
         let mut logits = vec![0.0; reviews.len()];
@@ -160,6 +169,12 @@ impl Engine {
             group.iter().zip(values).for_each(|(&review, value)| logits[review] = value);
         }
         logits
+    }
+
+    /// What the grams of a review add to its logit.
+    fn wide(&self, ids: &[u32]) -> f32 {
+        let score = |table: &NgramTable| SCRATCH.with_borrow_mut(|scratch| table.score(ids, scratch));
+        self.ngrams.as_ref().map_or(0.0, score)
     }
 
     /// What the classifier reads, for each review.

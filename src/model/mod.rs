@@ -5,6 +5,7 @@ mod config;
 mod engine;
 mod lstm;
 mod network;
+mod ngrams;
 mod weights;
 
 pub use companions::{
@@ -15,6 +16,10 @@ pub use config::{Config, Padding, Pooling};
 pub use engine::Engine;
 pub use lstm::{LstmLayer, Ragged, max_mean_pool};
 pub use network::{Dropout, Network};
+pub use ngrams::{
+    LONGEST_NGRAM, NGRAM_ID_LIMIT, NGRAMS_FILE, Ngram, NgramTable, Scratch, pack_ngram, unpack_ngram,
+};
+pub(crate) use ngrams::{NgramIndex, each_gram, parts};
 pub use weights::{
     Array, FORMAT, Metadata, ModelFiles, Precision, TensorSpec, layout, load_directory, save_directory,
 };

@@ -9,6 +9,7 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::config::Config;
+use super::ngrams::{NGRAMS_FILE, NgramTable};
 use crate::error::{Error, Result};
 use crate::text::{Vocabulary, sha256_hex};
 
@@ -21,6 +22,8 @@ const WEIGHTS_FILE: &str = "model.safetensors";
 const CONFIG_FILE: &str = "config.json";
 /// Name of the vocabulary file in a model directory.
 const VOCABULARY_FILE: &str = "vocab.txt";
+/// Where the weights' metadata keep the SHA-256 of [`NGRAMS_FILE`].
+const NGRAMS_DIGEST: &str = "ngrams_sha256";
 
 /// One row of the table of tensors: its PyTorch name, its shape, whether it may be absent (then it is zero).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +87,8 @@ pub struct ModelFiles {
     pub vocabulary: Vocabulary,
     /// Every tensor of [`layout`] that the file holds.
     pub tensors: BTreeMap<String, Array>,
+    /// The wide part, where the configuration says that there is one.
+    pub ngrams: Option<NgramTable>,
     /// The strings that came with the weights.
     pub metadata: Metadata,
 }
@@ -115,7 +120,8 @@ pub fn layout(config: &Config) -> Vec<TensorSpec> {
 /// # Errors
 /// [`Error::Io`], [`Error::Invalid`] or [`Error::Tensor`], each naming the file and the fault: an unreadable or
 /// truncated file, a tensor that is missing, unknown, misshapen or of a type other than F32, F16 and BF16, a value
-/// that is not finite, a vocabulary or configuration other than the one whose digest stands with the weights.
+/// that is not finite, a vocabulary, configuration or table of grams other than the one whose digest stands with the
+/// weights, a table of grams of words that the vocabulary has not.
 pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
     let config_path = directory.join(CONFIG_FILE);
     let config_bytes = fs::read(&config_path).map_err(Error::io(&config_path))?;
@@ -137,16 +143,30 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
         header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
     let file = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
 
+    let ngrams_path = directory.join(NGRAMS_FILE);
+    let ngrams_bytes = match config.ngrams {
+        true => Some(fs::read(&ngrams_path).map_err(Error::io(&ngrams_path))?),
+        false => None,
+    };
+
     // Weights made elsewhere may come without digests; ours always carry them.
-    for (key, name, actual) in [
+    let mut digests = vec![
         ("config_sha256", CONFIG_FILE, sha256_hex(&config_bytes)),
         ("vocab_sha256", VOCABULARY_FILE, vocabulary.sha256().to_string()),
-    ] {
+    ];
+    digests.extend(ngrams_bytes.as_deref().map(|bytes| (NGRAMS_DIGEST, NGRAMS_FILE, sha256_hex(bytes))));
+    for (key, name, actual) in digests {
         if let Some(expected) = metadata.get(key).filter(|expected| **expected != actual) {
             let reason =
                 format!("made for another {name}: its SHA-256 is {actual}, the weights name {expected}");
             return Err(Error::invalid(&path, reason));
         }
+    }
+
+    let ngrams = ngrams_bytes.map(|bytes| NgramTable::from_bytes(&ngrams_path, &bytes)).transpose()?;
+    if let Some(id) = ngrams.iter().map(NgramTable::highest_id).find(|id| *id as usize >= config.vocab_size) {
+        let reason = format!("a gram with id {id}, {CONFIG_FILE} says {} words", config.vocab_size);
+        return Err(Error::invalid(&ngrams_path, reason));
     }
 
     let specs = layout(&config);
@@ -168,7 +188,8 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
 
     let name =
         fs::canonicalize(directory).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_string()));
-    Ok(ModelFiles { name: name.unwrap_or_else(|| "model".into()), config, vocabulary, tensors, metadata })
+    let name = name.unwrap_or_else(|| "model".into());
+    Ok(ModelFiles { name, config, vocabulary, tensors, ngrams, metadata })
 }
 
 /// Checks one tensor's shape, type and values and widens them to 32 bits; the reason in words where it is refused.
@@ -192,12 +213,13 @@ fn read_tensor(view: &TensorView, shape: &[usize]) -> Result<Array, String> {
 /// Writes a model directory in one step: a reader sees the old one or the new one, whole, whenever it looks and
 /// whatever stops the writer. Files of the old directory that are not written anew are kept.
 ///
-/// `extra` are further files, name and bytes (model card, training history). The digests of configuration and
-/// vocabulary are added to `metadata`.
+/// `extra` are further files, name and bytes (model card, training history; [`NGRAMS_FILE`], as
+/// [`NgramTable::to_bytes`] gives it, where and only where `config.ngrams` is set). The digests of configuration,
+/// vocabulary and table of grams are added to `metadata`.
 ///
 /// # Errors
 /// [`Error::Io`] when the disk refuses; the old directory is untouched then. [`Error::Tensor`] when `tensors` are
-/// not those of [`layout`].
+/// not those of [`layout`]. [`Error::Invalid`] when `config.ngrams` and `extra` do not agree.
 pub fn save_directory(
     directory: &Path,
     config: &Config,
@@ -212,6 +234,20 @@ pub fn save_directory(
     metadata.insert("format".into(), FORMAT.into());
     metadata.insert("config_sha256".into(), sha256_hex(&config_json));
     metadata.insert("vocab_sha256".into(), vocabulary.sha256().into());
+    metadata.remove(NGRAMS_DIGEST);
+    let ngrams = extra.iter().find(|(name, _)| *name == NGRAMS_FILE);
+    if ngrams.is_some() != config.ngrams {
+        let reason = format!(
+            "`ngrams` is {}, but the table is {}",
+            config.ngrams,
+            match ngrams {
+                Some(_) => "there",
+                None => "missing",
+            }
+        );
+        return Err(Error::invalid(directory.join(CONFIG_FILE), reason));
+    }
+    metadata.extend(ngrams.map(|(_, bytes)| (NGRAMS_DIGEST.into(), sha256_hex(bytes))));
     metadata.entry("version".into()).or_insert_with(|| env!("CARGO_PKG_VERSION").into());
     let weights = encode(&directory.join(WEIGHTS_FILE), config, tensors, &metadata, precision)?;
 
@@ -222,7 +258,7 @@ pub fn save_directory(
     replace_directory(directory, &files)
 }
 
-/// The bytes of a safetensors file: header with sorted keys, so that equal weights give equal bytes.
+/// The bytes of the weights file.
 fn encode(
     path: &Path,
     config: &Config,
@@ -230,11 +266,9 @@ fn encode(
     metadata: &Metadata,
     precision: Precision,
 ) -> Result<Vec<u8>> {
-    let mut header = serde_json::Map::new();
-    header.insert("__metadata__".into(), serde_json::json!(metadata));
-    let mut offset = 0;
-    let mut body = Vec::new();
-    for spec in layout(config) {
+    let specs = layout(config);
+    let mut parts = Vec::with_capacity(specs.len());
+    for spec in &specs {
         let fault = |reason: String| Error::Tensor { path: path.into(), tensor: spec.name.clone(), reason };
         let Some(array) = tensors.get(&spec.name) else {
             if spec.optional {
@@ -245,16 +279,30 @@ fn encode(
         if array.shape != spec.shape || array.data.len() != spec.shape.iter().product::<usize>() {
             return Err(fault(format!("shape {:?}, expected {:?}", array.shape, spec.shape)));
         }
-        let start = offset;
-        match precision {
-            Precision::F32 => body.extend(array.data.iter().flat_map(|value| value.to_le_bytes())),
-            Precision::F16 => {
-                body.extend(array.data.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()))
-            }
-        }
-        offset = body.len();
-        let entry = serde_json::json!({"dtype": precision.name(), "shape": spec.shape, "data_offsets": [start, offset]});
-        header.insert(spec.name.clone(), entry);
+        let values = array.data.iter();
+        let bytes = match precision {
+            Precision::F32 => values.flat_map(|value| value.to_le_bytes()).collect(),
+            Precision::F16 => values.flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+        };
+        parts.push((spec.name.as_str(), precision.name(), spec.shape.clone(), bytes));
+    }
+    Ok(safetensors_bytes(metadata, parts))
+}
+
+/// The bytes of a safetensors file of `tensors` (name, type, shape, bytes), stored in their order; the header has its
+/// keys sorted, so that equal tensors give equal bytes.
+pub(super) fn safetensors_bytes<'t>(
+    metadata: &Metadata,
+    tensors: impl IntoIterator<Item = (&'t str, &'t str, Vec<usize>, Vec<u8>)>,
+) -> Vec<u8> {
+    let mut header = serde_json::Map::new();
+    header.insert("__metadata__".into(), serde_json::json!(metadata));
+    let mut body = Vec::new();
+    for (name, dtype, shape, bytes) in tensors {
+        let start = body.len();
+        body.extend(bytes);
+        let entry = serde_json::json!({"dtype": dtype, "shape": shape, "data_offsets": [start, body.len()]});
+        header.insert(name.into(), entry);
     }
     let mut text = serde_json::Value::Object(header).to_string().into_bytes();
     // The format asks for no alignment, but readers that map the file are glad of 8 bytes.
@@ -262,7 +310,7 @@ fn encode(
     let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
     bytes.extend(text);
     bytes.extend(body);
-    Ok(bytes)
+    bytes
 }
 
 /// Puts a directory with `files` in the place of `directory` in one step.
@@ -291,7 +339,9 @@ fn write_files(old: &Path, beside: &Path, files: &[(&str, &[u8])]) -> Result<()>
     fs::create_dir(beside).map_err(Error::io(beside))?;
     for entry in fs::read_dir(old).into_iter().flatten().flatten() {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && files.iter().all(|(name, _)| entry.file_name() != *name) {
+        // A table of grams belongs to the weights it came with.
+        let kept = is_file && entry.file_name() != NGRAMS_FILE;
+        if kept && files.iter().all(|(name, _)| entry.file_name() != *name) {
             let to = beside.join(entry.file_name());
             fs::copy(entry.path(), &to).map_err(Error::io(&to))?;
         }

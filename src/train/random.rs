@@ -14,6 +14,8 @@ pub enum Purpose {
     Order = 3,
     /// What a step draws for itself (dropout, crops).
     Step = 4,
+    /// Which groups of reviews a fold leaves out.
+    Folds = 5,
 }
 
 /// The generator for the `index`-th use (epoch, step, tensor) of `purpose` under `seed`.

@@ -243,6 +243,7 @@ fn predictor(config: &Config, vocabulary: &Vocabulary, tensors: BTreeMap<String,
         config: config.clone(),
         vocabulary: vocabulary.clone(),
         tensors,
+        ngrams: None,
         metadata: Metadata::new(),
     })
 }

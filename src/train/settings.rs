@@ -267,6 +267,7 @@ impl Settings {
             max_length: self.max_length,
             padding: self.padding,
             temperature: 1.0,
+            ngrams: false,
         }
     }
 

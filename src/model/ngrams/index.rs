@@ -1,0 +1,149 @@
+//! Finds the distinct grams of a review: one pass over its ids, one probe per gram, nothing allocated.
+
+use super::{HIGHEST, ID_BITS, is_word};
+
+/// A gram and what it adds to the two sums of a score, side by side so that one cache line brings both.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) key: u64,
+    /// w r
+    pub(crate) product: f32,
+    /// r^2
+    pub(crate) square: f32,
+}
+
+/// Grams and their places, 0 to n - 1 in ascending order of their keys.
+#[derive(Clone, Debug)]
+pub(crate) struct NgramIndex {
+    entries: Vec<Entry>,
+    /// Open addressing with linear steps, a power of two, at most half full.
+    slots: Vec<Slot>,
+    /// Leaves of a 64-bit hash as many high bits as number the slots.
+    shift: u32,
+}
+
+/// The tag, other bits of the hash, turns nearly every absent gram away before its entry is looked at; equality is
+/// always settled by the whole key.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    tag: u32,
+    place: u32,
+}
+
+const FREE: Slot = Slot { tag: 0, place: u32::MAX };
+
+/// Which grams a review has shown, for reuse from review to review and from table to table: a gram counts as seen
+/// where its stamp is the present review's number.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    stamps: Vec<u32>,
+    /// The number of the present review.
+    pub(super) review: u32,
+}
+
+impl Scratch {
+    /// The stamps for a new review and its number, of which no stamp is left.
+    fn begin(&mut self, entries: usize) -> (&mut [u32], u32) {
+        if self.stamps.len() < entries {
+            self.stamps.resize(entries, 0);
+        }
+        self.review = self.review.wrapping_add(1);
+        if self.review == 0 {
+            self.stamps.fill(0);
+            self.review = 1;
+        }
+        (&mut self.stamps, self.review)
+    }
+}
+
+impl NgramIndex {
+    /// An index of `keys`, strictly ascending.
+    pub(crate) fn new(keys: &[u64]) -> Self {
+        Self::of(keys.iter().map(|&key| Entry { key, product: 0.0, square: 0.0 }).collect())
+    }
+
+    /// An index of `entries`, their keys strictly ascending, fewer than 2^32 - 1.
+    pub(crate) fn of(entries: Vec<Entry>) -> Self {
+        let slots = (2 * entries.len()).next_power_of_two().max(2);
+        let mut index = Self { slots: vec![FREE; slots], shift: 64 - slots.ilog2(), entries };
+        for place in 0..index.entries.len() {
+            let (mut slot, tag) = index.hash(index.entries[place].key);
+            while index.slots[slot].place != FREE.place {
+                slot = (slot + 1) & (slots - 1);
+            }
+            index.slots[slot] = Slot { tag, place: place as u32 };
+        }
+        index
+    }
+
+    /// The keys, ascending.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = u64> + '_ {
+        self.entries.iter().map(|entry| entry.key)
+    }
+
+    /// The slot where the search for `key` begins, and the key's tag.
+    #[inline(always)]
+    fn hash(&self, key: u64) -> (usize, u32) {
+        // Multiplying by 2^64 / golden ratio spreads neighbours over the high bits.
+        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        ((hash >> self.shift) as usize, (hash >> 16) as u32)
+    }
+
+    /// The place of `key`, or `None` where it is not in the index.
+    #[inline(always)]
+    pub(crate) fn find(&self, key: u64) -> Option<u32> {
+        let (mut at, tag) = self.hash(key);
+        loop {
+            let slot = self.slots[at];
+            if slot.place == FREE.place {
+                return None;
+            }
+            if slot.tag == tag && self.entries[slot.place as usize].key == key {
+                return Some(slot.place);
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    /// Calls `each` with place and entry of every distinct gram of the index that `ids` hold, in order of appearance.
+    #[inline(always)]
+    pub(crate) fn each_distinct(
+        &self,
+        ids: &[u32],
+        scratch: &mut Scratch,
+        mut each: impl FnMut(u32, &Entry),
+    ) {
+        let (stamps, review) = scratch.begin(self.entries.len());
+        each_gram(ids, |key| {
+            if let Some(place) = self.find(key) {
+                let stamp = &mut stamps[place as usize];
+                if *stamp != review {
+                    *stamp = review;
+                    each(place, &self.entries[place as usize]);
+                }
+            }
+        });
+    }
+}
+
+/// Calls `each` with the key of every gram of `ids`, as often as it stands there: what ends at the first id, what ends
+/// at the second, and so on, short before long. An id that a gram cannot hold parts those on its two sides.
+#[inline(always)]
+pub(crate) fn each_gram(ids: &[u32], mut each: impl FnMut(u64)) {
+    // The last ids, packed; 0 where there is none.
+    let mut run = 0u64;
+    for &id in ids {
+        if !is_word(id) {
+            run = 0;
+            continue;
+        }
+        run = (run << ID_BITS | u64::from(id)) & HIGHEST[2];
+        each(run & HIGHEST[0]);
+        if run > HIGHEST[0] {
+            each(run & HIGHEST[1]);
+        }
+        if run > HIGHEST[1] {
+            each(run);
+        }
+    }
+}
