@@ -166,22 +166,41 @@ fn vectors_teacher_and_student_follow_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let data = archive(folder.path(), 12);
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_string();
-    let (vectors, teacher, student) = (path("vectors"), path("teacher"), path("student"));
+    let (vectors, language) = (path("vectors"), path("language"));
+    let (teacher, student) = (path("teacher"), path("student"));
     let arguments =
         ["vectors", "--data", data.to_str().unwrap(), "--output", &vectors, "--dim", "8", "--epochs", "2"];
     let done = trainer(&arguments);
     assert!(done.status.success(), "{}", text(&done.stderr));
+    let read = |output: &str, more: &[&str]| {
+        let data = data.to_str().unwrap();
+        let small = ["--candidates", "6", "--stretch", "5", "--batch-size", "8", "--threads", "2"];
+        let fixed = ["language", "--data", data, "--output", output, "--vectors", &vectors];
+        trainer(&[&fixed[..], &small, more].concat())
+    };
+    let done = read(&language, &["--epochs", "3"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    // Stopped in the second epoch it goes on to the same bytes.
+    let stopped_at = path("stopped");
+    let stopped = read(&stopped_at, &["--epochs", "3", "--stop-after", "25"]);
+    assert_eq!(stopped.status.code(), Some(130), "{}", text(&stopped.stderr));
+    let done = read(&stopped_at, &["--epochs", "3", "--resume"]);
+    assert!(done.status.success() && !text(&done.stdout).contains("epoch 1/3"), "{}", text(&done.stdout));
+    let bytes = |directory: &str| fs::read(Path::new(directory).join("vectors.safetensors")).unwrap();
+    assert_eq!(bytes(&language), bytes(&stopped_at));
+    assert_ne!(bytes(&language).len(), bytes(&vectors).len(), "the LSTM stands beside the vectors");
+
     let small = [
         "--preset",
         "imdb",
         "--hidden-size",
-        "6",
+        "8",
         "--embedding-dim",
         "8",
         "--epochs",
         "2",
         "--vectors",
-        &vectors,
+        &language,
     ];
     let done = train(&data, Path::new(&teacher), &small);
     assert!(done.status.success(), "{}", text(&done.stderr));
@@ -191,6 +210,11 @@ fn vectors_teacher_and_student_follow_each_other() {
         serde_json::from_slice(&fs::read(Path::new(&student).join("training.json")).unwrap()).unwrap();
     assert!(record["data"]["unlabelled"].as_u64().unwrap() > 0);
     assert_eq!(record["data"]["teachers"][0], "teacher");
+    // The n-grams are weighed against the network on the held-out reviews.
+    assert!(record["stack"]["count"].as_u64().unwrap() > 0, "{record}");
+    let loss = |part: &str| record["results"][part]["loss"].as_f64().unwrap();
+    assert!(loss("validation") <= loss("validation, LSTM alone") + 1e-6, "{record}");
+    assert!(Path::new(&student).join("ngrams.safetensors").is_file());
     let done = trainer(&[
         "evaluate",
         "--model",

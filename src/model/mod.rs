@@ -15,7 +15,7 @@ pub use companions::{
 pub use config::{Config, Padding, Pooling};
 pub use engine::Engine;
 pub use lstm::{LstmLayer, Ragged, max_mean_pool};
-pub use network::{Dropout, Network};
+pub use network::{Dropout, Network, Reading};
 pub use ngrams::{
     LONGEST_NGRAM, NGRAM_ID_LIMIT, NGRAMS_FILE, Ngram, NgramTable, Scratch, pack_ngram, unpack_ngram,
 };

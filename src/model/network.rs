@@ -8,7 +8,7 @@ use rand::Rng;
 
 use super::config::{Config, Padding, Pooling};
 use super::lstm::{LstmLayer, Ragged, max_mean_pool};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::text::PADDING_ID;
 
 /// Shares of what a training step leaves out, 0 to below 1; what stays is scaled up to keep the expectation.
@@ -143,6 +143,24 @@ impl Network {
         Ok(features.matmul(&self.classifier_weight.t()?)?.broadcast_add(&self.classifier_bias)?.squeeze(1)?)
     }
 
+    /// What a network of one layer makes of `reviews` before pooling: for a language model.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a model that reads padding or has several layers; when a tensor operation fails.
+    pub fn read(&self, reviews: &[&[u32]]) -> Result<Reading> {
+        if self.config.padding != Padding::None || self.layers.len() != 1 {
+            return Err(Error::setting("model", "a language model has one layer and no padding"));
+        }
+        let (words, ragged) = self.unique_words(reviews);
+        let count = words.len();
+        let vectors = self.embedding.index_select(&Tensor::from_vec(words, count, &Device::Cpu)?, 0)?;
+        let states = self.layers[0]
+            .iter()
+            .map(|layer| layer.forward(&vectors, &ragged, true))
+            .collect::<Result<_>>()?;
+        Ok(Reading { vectors, rows: ragged.sequences, states })
+    }
+
     /// The different words of a batch, and its reviews as positions among them: each word is projected once.
     fn unique_words(&self, reviews: &[&[u32]]) -> (Vec<u32>, Ragged) {
         const NONE: u32 = u32::MAX;
@@ -164,6 +182,18 @@ impl Network {
             reviews.iter().map(|review| review.iter().map(|&id| place_of(id)).collect()).collect();
         (words, Ragged { sequences: Arc::new(sequences), prefix })
     }
+}
+
+/// A batch as a layer has read it.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The vectors of the batch's different words, `[words, E]`.
+    pub vectors: Tensor,
+    /// For each review the rows of `vectors` that it reads.
+    pub rows: Arc<Vec<Vec<u32>>>,
+    /// For each direction the states after every position, reviews end to end in reading order of the text,
+    /// `[positions, H]`.
+    pub states: Vec<Tensor>,
 }
 
 #[cfg(test)]

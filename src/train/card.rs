@@ -35,6 +35,13 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         settings.vocab_size, settings.embedding_dim, settings.hidden_size, settings.num_layers
     ));
     add(&format!("| parameters | {parameters} |"));
+    if let Some(stack) = &record.stack {
+        add(&format!(
+            "| beside it | a linear model over {} 1- to 3-grams; logit = {:.2} LSTM + {:.2} n-grams {:+.2}, fitted on \
+             the held-out reviews |",
+            stack.count, stack.lstm, stack.ngrams, stack.bias
+        ));
+    }
     add(&format!(
         "| reads | the last {} tokens of a review, the start token included |",
         settings.max_length

@@ -11,6 +11,7 @@ use super::batch::{Scoring, score_file};
 use super::download::{Source, cached};
 use super::evaluate::{Evaluation, Part, evaluate};
 use super::inspect::inspect;
+use super::language::{self, LanguageJob, LanguageSettings};
 use super::run::{Job, train};
 use super::settings::{Overrides, Settings};
 use super::table::Format;
@@ -31,6 +32,8 @@ enum Command {
     Train(Box<TrainArgs>),
     /// Train word vectors on labelled and unlabelled reviews, for `train --vectors`.
     Vectors(VectorArgs),
+    /// Train embedding and LSTM as a language model on labelled and unlabelled reviews, for `train --vectors`.
+    Language(LanguageArgs),
     /// Print loss, accuracy, precision, recall, F1, AUC, calibration error and confusion matrix.
     Evaluate(EvaluateArgs),
     /// Score the reviews of a file or of standard input, in order.
@@ -112,11 +115,57 @@ struct VectorArgs {
     /// The directory to write.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// The preset whose tokenizer, vocabulary size and split apply.
-    #[arg(long, default_value = "imdb")]
-    preset: String,
+    #[command(flatten)]
+    preset: PresetArgs,
     #[command(flatten)]
     settings: VectorSettings,
+}
+
+#[derive(Debug, Args)]
+struct PresetArgs {
+    /// The preset whose network, tokenizer, vocabulary size and split apply.
+    #[arg(long, default_value = "imdb")]
+    preset: String,
+    /// Share of the films that are set aside for one last look, where it is to be another than the preset's.
+    #[arg(long)]
+    final_share: Option<f64>,
+    /// Share of the films that are held out, where it is to be another than the preset's.
+    #[arg(long)]
+    validation_share: Option<f64>,
+}
+
+impl PresetArgs {
+    fn settings(self) -> Result<Settings> {
+        let overrides = Overrides {
+            preset: Some(self.preset),
+            final_share: self.final_share,
+            validation_share: self.validation_share,
+            ..Overrides::default()
+        };
+        Settings::resolve(&Overrides::default(), &overrides)
+    }
+}
+
+#[derive(Debug, Args)]
+struct LanguageArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    /// The directory to write; a checkpoint lies beside it once training is stopped.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Word vectors to start from (a directory that `trainer vectors` wrote).
+    #[arg(long, value_name = "DIR")]
+    vectors: PathBuf,
+    #[command(flatten)]
+    preset: PresetArgs,
+    /// Go on from the checkpoint of a stopped run with the same settings.
+    #[arg(long)]
+    resume: bool,
+    /// Stop as if interrupted after so many steps in all.
+    #[arg(long, hide = true)]
+    stop_after: Option<u64>,
+    #[command(flatten)]
+    settings: LanguageSettings,
 }
 
 #[derive(Debug, Args)]
@@ -173,12 +222,24 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
         }
         Command::Vectors(args) => {
             let job = VectorJob {
-                settings: Settings::preset(&args.preset)?,
+                settings: args.preset.settings()?,
                 vectors: args.settings,
                 data: args.data.path()?,
                 output: args.output,
             };
             vectors::run(&job, out)
+        }
+        Command::Language(args) => {
+            let job = LanguageJob {
+                settings: args.preset.settings()?,
+                language: args.settings,
+                data: args.data.path()?,
+                vectors: args.vectors,
+                output: args.output,
+                resume: args.resume,
+                stop_after: args.stop_after,
+            };
+            language::run(&job, out, interrupted)
         }
         Command::Evaluate(args) => {
             let evaluation = Evaluation { model: args.model, data: args.data.path()?, part: args.part };

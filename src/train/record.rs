@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::fit::EpochRow;
 use super::metrics::Metrics;
 use super::settings::Settings;
+use super::stack::Stack;
 use crate::error::Result;
 use crate::model::{TRAINING_FILE, load_companion};
 
@@ -28,6 +29,9 @@ pub struct TrainingRecord {
     pub kept_epoch: Option<usize>,
     /// Whether the schedule ended; false when it was stopped before.
     pub finished: bool,
+    /// How network and n-grams are weighed; absent for a model without n-grams.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<Stack>,
     /// Figures of the saved weights by set of reviews (`validation`, `test`).
     pub results: BTreeMap<String, Metrics>,
 }

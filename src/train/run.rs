@@ -17,10 +17,12 @@ use super::record::{DataRecord, TrainingRecord};
 use super::settings::Settings;
 use super::split::{self as sides, Sides};
 use super::variables::Variables;
-use super::vectors::load_vectors;
-use super::{card, companions, score, words};
+use super::vectors::{Vectors, load_vectors};
+use super::{card, companions, score, stack, words};
 use crate::error::{Error, Result};
-use crate::model::{Array, Config, Dropout, Metadata, ModelFiles, Network, TRAINING_FILE, save_directory};
+use crate::model::{
+    Array, Config, Dropout, Metadata, ModelFiles, Network, NgramTable, TRAINING_FILE, save_directory,
+};
 use crate::predict::Predictor;
 use crate::text::Vocabulary;
 
@@ -55,8 +57,8 @@ struct Material {
     validation: Vec<Example>,
     validation_texts: Vec<String>,
     data: DataRecord,
-    /// Word vectors to start from, `[vocab, E]`.
-    vectors: Option<Vec<f32>>,
+    /// Tensors to start from: word vectors, the LSTM of a language model.
+    start: BTreeMap<String, Array>,
 }
 
 /// Trains as `job` says, telling `out` about it; `interrupted` is looked at after every step.
@@ -87,8 +89,8 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
         checkpoint::load(&checkpoint, &settings, &examples_sha256)?
     } else {
         let mut variables = Variables::initial(&material.config, settings.seed)?;
-        if let Some(vectors) = &material.vectors {
-            variables.set("embedding.weight", vectors)?;
+        for (name, array) in &material.start {
+            variables.set(name, &array.data)?;
         }
         let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(&settings))?;
         State { variables, optimizer, position: Position::default(), best: None }
@@ -124,7 +126,8 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
         &mut state,
         &mut Hooks {
             validate: &mut |variables| {
-                let predictor = predictor(&material.config, &material.vocabulary, variables.to_arrays()?);
+                let predictor =
+                    predictor(&material.config, &material.vocabulary, variables.to_arrays()?, None);
                 Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
             },
             epoch: &mut |row| say(out, &line(row, settings.epochs, data.train)),
@@ -154,15 +157,17 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
     let sides = Sides::of(&corpus.train, settings)?;
     let pick = |positions: &[usize]| positions.iter().map(|&at| &corpus.train[at]).collect::<Vec<&Review>>();
     let (train, validation) = (pick(&sides.train), pick(&sides.validation));
-    let mut vectors = None;
+    let mut start = BTreeMap::new();
     let vocabulary = match (&job.vocabulary, &job.vectors) {
         (_, Some(path)) => {
-            let (vocabulary, dim, values) = load_vectors(path)?;
+            let Vectors { vocabulary, dim, vectors, others } = load_vectors(path)?;
             if dim != settings.embedding_dim {
                 let reason = format!("{} has vectors of length {dim}", path.display());
                 return Err(Error::setting("embedding_dim", reason));
             }
-            vectors = Some(values);
+            start = others;
+            let shape = vec![vocabulary.len(), dim];
+            start.insert("embedding.weight".to_string(), Array { shape, data: vectors });
             vocabulary
         }
         (Some(path), None) => Vocabulary::from_word_index(path, settings.vocab_size)?,
@@ -190,7 +195,7 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         },
         vocabulary,
         config,
-        vectors,
+        start,
     };
     if !job.teachers.is_empty() {
         let unlabelled = sides::unlabelled(&corpus.unlabelled, settings)?;
@@ -232,18 +237,30 @@ pub fn examples(reviews: &[&Review], config: &Config, vocabulary: &Vocabulary) -
 
 /// Figures of `predictor` on labelled examples.
 pub fn measure(predictor: &Predictor, examples: &[Example]) -> Metrics {
-    let ids: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
-    let targets: Vec<f32> = examples.iter().map(|example| example.target).collect();
-    Metrics::of(&score::logits(predictor, &ids), &targets)
+    Metrics::of(&logits_of(predictor, examples), &targets_of(examples))
 }
 
-fn predictor(config: &Config, vocabulary: &Vocabulary, tensors: BTreeMap<String, Array>) -> Predictor {
+fn logits_of(predictor: &Predictor, examples: &[Example]) -> Vec<f32> {
+    let ids: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
+    score::logits(predictor, &ids)
+}
+
+fn targets_of(examples: &[Example]) -> Vec<f32> {
+    examples.iter().map(|example| example.target).collect()
+}
+
+fn predictor(
+    config: &Config,
+    vocabulary: &Vocabulary,
+    tensors: BTreeMap<String, Array>,
+    ngrams: Option<NgramTable>,
+) -> Predictor {
     Predictor::new(ModelFiles {
         name: "in training".into(),
         config: config.clone(),
         vocabulary: vocabulary.clone(),
         tensors,
-        ngrams: None,
+        ngrams,
         metadata: Metadata::new(),
     })
 }
@@ -257,21 +274,41 @@ fn save(
     finished: bool,
 ) -> Result<TrainingRecord> {
     let mut tensors = state.kept_weights()?;
-    // What is measured below is what is stored.
-    for value in tensors.values_mut().flat_map(|array| &mut array.data) {
-        *value = settings.precision.round(*value);
-    }
+    let round = |tensors: &mut BTreeMap<String, Array>| {
+        // What is measured below is what is stored.
+        for value in tensors.values_mut().flat_map(|array| &mut array.data) {
+            *value = settings.precision.round(*value);
+        }
+    };
+    round(&mut tensors);
     let mut config = material.config.clone();
-    let mut predictor = predictor(&config, &material.vocabulary, tensors.clone());
-    if settings.calibrate && !material.validation.is_empty() {
-        let ids: Vec<&[u32]> = material.validation.iter().map(|example| example.ids.as_slice()).collect();
-        let targets: Vec<f32> = material.validation.iter().map(|example| example.target).collect();
-        config.temperature = fit_temperature(&score::logits(&predictor, &ids), &targets);
-        predictor = self::predictor(&config, &material.vocabulary, tensors.clone());
+    let assemble = |config: &Config, tensors: &BTreeMap<String, Array>, ngrams: &Option<NgramTable>| {
+        predictor(config, &material.vocabulary, tensors.clone(), ngrams.clone())
+    };
+    let held_out = &material.validation;
+    let (mut results, mut ngrams, mut weighed) = (BTreeMap::new(), None, None);
+    let mut predictor = assemble(&config, &tensors, &None);
+    if settings.ngrams > 0 && finished {
+        let deep = logits_of(&predictor, held_out);
+        let mut alone = config.clone();
+        alone.temperature = fit_temperature(&deep, &targets_of(held_out));
+        results.insert(
+            "validation, LSTM alone".to_string(),
+            measure(&assemble(&alone, &tensors, &None), held_out),
+        );
+        let table = stack::wide_part(&material.train, material.data.train, settings.ngrams)?;
+        let (table, factors) = stack::stack(&deep, &table, held_out, &mut tensors)?;
+        round(&mut tensors);
+        config.ngrams = true;
+        (ngrams, weighed) = (Some(table), Some(factors));
+        predictor = assemble(&config, &tensors, &ngrams);
     }
-    let mut results = BTreeMap::new();
-    if !material.validation.is_empty() {
-        results.insert("validation".to_string(), measure(&predictor, &material.validation));
+    if settings.calibrate && !held_out.is_empty() {
+        config.temperature = fit_temperature(&logits_of(&predictor, held_out), &targets_of(held_out));
+        predictor = assemble(&config, &tensors, &ngrams);
+    }
+    if !held_out.is_empty() {
+        results.insert("validation".to_string(), measure(&predictor, held_out));
     }
     let record = TrainingRecord {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -281,6 +318,7 @@ fn save(
         epochs: state.position.rows.clone(),
         kept_epoch: state.position.kept,
         finished,
+        stack: weighed,
         results,
     };
     let metadata = Metadata::from([
@@ -299,6 +337,9 @@ fn save(
     ];
     if let Some(baseline) = baseline {
         extra.push((crate::model::BASELINE_FILE, json(serde_json::to_string_pretty(&baseline))));
+    }
+    if let Some(table) = &ngrams {
+        extra.push((crate::model::NGRAMS_FILE, table.to_bytes()));
     }
     save_directory(
         &job.output,
@@ -341,6 +382,16 @@ fn digest_of(examples: &[Example]) -> String {
         digest.update(example.target.to_le_bytes());
         digest.update(example.weight.to_le_bytes());
         example.ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
+    }
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// SHA-256 over reviews given as ids.
+pub fn digest_of_ids(reviews: &[Vec<u32>]) -> String {
+    let mut digest = Sha256::new();
+    for ids in reviews {
+        digest.update((ids.len() as u64).to_le_bytes());
+        ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

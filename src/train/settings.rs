@@ -136,6 +136,8 @@ settings! {
     epsilon_in_root: bool,
     /// Largest norm of all gradients together; a longer one is scaled down to it; 0 leaves them.
     clip_norm: f64,
+    /// Entries of the table of 1- to 3-grams that is added to the network, at most; 0 for none.
+    ngrams: usize,
     /// Which epoch's weights are saved: best or last.
     keep: Keep,
     /// Whether the logits are divided by the temperature that fits the held-out reviews best: true or false.
@@ -187,6 +189,7 @@ impl Settings {
             learning_rate_end: 0.05,
             beta2: 0.98,
             clip_norm: 1.0,
+            ngrams: 150_000,
             calibrate: true,
             precision: Precision::F16,
             ..Self::keras_imdb()
@@ -230,6 +233,7 @@ impl Settings {
             epsilon: 1e-7,
             epsilon_in_root: false,
             clip_norm: 0.0,
+            ngrams: 0,
             keep: Keep::Best,
             calibrate: false,
             precision: Precision::F32,
@@ -303,6 +307,9 @@ impl Settings {
         }
         if self.final_share > 0.0 && self.split != Split::Film {
             return Err(Error::setting("final_share", "is set aside by film: it goes with split = \"film\""));
+        }
+        if self.ngrams > 0 && self.validation_share == 0.0 {
+            return Err(Error::setting("ngrams", "are weighed on held-out reviews: validation_share is 0"));
         }
         if self.crop == 1 {
             return Err(Error::setting("crop", "1 leaves the start token alone"));

@@ -18,7 +18,7 @@ use super::words::count_vocabulary;
 use super::{progress, score};
 use crate::error::{Error, Result};
 use crate::kernel::{Isa, MAX_CONTEXTS, SkipGram};
-use crate::model::Config;
+use crate::model::{Array, Config};
 use crate::text::{START_ID, Vocabulary};
 
 /// How vectors are trained; the defaults are word2vec's, but for the rate of windows that share their draw.
@@ -110,7 +110,7 @@ pub fn run(job: &VectorJob, out: &mut dyn Write) -> Result<()> {
     });
     bar.finish_and_clear();
     normalize(&mut vectors);
-    save_vectors(&job.output, &vectors, &vocabulary)?;
+    save_vectors(&job.output, &vectors, &vocabulary, &BTreeMap::new())?;
     say(out, format!("saved {} after {:.0} s\n", job.output.display(), started.elapsed().as_secs_f64()))
 }
 
@@ -225,22 +225,34 @@ pub fn normalize(vectors: &mut [f32]) {
 
 /// Name of the vectors' file in their directory.
 const FILE: &str = "vectors.safetensors";
+/// Name of the vectors in it, which is also that of the variable that they start.
+const EMBEDDING: &str = "embedding.weight";
 /// Name of the vocabulary's file in it.
 const VOCABULARY_FILE: &str = "vocab.txt";
 
-/// Writes `vectors` `[vocab, dim]` and their vocabulary into `directory`.
+/// Writes `vectors` `[vocab, dim]`, their vocabulary and further tensors (an LSTM's) into `directory`.
 ///
 /// # Errors
 /// [`Error::Io`] when the disk refuses.
-pub fn save_vectors(directory: &Path, vectors: &[f32], vocabulary: &Vocabulary) -> Result<()> {
+pub fn save_vectors(
+    directory: &Path,
+    vectors: &[f32],
+    vocabulary: &Vocabulary,
+    others: &BTreeMap<String, Array>,
+) -> Result<()> {
     fs::create_dir_all(directory).map_err(Error::io(directory))?;
-    let bytes: Vec<u8> = vectors.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let to_bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let shape = vec![vocabulary.len(), vectors.len() / vocabulary.len()];
-    let view = TensorView::new(Dtype::F32, shape, &bytes).expect("shape and bytes agree");
+    let mut tensors = BTreeMap::from([(EMBEDDING, (shape, to_bytes(vectors)))]);
+    tensors.extend(
+        others.iter().map(|(name, array)| (name.as_str(), (array.shape.clone(), to_bytes(&array.data)))),
+    );
+    let views = tensors.iter().map(|(name, (shape, bytes))| {
+        (*name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shape and bytes agree"))
+    });
     let metadata = Some([("vocab_sha256".to_string(), vocabulary.sha256().to_string())].into());
     let path = directory.join(FILE);
-    let file = safetensors::serialize(BTreeMap::from([("embedding.weight", view)]), metadata)
-        .map_err(|e| Error::invalid(&path, e.to_string()))?;
+    let file = safetensors::serialize(views, metadata).map_err(|e| Error::invalid(&path, e.to_string()))?;
     let vocabulary_path = directory.join(VOCABULARY_FILE);
     fs::write(&vocabulary_path, vocabulary.to_text()).map_err(Error::io(&vocabulary_path))?;
     // Last and in one step: where the file stands, it is whole and its vocabulary with it.
@@ -249,29 +261,47 @@ pub fn save_vectors(directory: &Path, vectors: &[f32], vocabulary: &Vocabulary) 
     fs::rename(&partial, &path).map_err(Error::io(&path))
 }
 
-/// Reads what [`save_vectors`] wrote: vocabulary, length of a vector, vectors.
+/// What a directory of word vectors holds.
+#[derive(Clone, Debug)]
+pub struct Vectors {
+    /// The words of the vectors.
+    pub vocabulary: Vocabulary,
+    /// Length of a vector.
+    pub dim: usize,
+    /// The vectors, `[vocab, dim]`.
+    pub vectors: Vec<f32>,
+    /// What stands beside them by name: the LSTM of a language model.
+    pub others: BTreeMap<String, Array>,
+}
+
+/// Reads what [`save_vectors`] wrote.
 ///
 /// # Errors
 /// [`Error::Io`] or [`Error::Invalid`] naming the file and the fault.
-pub fn load_vectors(directory: &Path) -> Result<(Vocabulary, usize, Vec<f32>)> {
+pub fn load_vectors(directory: &Path) -> Result<Vectors> {
     let vocabulary = Vocabulary::load(&directory.join(VOCABULARY_FILE))?;
     let path = directory.join(FILE);
     let bytes = fs::read(&path).map_err(Error::io(&path))?;
     let fault = |reason: String| Error::invalid(&path, reason);
     let file = SafeTensors::deserialize(&bytes).map_err(|e| fault(format!("not a vectors file: {e}")))?;
-    let view = file.tensor("embedding.weight").map_err(|e| fault(e.to_string()))?;
-    match view.shape() {
-        [words, dim] if *words == vocabulary.len() && *dim > 0 && view.dtype() == Dtype::F32 => {
-            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            let vectors: Vec<f32> = values.collect();
-            match vectors.iter().all(|value| value.is_finite()) {
-                true => Ok((vocabulary, *dim, vectors)),
-                false => Err(fault("a value is not finite".into())),
-            }
+    let mut arrays = BTreeMap::new();
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(fault(format!("`{}` is {:?}, not F32", name.escape_debug(), view.dtype())));
         }
-        shape => {
-            Err(fault(format!("{:?} {shape:?}, expected F32 [{}, dim]", view.dtype(), vocabulary.len())))
+        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let data: Vec<f32> = values.collect();
+        if data.iter().any(|value| !value.is_finite()) {
+            return Err(fault("a value is not finite".into()));
         }
+        arrays.insert(name.to_string(), Array { shape: view.shape().to_vec(), data });
+    }
+    let embedding = arrays.remove(EMBEDDING).ok_or_else(|| fault(format!("no `{EMBEDDING}`")))?;
+    match embedding.shape.as_slice() {
+        [words, dim] if *words == vocabulary.len() && *dim > 0 => {
+            Ok(Vectors { vocabulary, dim: *dim, vectors: embedding.data, others: arrays })
+        }
+        shape => Err(fault(format!("{shape:?}, expected [{}, dim]", vocabulary.len()))),
     }
 }
 
@@ -322,9 +352,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let vocabulary = Vocabulary::from_words(["a", "b"]).unwrap();
         let vectors: Vec<f32> = (0..15).map(|x| x as f32).collect();
-        save_vectors(directory.path(), &vectors, &vocabulary).unwrap();
-        let (read, dim, values) = load_vectors(directory.path()).unwrap();
-        assert_eq!((read.to_text(), dim, values), (vocabulary.to_text(), 3, vectors));
+        let lstm = Array { shape: vec![2, 1], data: vec![0.5, -0.5] };
+        let others = BTreeMap::from([("lstm.weight_hh_l0".to_string(), lstm)]);
+        save_vectors(directory.path(), &vectors, &vocabulary, &others).unwrap();
+        let read = load_vectors(directory.path()).unwrap();
+        assert_eq!((read.vocabulary.to_text(), read.dim, read.vectors), (vocabulary.to_text(), 3, vectors));
+        assert_eq!(read.others, others);
         let path = directory.path().join(FILE);
         let bytes = fs::read(&path).unwrap();
         fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();

@@ -1,0 +1,278 @@
+//! `trainer language`: language-model pretraining of embedding and LSTM (Dai and Le 2015, arXiv 1511.01432).
+//!
+//! Each direction learns to tell, from its state at a word, the word that it reads next, among words drawn from the
+//! same batch. With the words' own vectors as output weights (tied) and candidates drawn as often as they stand in the
+//! text, the product of state and vector tends to `ln p(word | what was read) - ln p(word)`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use candle_nn::Optimizer;
+use rand::Rng;
+use rand::seq::SliceRandom;
+
+use super::checkpoint;
+use super::corpus::Corpus;
+use super::fit::{EpochRow, Position, State};
+use super::optimizer::{OptimizerConfig, StatefulOptimizer, clip_global_norm};
+use super::random::{Purpose, generator};
+use super::sampled_softmax::{Rows, sampled_softmax};
+use super::settings::{OptimizerKind, Settings};
+use super::split::{self, Sides};
+use super::variables::Variables;
+use super::vectors::{Vectors, load_vectors, save_vectors};
+use super::{progress, run, score};
+use crate::error::{Error, Result};
+use crate::model::{Config, Network};
+
+/// How the language model is trained.
+#[derive(Clone, Copy, Debug, PartialEq, clap::Args)]
+pub struct LanguageSettings {
+    /// Passes over the reviews.
+    #[arg(long, default_value_t = 3)]
+    pub epochs: usize,
+    /// Stretches of text per step.
+    #[arg(long, default_value_t = 64)]
+    pub batch_size: usize,
+    /// Tokens of a stretch.
+    #[arg(long, default_value_t = 128)]
+    pub stretch: usize,
+    /// Words against which each true one is told apart.
+    #[arg(long, default_value_t = 512)]
+    pub candidates: usize,
+    /// Size of a step at the start; it falls to a twentieth in a straight line.
+    #[arg(long, default_value_t = 0.002)]
+    pub learning_rate: f64,
+    /// Seed of the initial weights and of every draw.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Threads to compute with; 0 takes every core.
+    #[arg(long, default_value_t = 0)]
+    pub threads: usize,
+}
+
+/// What `trainer language` is asked for.
+#[derive(Clone, Debug)]
+pub struct LanguageJob {
+    /// Whose network, tokenizer and split apply.
+    pub settings: Settings,
+    /// How it is trained.
+    pub language: LanguageSettings,
+    /// The data set: folder or `.tar.gz`.
+    pub data: PathBuf,
+    /// Word vectors to start from, with their vocabulary.
+    pub vectors: PathBuf,
+    /// The directory to write: what `train --vectors` reads, the LSTM's weights included.
+    pub output: PathBuf,
+    /// Whether to go on from the checkpoint beside the output.
+    pub resume: bool,
+    /// Stop as if interrupted after so many steps in all.
+    pub stop_after: Option<u64>,
+}
+
+impl LanguageJob {
+    /// The settings under which a checkpoint is kept.
+    fn resolved(&self) -> Result<Settings> {
+        let language = &self.language;
+        let threads = match language.threads {
+            0 => std::thread::available_parallelism().map_or(1, |count| count.get()),
+            threads => threads,
+        };
+        let settings = Settings {
+            epochs: language.epochs,
+            batch_size: language.batch_size,
+            crop: language.stretch,
+            learning_rate: language.learning_rate,
+            learning_rate_end: 0.05,
+            seed: language.seed,
+            optimizer: OptimizerKind::Adam,
+            threads,
+            ..self.settings.clone()
+        };
+        for (name, value, low) in [
+            ("epochs", language.epochs, 1),
+            ("batch_size", language.batch_size, 1),
+            ("stretch", language.stretch, 2),
+            ("candidates", language.candidates, 1),
+        ] {
+            if value < low {
+                return Err(Error::setting(name, format!("{value} is less than {low}")));
+            }
+        }
+        if !(language.learning_rate > 0.0 && language.learning_rate < 1.0) {
+            return Err(Error::setting("learning_rate", "does not lie between 0 and 1"));
+        }
+        if settings.num_layers != 1 {
+            return Err(Error::setting("num_layers", "a language model has one layer here"));
+        }
+        Ok(settings)
+    }
+}
+
+/// Trains on the labelled reviews to learn from and the unlabelled ones that no held-out film has; writes embedding,
+/// LSTM weights and vocabulary.
+///
+/// # Errors
+/// Those of reading vectors and data set and of writing; [`Error::Interrupted`] when it was stopped, after its
+/// checkpoint was saved.
+pub fn run(job: &LanguageJob, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
+    let mut settings = job.resolved()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
+    let pool = pool.map_err(|e| Error::setting("threads", e.to_string()))?;
+    let Vectors { vocabulary, dim, vectors, .. } = load_vectors(&job.vectors)?;
+    // Words are told by their own vectors, so a state is as long as a vector.
+    (settings.embedding_dim, settings.hidden_size) = (dim, dim);
+    settings.vocab_size = vocabulary.len();
+    let config = settings.config();
+    let corpus = Corpus::read(&job.data, true)?;
+    let sides = Sides::of(&corpus.train, &settings)?;
+    let labelled = sides.train.iter().map(|&at| &corpus.train[at]);
+    let texts: Vec<&str> = labelled
+        .chain(split::unlabelled(&corpus.unlabelled, &settings)?)
+        .map(|review| review.text.as_str())
+        .collect();
+    let whole = Config { max_length: usize::MAX, ..config.clone() };
+    let reviews = pool.install(|| score::encode_all(&texts, &whole, &vocabulary));
+    let stretches = cut(&reviews, job.language.stretch);
+    let say = |out: &mut (dyn Write + Send), text: String| {
+        out.write_all(text.as_bytes()).map_err(Error::io("output"))
+    };
+    let tokens: usize = stretches.iter().map(|stretch| stretch.len()).sum();
+    say(out, format!("{} reviews, {tokens} tokens in {} stretches\n", reviews.len(), stretches.len()))?;
+
+    let path = checkpoint::path_for(&job.output);
+    let digest = format!("{} {}", run::digest_of_ids(&reviews), job.language.candidates);
+    let mut state = if job.resume {
+        checkpoint::load(&path, &settings, &digest)?
+    } else {
+        let mut variables = Variables::initial(&config, settings.seed)?;
+        variables.set("embedding.weight", &vectors)?;
+        let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(&settings))?;
+        State { variables, optimizer, position: Position::default(), best: None }
+    };
+    let network = Network::new(&config, settings.threads, state.variables.builder())?;
+    let finished = pool.install(|| {
+        let stop =
+            |steps| interrupted.load(Ordering::Relaxed) || job.stop_after.is_some_and(|limit| steps >= limit);
+        epochs(&settings, job.language.candidates, &network, &stretches, &mut state, &stop, &mut |row| {
+            say(
+                out,
+                format!(
+                    "epoch {}/{}  loss {:.4}  {:.0} s\n",
+                    row.epoch, settings.epochs, row.loss, row.seconds
+                ),
+            )
+        })
+    })?;
+    if !finished {
+        checkpoint::save(&path, &state, &settings, &digest)?;
+        say(out, format!("stopped; go on with --resume from {}\n", path.display()))?;
+        return Err(Error::Interrupted);
+    }
+    let mut arrays = state.variables.to_arrays()?;
+    let embedding = arrays.remove("embedding.weight").expect("a variable of every network").data;
+    arrays.retain(|name, _| name.starts_with("lstm."));
+    save_vectors(&job.output, &embedding, &vocabulary, &arrays)?;
+    say(out, format!("saved {}\n", job.output.display()))?;
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// The reviews cut into stretches of at most `length` tokens, ends of one token left out: nothing is told from them.
+fn cut(reviews: &[Vec<u32>], length: usize) -> Vec<&[u32]> {
+    reviews.iter().flat_map(|review| review.chunks(length)).filter(|stretch| stretch.len() > 1).collect()
+}
+
+/// Trains until the epochs are over or `stop` says so of the steps done; returns whether they are over.
+fn epochs(
+    settings: &Settings,
+    candidates: usize,
+    network: &Network,
+    stretches: &[&[u32]],
+    state: &mut State,
+    stop: &dyn Fn(u64) -> bool,
+    told: &mut dyn FnMut(&EpochRow) -> Result<()>,
+) -> Result<bool> {
+    let vars = state.variables.vars();
+    let batches = stretches.len().div_ceil(settings.batch_size);
+    let total = (batches * settings.epochs) as f64;
+    while state.position.epoch < settings.epochs {
+        let epoch = state.position.epoch;
+        let mut order: Vec<&[u32]> = stretches.to_vec();
+        order.shuffle(&mut generator(settings.seed, Purpose::Order, epoch as u64));
+        let bar = progress::epoch(stretches.len(), epoch + 1, settings.epochs);
+        let (started, before) = (Instant::now(), state.position.seconds);
+        for batch in order.chunks(settings.batch_size).skip(state.position.batch) {
+            let steps = state.optimizer.steps();
+            if stop(steps) {
+                state.position.seconds = before + started.elapsed().as_secs_f64();
+                bar.finish_and_clear();
+                return Ok(false);
+            }
+            let mut rng = generator(settings.seed, Purpose::Step, steps);
+            let loss = loss(network, batch, candidates, &mut rng)?;
+            let mut grads = loss.backward()?;
+            clip_global_norm(&vars, &mut grads, settings.clip_norm)?;
+            let left = 1.0 - steps as f64 / total;
+            let (start, end) = (settings.learning_rate, settings.learning_rate * settings.learning_rate_end);
+            state.optimizer.set_learning_rate(end + (start - end) * left);
+            state.optimizer.step(&grads)?;
+            let position = &mut state.position;
+            let sum = f64::from_bits(position.loss_bits) + f64::from(loss.to_scalar::<f32>()?);
+            (position.loss_bits, position.batch) = (sum.to_bits(), position.batch + 1);
+            bar.inc(batch.len() as u64);
+            bar.set_message(format!("loss {:.4}", sum / position.batch as f64));
+        }
+        bar.finish_and_clear();
+        let position = &mut state.position;
+        let row = EpochRow {
+            epoch: epoch + 1,
+            loss: f64::from_bits(position.loss_bits) / position.batch.max(1) as f64,
+            accuracy: 0.0,
+            validation_loss: None,
+            validation_accuracy: None,
+            seconds: before + started.elapsed().as_secs_f64(),
+        };
+        state.variables.to_arrays()?;
+        told(&row)?;
+        *position = Position { epoch: epoch + 1, ..Position::default() };
+    }
+    Ok(true)
+}
+
+/// The mean loss of both directions on `batch`.
+fn loss(network: &Network, batch: &[&[u32]], candidates: usize, rng: &mut impl Rng) -> Result<Tensor> {
+    let told = network.read(batch)?;
+    let rows: Vec<u32> = told.rows.iter().flatten().copied().collect();
+    let drawn: Vec<u32> = (0..candidates).map(|_| rows[rng.random_range(0..rows.len())]).collect();
+    let others =
+        told.vectors.index_select(&Tensor::from_slice(&drawn, drawn.len(), &Device::Cpu)?, 0)?.t()?;
+    let mut losses = Vec::new();
+    for (reverse, states) in told.states.iter().enumerate() {
+        // Each position but the last tells the next one; reading backwards, each but the first the one before.
+        let (mut from, mut to, mut start) = (Vec::new(), Vec::new(), 0u32);
+        for review in told.rows.iter() {
+            let places = start..start + review.len() as u32 - 1;
+            start = places.end + 1;
+            if reverse == 1 {
+                from.extend(places.clone().map(|at| at + 1));
+                to.extend(&review[..review.len() - 1]);
+            } else {
+                from.extend(places);
+                to.extend(&review[1..]);
+            }
+        }
+        let index = |rows: &[u32]| Tensor::from_slice(rows, rows.len(), &Device::Cpu);
+        let states = states.index_select(&index(&from)?, 0)?; // [P, H]
+        let right = (&states * told.vectors.index_select(&index(&to)?, 0)?)?.sum(1)?; // [P]
+        let wrong = states.matmul(&others)?; // [P, K]
+        losses.push(sampled_softmax(&wrong, &right, Rows { targets: to, candidates: drawn.clone() })?);
+    }
+    let count = losses.len() as f64;
+    Ok((Tensor::stack(&losses, 0)?.sum_all()? / count)?)
+}

@@ -1,0 +1,77 @@
+//! The wide part beside a trained network: a table of n-grams, weighed against the network on held-out reviews.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::fit::Example;
+use super::logistic::combine;
+use super::ngrams::{NgramSettings, train_ngrams};
+use crate::error::{Error, Result};
+use crate::model::{Array, NgramTable, Scratch};
+
+/// Reviews that a gram must stand in where unlabelled reviews are learnt from too: they are three times as many.
+const MIN_REVIEWS_WITH_SOFT: usize = 10;
+/// What a teacher's opinion of a review counts beside a label.
+const SOFT_WEIGHT: f32 = 0.3;
+
+/// How the two parts of a model are weighed: `lstm * (network) + ngrams * (table) + bias` is the logit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stack {
+    /// Grams of the table.
+    pub count: usize,
+    /// Factor of the network's logit.
+    pub lstm: f64,
+    /// Factor of the table's score.
+    pub ngrams: f64,
+    /// What is added.
+    pub bias: f64,
+}
+
+/// A table of at most `max_ngrams` grams trained on `examples`, of which the first `labelled` have labels and the
+/// others a teacher's opinion.
+///
+/// # Errors
+/// As [`train_ngrams`].
+pub fn wide_part(examples: &[Example], labelled: usize, max_ngrams: usize) -> Result<NgramTable> {
+    let soft = examples[labelled..].iter().map(|example| Example { weight: SOFT_WEIGHT, ..example.clone() });
+    let soft: Vec<Example> = soft.collect();
+    let all: Vec<&Example> = examples[..labelled].iter().chain(&soft).collect();
+    let defaults = NgramSettings::default();
+    let min_reviews = if soft.is_empty() { defaults.min_reviews } else { MIN_REVIEWS_WITH_SOFT };
+    train_ngrams(&all, &NgramSettings { min_reviews, max_ngrams, ..defaults })
+}
+
+/// Weighs the network, whose logits of the reviews `held_out` are `deep`, against `table`: the classifier in `tensors`
+/// and the table are scaled so that their sum fits the labels best.
+///
+/// # Errors
+/// [`Error::Data`] when there is no held-out review or the factors cannot be held in 16 bits.
+pub fn stack(
+    deep: &[f32],
+    table: &NgramTable,
+    held_out: &[Example],
+    tensors: &mut BTreeMap<String, Array>,
+) -> Result<(NgramTable, Stack)> {
+    if held_out.is_empty() {
+        return Err(Error::setting(
+            "ngrams",
+            "are weighed against the network on held-out reviews: there are none",
+        ));
+    }
+    let mut scratch = Scratch::default();
+    let wide: Vec<f32> = held_out.iter().map(|example| table.score(&example.ids, &mut scratch)).collect();
+    let targets: Vec<f32> = held_out.iter().map(|example| example.target).collect();
+    let (lstm, ngrams, bias) = combine(deep, &wide, &targets);
+    for name in ["classifier.weight", "classifier.bias"] {
+        if let Some(array) = tensors.get_mut(name) {
+            array.data.iter_mut().for_each(|value| *value *= lstm);
+        }
+    }
+    let scaled = table.scaled(ngrams, bias).map_err(|reason| Error::Data(format!("n-grams: {reason}")))?;
+    let rounded = |value: f32| (f64::from(value) * 1e6).round() / 1e6;
+    let stack =
+        Stack { count: table.len(), lstm: rounded(lstm), ngrams: rounded(ngrams), bias: rounded(bias) };
+    Ok((scaled, stack))
+}
