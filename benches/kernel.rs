@@ -2,7 +2,8 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use imdb_sentiment::kernel::{
-    AlignedVec, Isa, Pool, Projection, Recurrent, Sequence, Tape, TrainingInput, map_sigmoid, map_tanh,
+    AlignedVec, GateTable, Isa, Pool, Projection, Recurrent, Sequence, Tape, TrainingInput, map_sigmoid,
+    map_tanh,
 };
 
 #[path = "limit.rs"]
@@ -36,7 +37,7 @@ fn inference(criterion: &mut Criterion) {
             group.bench_function(format!("hidden {hidden}"), |bencher| {
                 bencher.iter_batched_ref(
                     || [Sequence { rows: &rows, state: recurrent.zero_state(), output: None }],
-                    |sequences| recurrent.run(&table, sequences, false),
+                    |sequences| recurrent.run(GateTable { kept: &table, fresh: &[] }, sequences, false),
                     BatchSize::SmallInput,
                 )
             });

@@ -23,12 +23,26 @@ pub(super) struct Lane {
 pub(super) struct Layer {
     /// Recurrent weights as `[panel][unit][4 lanes]`, scaled.
     pub weights: *const f32,
-    /// Pre-activations from the input, `[row][gate_width]`, scaled.
-    pub table: *const f32,
+    /// Pre-activations from the input, `[row][gate_width]`, scaled: rows under `split`, and those from it on.
+    pub table: [*const f32; 2],
+    pub split: usize,
     pub hidden: usize,
     pub panels: usize,
     /// Whether the last position is read first.
     pub reverse: bool,
+}
+
+impl Layer {
+    /// Pre-activations of the position `position` of `lane`, where the state is `width` floats wide.
+    #[inline(always)]
+    unsafe fn input(&self, lane: &Lane, position: usize, width: usize) -> *const f32 {
+        unsafe {
+            let row = *lane.rows.add(position) as usize;
+            let (table, row) =
+                if row < self.split { (self.table[0], row) } else { (self.table[1], row - self.split) };
+            table.add(row * 4 * width)
+        }
+    }
 }
 
 impl Lane {
@@ -63,10 +77,10 @@ pub(super) unsafe fn single<S: Simd, const P: usize>(layer: Layer, lane: Lane, s
         std::ptr::copy_nonoverlapping(lane.h, h, width);
         for step in 0..lane.steps {
             let position = lane.position(step, layer.reverse);
-            let x = layer.table.add(*lane.rows.add(position) as usize * 4 * width);
+            let x = layer.input(&lane, position, width);
             // Rows of a large table come from memory; which ones is known long before they are needed.
             let ahead = lane.position((step + 2).min(lane.steps - 1), layer.reverse);
-            let ahead = layer.table.add(*lane.rows.add(ahead) as usize * 4 * width);
+            let ahead = layer.input(&lane, ahead, width);
             let mut acc = [[S::splat(0.0); 4]; P];
             for p in 0..P {
                 for g in 0..4 {
@@ -182,7 +196,7 @@ unsafe fn block_step<S: Simd, const R: usize>(
         let mut position = [0; R];
         for r in 0..R {
             position[r] = lanes[r].position(step, layer.reverse);
-            x[r] = layer.table.add(*lanes[r].rows.add(position[r]) as usize * 4 * width);
+            x[r] = layer.input(&lanes[r], position[r], width);
         }
         for p in 0..layer.panels {
             let mut acc = [[S::splat(0.0); 4]; R];

@@ -120,6 +120,15 @@ pub struct Output<'a> {
     pub stride: usize,
 }
 
+/// A gate table in two parts, as [`Projection::run`] writes them: rows kept for good, and rows of the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct GateTable<'a> {
+    /// The first rows.
+    pub kept: &'a [f32],
+    /// The rows after them.
+    pub fresh: &'a [f32],
+}
+
 /// One sequence to run.
 #[derive(Debug)]
 pub struct Sequence<'a> {
@@ -156,17 +165,17 @@ impl Recurrent {
         State { hidden: self.panels.hidden, h: AlignedVec::zeros(width), c: AlignedVec::zeros(width) }
     }
 
-    /// Runs `sequences` over `table` (rows as [`Projection::run`] writes them) on the calling thread; with `reverse`
-    /// the last position of each is read first.
+    /// Runs `sequences` over `table` on the calling thread; with `reverse` the last position of each is read first.
     ///
     /// Which sequences run together changes no bit of any result.
     ///
     /// # Panics
     /// When a row lies outside the table or an output is too short.
-    pub fn run(&self, table: &[f32], sequences: &mut [Sequence<'_>], reverse: bool) {
+    pub fn run(&self, table: GateTable<'_>, sequences: &mut [Sequence<'_>], reverse: bool) {
         let (hidden, width, gates) =
             (self.panels.hidden, self.panels.state_width(), self.panels.gate_width());
-        let table_rows = table.len() / gates;
+        let split = table.kept.len() / gates;
+        let table_rows = split + table.fresh.len() / gates;
         let mut lanes: Vec<Lane> = Vec::with_capacity(sequences.len());
         for Sequence { rows, state, output } in sequences {
             let highest = rows.iter().copied().max();
@@ -185,7 +194,8 @@ impl Recurrent {
         }
         let layer = Layer {
             weights: self.weights.as_ptr(),
-            table: table.as_ptr(),
+            table: [table.kept.as_ptr(), table.fresh.as_ptr()],
+            split,
             hidden,
             panels: self.panels.count(),
             reverse,

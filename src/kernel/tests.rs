@@ -124,7 +124,10 @@ fn run(isa: Isa, case: &Case, table: &[f32], which: &[usize], reverse: bool) -> 
             output: Some(Output { data, stride: case.hidden }),
         })
         .collect();
-    recurrent.run(table, &mut sequences, reverse);
+    // Rows come from both parts of the table.
+    let gates = recurrent.panels.gate_width();
+    let (kept, fresh) = table.split_at(table.len() / gates / 3 * gates);
+    recurrent.run(GateTable { kept, fresh }, &mut sequences, reverse);
     let last: Vec<Vec<f32>> = sequences.iter().map(|s| s.state.hidden().to_vec()).collect();
     last.into_iter().zip(outputs).collect()
 }

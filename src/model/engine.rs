@@ -6,12 +6,18 @@ use std::collections::BTreeMap;
 use super::config::{Config, Padding, Pooling};
 use super::ngrams::{NgramTable, Scratch};
 use super::weights::Array;
-use crate::kernel::{AlignedVec, Isa, Output, Projection, Recurrent, Sequence, State, for_each_parallel};
+use crate::kernel::{
+    AlignedVec, GateTable, Isa, Output, Projection, Recurrent, Sequence, State, for_each_parallel,
+};
 use crate::text::PADDING_ID;
 
-/// Gate tables up to this size are computed once for the whole vocabulary; larger ones per text. 64 MiB keeps the
-/// reference model (5 MiB) and small models folded, and a process within what a small container grants.
+/// Gate tables up to this size are computed once for the whole vocabulary. 64 MiB keeps the reference model (5 MiB) and
+/// small models folded, and a process within what a small container grants.
 const FOLD_LIMIT_BYTES: usize = 64 << 20;
+
+/// What a larger table keeps of its most frequent words; the others are computed for each text. Of 270 words of a
+/// review some 25 are not among the 4,096 that this is for a network of twice 128 units.
+const KEPT_BYTES: usize = 16 << 20;
 
 /// Reviews that run together: what the widest matrix tile takes at once.
 const GROUP: usize = 6;
@@ -46,13 +52,14 @@ struct Direction {
     recurrent: Recurrent,
 }
 
-/// How the first layer gets its gate table.
+/// What the first layer's gate table is made of.
 #[derive(Debug)]
-enum Input {
-    /// One row per word, for each direction: `W_ih e(word) + b`.
-    Folded(Vec<AlignedVec>),
-    /// The embedding, projected for the words of each text.
-    Embedding(Vec<f32>),
+struct Input {
+    /// Rows for the ids under `kept`, for each direction: `W_ih e(word) + b`. Ids go by frequency.
+    tables: Vec<AlignedVec>,
+    kept: usize,
+    /// The vectors of the other ids.
+    embedding: Vec<f32>,
 }
 
 impl Engine {
@@ -86,18 +93,20 @@ impl Engine {
             .collect();
 
         let embedding = tensor("embedding.weight");
-        let folded_bytes: usize =
-            layers[0].iter().map(|direction| config.vocab_size * direction.projection.gate_width() * 4).sum();
-        let input = if folded_bytes <= FOLD_LIMIT_BYTES {
-            let fold = |direction: &Direction| {
-                let mut table = AlignedVec::zeros(config.vocab_size * direction.projection.gate_width());
-                direction.projection.run(embedding.chunks_exact(config.embedding_dim), &mut table);
-                table
-            };
-            Input::Folded(layers[0].iter().map(fold).collect())
-        } else {
-            Input::Embedding(embedding.to_vec())
+        let row_bytes: usize = layers[0].iter().map(|direction| direction.projection.gate_width() * 4).sum();
+        let kept = match config.vocab_size * row_bytes <= FOLD_LIMIT_BYTES {
+            true => config.vocab_size,
+            // At least the special ids.
+            false => (KEPT_BYTES / row_bytes).clamp(1, config.vocab_size),
         };
+        let (first, rest) = embedding.split_at(kept * config.embedding_dim);
+        let fold = |direction: &Direction| {
+            let mut table = AlignedVec::zeros(kept * direction.projection.gate_width());
+            direction.projection.run(first.chunks_exact(config.embedding_dim), &mut table);
+            table
+        };
+        let tables = layers[0].iter().map(fold).collect();
+        let input = Input { tables, kept, embedding: rest.to_vec() };
         let mut engine = Self {
             config: config.clone(),
             input,
@@ -116,18 +125,11 @@ impl Engine {
     /// Fills in the states after 1, 2, ... steps over padding.
     fn run_padding(&mut self) {
         let direction = &self.layers[0][0];
-        let (table, row) = match &self.input {
-            Input::Folded(tables) => (tables[0].clone(), PADDING_ID),
-            Input::Embedding(embedding) => {
-                let mut table = AlignedVec::zeros(direction.projection.gate_width());
-                direction.projection.run([&embedding[..self.config.embedding_dim]], &mut table);
-                (table, 0)
-            }
-        };
+        let table = GateTable { kept: &self.input.tables[0], fresh: &[] };
         for step in 1..=self.config.max_length {
             let state = self.starts[step - 1].clone();
-            let mut sequences = [Sequence { rows: &[row], state, output: None }];
-            direction.recurrent.run(&table, &mut sequences, false);
+            let mut sequences = [Sequence { rows: &[PADDING_ID], state, output: None }];
+            direction.recurrent.run(table, &mut sequences, false);
             let [sequence] = sequences;
             self.starts.push(sequence.state);
         }
@@ -182,7 +184,19 @@ impl Engine {
         let (hidden, directions) = (self.config.hidden_size, self.config.directions());
         let width = directions * hidden;
         let positions: usize = reviews.iter().map(|ids| ids.len()).sum();
-        let identity: Vec<u32> = (0..positions as u32).collect();
+        // Rows of the first layer's table, and the words that it lacks.
+        let mut rows: Vec<u32> = Vec::with_capacity(positions);
+        let mut fresh: Vec<&[f32]> = Vec::new();
+        for &id in reviews.iter().copied().flatten() {
+            rows.push(match (id as usize).checked_sub(self.input.kept) {
+                None => id,
+                Some(other) => {
+                    let size = self.config.embedding_dim;
+                    fresh.push(&self.input.embedding[other * size..][..size]);
+                    (self.input.kept + fresh.len() - 1) as u32
+                }
+            });
+        }
         let mut input: Vec<f32> = Vec::new();
         let mut last: Vec<Vec<f32>> = Vec::new();
         for (depth, layer) in self.layers.iter().enumerate() {
@@ -191,22 +205,16 @@ impl Engine {
             last = vec![Vec::with_capacity(width); reviews.len()];
             for (side, direction) in layer.iter().enumerate() {
                 let mut table = TABLE.take();
-                let folded = match &self.input {
-                    Input::Folded(tables) if depth == 0 => Some(&tables[side]),
-                    _ => None,
+                let gates = direction.projection.gate_width();
+                let kept: &[f32] = if depth == 0 {
+                    table.resize(fresh.len() * gates);
+                    direction.projection.run(fresh.iter().copied(), &mut table);
+                    &self.input.tables[side]
+                } else {
+                    table.resize(positions * gates);
+                    direction.projection.run(input.chunks_exact(width), &mut table);
+                    &[]
                 };
-                if folded.is_none() {
-                    table.resize(positions * direction.projection.gate_width());
-                    match &self.input {
-                        Input::Embedding(embedding) if depth == 0 => {
-                            let size = self.config.embedding_dim;
-                            let words = reviews.iter().copied().flatten();
-                            let rows = words.map(|&id| &embedding[id as usize * size..][..size]);
-                            direction.projection.run(rows, &mut table);
-                        }
-                        _ => direction.projection.run(input.chunks_exact(width), &mut table),
-                    }
-                }
                 let mut rest = output.as_mut_slice();
                 let mut at = 0;
                 let mut sequences = Vec::with_capacity(reviews.len());
@@ -219,19 +227,22 @@ impl Engine {
                     let data =
                         data.map_or(&mut [][..], |data| &mut data[keep_all as usize * side * hidden..]);
                     sequences.push(Sequence {
-                        rows: if folded.is_some() { ids } else { &identity[at..at + ids.len()] },
+                        rows: &rows[at..at + ids.len()],
                         state: self.starts[start].clone(),
                         output: keep_all.then_some(Output { data, stride: width }),
                     });
                     at += ids.len();
                 }
-                direction.recurrent.run(folded.unwrap_or(&table), &mut sequences, side == 1);
+                direction.recurrent.run(GateTable { kept, fresh: &table }, &mut sequences, side == 1);
                 TABLE.set(table);
                 for (last, sequence) in last.iter_mut().zip(&sequences) {
                     last.extend_from_slice(sequence.state.hidden());
                 }
             }
             input = output;
+            if depth == 0 && self.layers.len() > 1 {
+                rows = (0..positions as u32).collect();
+            }
         }
         match self.config.pooling {
             Pooling::Last => last,

@@ -218,4 +218,29 @@ mod tests {
         }
         assert_eq!(drop_out(&input, 0.0, false, &mut rng).unwrap().to_vec2::<f32>().unwrap()[3][7], 1.0);
     }
+
+    /// A vocabulary whose gate table is kept in part: frequent words, rare ones and both in one text.
+    #[test]
+    fn the_engine_gives_the_network_s_logits_for_frequent_and_rare_words() {
+        let config = Config {
+            vocab_size: 20_000,
+            embedding_dim: 4,
+            hidden_size: 128,
+            bidirectional: true,
+            pooling: Pooling::MaxMean,
+            padding: Padding::None,
+            max_length: 50,
+            ..Config::keras_imdb()
+        };
+        let variables = crate::train::Variables::initial(&config, 1).unwrap();
+        let network = Network::new(&config, 1, variables.builder()).unwrap();
+        let engine = super::super::Engine::new(&config, &variables.to_arrays().unwrap(), None);
+        let reviews: [&[u32]; 4] =
+            [&[1, 5, 4095], &[1, 4096, 19_999, 4096], &[19_998], &[1, 4095, 4096, 7, 12_345]];
+        let expected = network.forward(&reviews).unwrap().to_vec1::<f32>().unwrap();
+        let found = engine.logits(&reviews);
+        assert!(expected.iter().zip(&found).all(|(e, f)| (e - f).abs() < 1e-5), "{expected:?} {found:?}");
+        let alone: Vec<f32> = reviews.iter().flat_map(|review| engine.logits(&[review])).collect();
+        assert_eq!(alone, found);
+    }
 }
