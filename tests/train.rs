@@ -273,6 +273,13 @@ fn evaluate_predict_and_inspect_read_what_train_wrote() {
     let done = trainer(&["evaluate", "--model", model, "--data", input.to_str().unwrap()]);
     assert!(done.status.success() && text(&done.stdout).contains("reviews     2"), "{}", text(&done.stdout));
 
+    let done = trainer(&["pairs", model, "--failures"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stdout).contains("| negation | 79 |"), "{}", text(&done.stdout));
+    let card = fs::read_to_string(Path::new(model).join("README.md")).unwrap();
+    assert!(card.contains("| negation | 79 |") && card.contains("(calibration.svg)"), "{card}");
+    assert!(Path::new(model).join("calibration.svg").is_file());
+
     let done = trainer(&["inspect", model]);
     assert!(text(&done.stdout).contains("lstm.weight_hh_l0"), "{}", text(&done.stdout));
 }

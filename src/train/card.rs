@@ -3,7 +3,9 @@
 use std::fmt::Write;
 
 use super::fit::EpochRow;
+use super::pairs;
 use super::record::TrainingRecord;
+use super::reliability::RELIABILITY_FILE;
 use super::settings::Split;
 
 /// Name of the curve's file in a model directory.
@@ -73,6 +75,9 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
             m.reviews, m.loss, m.accuracy, m.precision, m.recall, m.f1, m.auc, m.ece
         ));
     }
+    if data.validation > 0 {
+        add(&format!("\n![share of positive reviews by probability, held-out reviews]({RELIABILITY_FILE})"));
+    }
     if settings.split == Split::Random && data.validation > 0 {
         add(
             "\nA film's reviews stand on both sides of a random split, which flatters: expect a point less elsewhere.",
@@ -86,6 +91,17 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     for row in &record.epochs {
         let (loss, accuracy) = (or_dash(row.validation_loss), or_dash(row.validation_accuracy));
         add(&format!("| {} | {:.4} | {:.4} | {loss} | {accuracy} |", row.epoch, row.loss, row.accuracy));
+    }
+    if !record.behaviour.is_empty() {
+        add("\n## Behaviour on minimal pairs\n");
+        add(
+            "Made-up texts that differ in one thing (`src/train/minimal_pairs.jsonl`): in each pair of the first three",
+        );
+        add(
+            "kinds the first is the more positive one; names and places should move the probability by .1 at most.",
+        );
+        add("`trainer pairs MODEL --failures` lists those that are not as expected.\n");
+        add(pairs::table(&record.behaviour).trim_end());
     }
     add("\n## Settings\n");
     add(&format!("```toml\n{}```", toml::to_string(settings).expect("plain data")));

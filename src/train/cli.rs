@@ -12,11 +12,13 @@ use super::download::{Source, cached};
 use super::evaluate::{Evaluation, Part, evaluate};
 use super::inspect::inspect;
 use super::language::{self, LanguageJob, LanguageSettings};
+use super::pairs;
 use super::run::{Job, train};
 use super::settings::{Overrides, Settings};
 use super::table::Format;
 use super::vectors::{self, VectorJob, VectorSettings};
 use crate::error::{Error, Result};
+use crate::predict::Predictor;
 
 /// Trains, evaluates and inspects sentiment models of film reviews.
 #[derive(Debug, Parser)]
@@ -34,6 +36,8 @@ enum Command {
     Vectors(VectorArgs),
     /// Train embedding and LSTM as a language model on labelled and unlabelled reviews, for `train --vectors`.
     Language(LanguageArgs),
+    /// Compare models on minimal pairs: texts that differ in one thing (negation, intensity, contrast, a name).
+    Pairs(PairsArgs),
     /// Print loss, accuracy, precision, recall, F1, AUC, calibration error and confusion matrix.
     Evaluate(EvaluateArgs),
     /// Score the reviews of a file or of standard input, in order.
@@ -169,6 +173,19 @@ struct LanguageArgs {
 }
 
 #[derive(Debug, Args)]
+struct PairsArgs {
+    /// Model directories.
+    #[arg(required = true, value_name = "MODEL")]
+    models: Vec<PathBuf>,
+    /// Pairs of your own, one JSON object a line: kind, a, b, expect (`a>b` or `a=b`).
+    #[arg(long, value_name = "FILE")]
+    pairs: Option<PathBuf>,
+    /// List the pairs that are not as expected.
+    #[arg(long)]
+    failures: bool,
+}
+
+#[derive(Debug, Args)]
 struct EvaluateArgs {
     /// The model directory.
     #[arg(long, value_name = "DIR")]
@@ -240,6 +257,16 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
                 stop_after: args.stop_after,
             };
             language::run(&job, out, interrupted)
+        }
+        Command::Pairs(args) => {
+            for model in &args.models {
+                let judged =
+                    pairs::judge(&Predictor::load(model)?, pairs::load_pairs(args.pairs.as_deref())?)?;
+                let failures = if args.failures { pairs::failures(&judged) + "\n" } else { String::new() };
+                let table = pairs::table(&pairs::behaviour(&judged));
+                write!(out, "{}\n\n{table}\n{failures}", model.display()).map_err(Error::io("output"))?;
+            }
+            Ok(())
         }
         Command::Evaluate(args) => {
             let evaluation = Evaluation { model: args.model, data: args.data.path()?, part: args.part };

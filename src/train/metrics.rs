@@ -37,6 +37,42 @@ pub struct Metrics {
     pub false_negatives: usize,
 }
 
+/// The reviews whose probability lies in one fifteenth of 0 to 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bin {
+    /// Number of reviews.
+    pub reviews: usize,
+    /// Sum of their probabilities.
+    pub probabilities: f64,
+    /// Sum of their targets.
+    pub targets: f64,
+}
+
+impl Bin {
+    /// Mean probability; not a number for an empty bin.
+    pub fn probability(&self) -> f64 {
+        self.probabilities / self.reviews as f64
+    }
+
+    /// Share of positive reviews; not a number for an empty bin.
+    pub fn positive(&self) -> f64 {
+        self.targets / self.reviews as f64
+    }
+}
+
+/// Reviews by probability, in the bins of the calibration error.
+pub fn bins(logits: &[f32], targets: &[f32]) -> [Bin; ECE_BINS] {
+    let mut bins = [Bin::default(); ECE_BINS];
+    for (&logit, &target) in logits.iter().zip(targets) {
+        let probability = 1.0 / (1.0 + (-f64::from(logit)).exp());
+        let bin = &mut bins[((probability * ECE_BINS as f64) as usize).min(ECE_BINS - 1)];
+        bin.reviews += 1;
+        bin.probabilities += probability;
+        bin.targets += f64::from(target);
+    }
+    bins
+}
+
 impl Metrics {
     /// Figures of `logits` against `targets` (0 or 1), of equal length.
     ///
@@ -46,7 +82,6 @@ impl Metrics {
         assert_eq!(logits.len(), targets.len());
         let count = logits.len().max(1) as f64;
         let mut metrics = Self { reviews: logits.len(), auc: auc(logits, targets), ..Self::default() };
-        let mut bins = [(0usize, 0f64, 0f64); ECE_BINS];
         for (&logit, &target) in logits.iter().zip(targets) {
             let (z, t) = (f64::from(logit), f64::from(target));
             metrics.loss += (z.max(0.0) - z * t + (-z.abs()).exp().ln_1p()) / count;
@@ -57,8 +92,6 @@ impl Metrics {
                 (false, false) => metrics.true_negatives += 1,
                 (false, true) => metrics.false_negatives += 1,
             }
-            let bin = &mut bins[((probability * ECE_BINS as f64) as usize).min(ECE_BINS - 1)];
-            *bin = (bin.0 + 1, bin.1 + probability, bin.2 + t);
         }
         let share = |part: usize, whole: usize| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let right = metrics.true_positives;
@@ -67,7 +100,8 @@ impl Metrics {
         metrics.recall = share(right, right + metrics.false_negatives);
         metrics.f1 = share(2 * right, 2 * right + metrics.false_positives + metrics.false_negatives);
         metrics.ece =
-            bins.iter().map(|(_, probability, target)| (probability - target).abs()).sum::<f64>() / count;
+            bins(logits, targets).iter().map(|bin| (bin.probabilities - bin.targets).abs()).sum::<f64>();
+        metrics.ece /= count;
         metrics
     }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fit::EpochRow;
 use super::metrics::Metrics;
+use super::pairs::Behaviour;
 use super::settings::Settings;
 use super::stack::Stack;
 use crate::error::Result;
@@ -34,6 +35,9 @@ pub struct TrainingRecord {
     pub stack: Option<Stack>,
     /// Figures of the saved weights by set of reviews (`validation`, `test`).
     pub results: BTreeMap<String, Metrics>,
+    /// How the saved weights did on the minimal pairs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub behaviour: Vec<Behaviour>,
 }
 
 /// What a model learnt from, and what was held out.

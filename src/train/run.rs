@@ -18,7 +18,7 @@ use super::settings::Settings;
 use super::split::{self as sides, Sides};
 use super::variables::Variables;
 use super::vectors::{Vectors, load_vectors};
-use super::{card, companions, score, stack, words};
+use super::{card, companions, pairs, reliability, score, stack, words};
 use crate::error::{Error, Result};
 use crate::model::{
     Array, Config, Dropout, Metadata, ModelFiles, Network, NgramTable, TRAINING_FILE, save_directory,
@@ -320,6 +320,7 @@ fn save(
         finished,
         stack: weighed,
         results,
+        behaviour: pairs::behaviour(&pairs::judge(&predictor, pairs::load_pairs(None)?)?),
     };
     let metadata = Metadata::from([
         ("preset".to_string(), settings.preset.clone()),
@@ -335,6 +336,10 @@ fn save(
         ("README.md", card::model_card(&name, &record).into_bytes()),
         (card::CURVE_FILE, card::curve(&record.epochs).into_bytes()),
     ];
+    if !held_out.is_empty() {
+        let diagram = reliability::reliability(&logits_of(&predictor, held_out), &targets_of(held_out));
+        extra.push((reliability::RELIABILITY_FILE, diagram.into_bytes()));
+    }
     if let Some(baseline) = baseline {
         extra.push((crate::model::BASELINE_FILE, json(serde_json::to_string_pretty(&baseline))));
     }
