@@ -1,6 +1,7 @@
 //! The fit loop: batches, steps, epochs, the best epoch; and the state from which it goes on after a stop.
 
 use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
 use std::time::Instant;
 
 use candle_nn::Optimizer;
@@ -146,10 +147,12 @@ pub struct Task<'t> {
     pub crop: usize,
     /// Share of the reviews of a step that are cut to a short stretch.
     pub short_crops: f64,
+    /// The tokens that end a sentence: a short stretch holds whole ones. Without any it begins anywhere.
+    pub sentence_ends: &'t [u32],
 }
 
 /// Lengths between which a short stretch is drawn, in tokens: a sentence or a few.
-const SHORT_TOKENS: std::ops::RangeInclusive<usize> = 5..=60;
+const SHORT_TOKENS: RangeInclusive<usize> = 5..=60;
 
 impl Task<'_> {
     /// The ids of a review that a step reads: all of them, or a stretch behind the start id.
@@ -164,7 +167,36 @@ impl Task<'_> {
             return ids.to_vec();
         }
         let from = rng.random_range(1..=ids.len() - (limit - 1));
-        std::iter::once(ids[0]).chain(ids[from..from + limit - 1].iter().copied()).collect()
+        let range = if short { self.sentences(ids, from, limit - 1) } else { from..from + limit - 1 };
+        std::iter::once(ids[0]).chain(ids[range].iter().copied()).collect()
+    }
+
+    /// Whole sentences from the one that holds `from` on: as many as fit into `limit` tokens, at least the first, cut
+    /// where it alone is longer than any short stretch.
+    fn sentences(&self, ids: &[u32], from: usize, limit: usize) -> Range<usize> {
+        let longest = *SHORT_TOKENS.end();
+        let ends = |at: usize| self.sentence_ends.contains(&ids[at]);
+        if self.sentence_ends.is_empty() {
+            return from..from + limit;
+        }
+        let earliest = from.saturating_sub(longest).max(1);
+        let first = match (earliest..from).rev().find(|&at| ends(at)) {
+            Some(end) => end + 1,
+            None if earliest == 1 => 1,
+            None => from,
+        };
+        // A run of marks ends one sentence.
+        let closed = |at: usize| ends(at) && (at + 1 == ids.len() || !ends(at + 1));
+        let mut last = None;
+        for at in first..ids.len().min(first + longest) {
+            if at >= first + limit && last.is_some() {
+                break;
+            }
+            if at >= from && closed(at) {
+                last = Some(at + 1);
+            }
+        }
+        first..last.unwrap_or(ids.len().min(first + longest))
     }
 }
 
@@ -327,6 +359,7 @@ mod tests {
             dropout: Dropout::default(),
             crop,
             short_crops,
+            sentence_ends: &[],
         };
         let mut rng = generator(1, Purpose::Step, 0);
         assert_eq!(task(0, 0.0).stretch(&ids, &mut rng), ids);
@@ -337,5 +370,36 @@ mod tests {
             assert!(stretch[1] > 1 && stretch[1..].windows(2).all(|pair| pair[1] == pair[0] + 1));
         }
         assert_eq!(task(100, 0.0).stretch(&ids[..50], &mut rng), ids[..50]);
+    }
+
+    #[test]
+    fn a_short_stretch_holds_whole_sentences() {
+        // Sentences of 4, 9, 2 and 100 tokens; 7 ends them, and a run of it ends one.
+        let sentence = |tokens: usize| std::iter::repeat_n(3, tokens - 1).chain([7]);
+        let lengths = [4, 9, 2, 100];
+        let ids: Vec<u32> =
+            [1].into_iter().chain(lengths.into_iter().flat_map(sentence)).chain([7, 7]).collect();
+        let task = Task {
+            examples: &[],
+            schedule: Schedule { epochs: 1, batch_size: 1, bucketed: false, seed: 1 },
+            clip_norm: 0.0,
+            keep: Keep::Last,
+            learning_rate: (0.1, 0.1),
+            dropout: Dropout::default(),
+            crop: 0,
+            short_crops: 0.999,
+            sentence_ends: &[7],
+        };
+        assert_eq!(task.sentences(&ids, 1, 5), 1..5);
+        assert_eq!(task.sentences(&ids, 4, 3), 1..5);
+        assert_eq!(task.sentences(&ids, 5, 8), 5..14);
+        assert_eq!(task.sentences(&ids, 2, 15), 1..16);
+        assert_eq!(task.sentences(&ids, 20, 10), 16..76, "a sentence longer than any stretch is cut");
+        assert_eq!(task.sentences(&ids, 110, 10), 110..118, "and entered where the draw fell");
+        let mut rng = generator(1, Purpose::Step, 0);
+        for _ in 0..500 {
+            let stretch = task.stretch(&ids, &mut rng);
+            assert!(stretch.len() > 1 && stretch[0] == 1 && stretch.len() <= ids.len());
+        }
     }
 }

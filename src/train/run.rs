@@ -26,6 +26,9 @@ use crate::model::{
 use crate::predict::Predictor;
 use crate::text::Vocabulary;
 
+/// The tokens that end a sentence, where the tokenizer keeps them.
+const SENTENCE_ENDS: [&str; 5] = [".", "!", "?", "...", "<br>"];
+
 /// What to train on and where to put the result.
 #[derive(Clone, Debug)]
 pub struct Job {
@@ -100,6 +103,8 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
         say(out, &format!("resuming after {epoch} epochs and {batch} steps\n"))?;
     }
 
+    let sentence_ends: Vec<u32> =
+        SENTENCE_ENDS.iter().filter_map(|mark| material.vocabulary.id(mark)).collect();
     let network = Network::new(&material.config, settings.threads, state.variables.builder())?;
     let task = Task {
         examples: &material.train,
@@ -119,6 +124,7 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
         },
         crop: settings.crop,
         short_crops: settings.short_crops,
+        sentence_ends: &sentence_ends,
     };
     let finished = fit(
         &task,

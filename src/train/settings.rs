@@ -110,7 +110,8 @@ settings! {
     bucketed: bool,
     /// Tokens of a review that a step learns from, a fresh stretch each time; 0 takes the whole review.
     crop: usize,
-    /// Share of steps on which a review is cut to a stretch of 5 to 60 tokens, so that short texts are learnt too.
+    /// Share of the reviews of a step that are cut to a few sentences of 5 to 60 tokens, so that short texts are learnt
+    /// too.
     short_crops: f64,
     /// Share of the words of a step that are left out, 0 to 1.
     dropout_words: f64,
