@@ -128,7 +128,7 @@ unsafe fn finish_panel<S: Simd, const P: usize>(
 ) {
     unsafe {
         let (l, width) = (S::LANES, P * S::LANES);
-        let mut even = [S::splat(0.0); 4];
+        let mut even = sums;
         let mut odd = [S::splat(0.0); 4];
         for k in (width / 2..width).step_by(2) {
             let (h0, h1) = (S::splat(*h.add(k)), S::splat(*h.add(k + 1)));
@@ -138,11 +138,10 @@ unsafe fn finish_panel<S: Simd, const P: usize>(
                 odd[g] = S::fma(S::load(w.add((4 + g) * l)), h1, odd[g]);
             }
         }
-        let mut gates = sums;
         for g in 0..4 {
-            gates[g] = S::add(sums[g], S::add(even[g], odd[g]));
+            even[g] = S::add(even[g], odd[g]);
         }
-        let (new_h, new_c) = S::cell(gates, S::load(c.add(p * l)));
+        let (new_h, new_c) = S::cell(even, S::load(c.add(p * l)));
         S::store(c.add(p * l), new_c);
         S::store(next.add(p * l), new_h);
     }

@@ -1,5 +1,6 @@
 //! From text to ids: one tokenizer and one vocabulary for training and serving.
 
+mod key;
 mod tokenizer;
 mod vocabulary;
 

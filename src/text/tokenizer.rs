@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::vocabulary::{HASH_START, UNKNOWN_ID, Vocabulary, hash_byte, hash_bytes};
+use super::key::{Key, Letters};
+use super::vocabulary::{UNKNOWN_ID, Vocabulary};
 
 /// Which rules cut a text into words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,9 +67,9 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, vocabulary: &Vocabulary, ids: &mut Vec<u32>) -> Counts {
         let mut counts = Counts::default();
         let all_are_words = self.scheme == Scheme::Keras;
-        self.scan(text, |token, hash| {
+        self.scan(text, |token, key| {
             let word = token.word.as_bytes();
-            let id = vocabulary.id_hashed(word, hash);
+            let id = vocabulary.find(word, key);
             counts.unknown += usize::from(id.is_none());
             counts.words +=
                 usize::from(all_are_words || matches!(KINDS[word[0] as usize], Kind::Word | Kind::Beyond));
@@ -77,9 +78,9 @@ impl Tokenizer {
         counts
     }
 
-    /// As [`Tokenizer::for_each`], with the vocabulary's hash of each word, computed while scanning.
+    /// As [`Tokenizer::for_each`], with the vocabulary's key of each word, made while scanning.
     #[inline(always)]
-    fn scan(&self, text: &str, mut each: impl FnMut(Token<'_>, u32)) {
+    fn scan(&self, text: &str, mut each: impl FnMut(Token<'_>, Key)) {
         match self.scheme {
             // Lower-casing the capital sigma looks at its neighbours beyond the word, so it alone needs the whole text.
             Scheme::Keras if text.contains('Σ') => scan_keras_with_sigma(text, &mut each),
@@ -110,9 +111,8 @@ const KERAS: [u8; 256] = {
 };
 
 #[inline(always)]
-fn scan_keras(text: &str, each: &mut impl FnMut(Token<'_>, u32)) {
+fn scan_keras(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
     let bytes = text.as_bytes();
-    let mut lowered = String::new();
     let mut at = 0;
     while at < bytes.len() {
         if KERAS[bytes[at] as usize] == 0 {
@@ -120,43 +120,60 @@ fn scan_keras(text: &str, each: &mut impl FnMut(Token<'_>, u32)) {
             continue;
         }
         let start = at;
-        let mut hash = HASH_START;
-        let (mut changed, mut seen) = (0, 0);
-        while at < bytes.len() {
-            let lower = KERAS[bytes[at] as usize];
+        let letters = Letters::at(bytes, start);
+        at += letters.key.length as usize;
+        if at > start && bytes.get(at).is_none_or(|&byte| KERAS[byte as usize] == 0) {
+            plain_word(text, start, at, letters, each);
+            continue;
+        }
+        let (mut changed, mut seen) = (u8::from(letters.capitals), 0);
+        while let Some(&byte) = bytes.get(at) {
+            let lower = KERAS[byte as usize];
             if lower == 0 {
                 break;
             }
-            changed |= lower ^ bytes[at];
+            changed |= lower ^ byte;
             seen |= lower;
-            hash = hash_byte(hash, lower);
             at += 1;
         }
-        let word = &text[start..at];
-        if seen >= 0x80 {
-            let word = word.to_lowercase();
-            each(Token { word: &word, start, end: at }, hash_bytes(word.as_bytes()));
-        } else if changed != 0 {
-            lowered.clear();
-            lowered.push_str(word);
-            lowered.make_ascii_lowercase();
-            each(Token { word: &lowered, start, end: at }, hash);
-        } else {
-            each(Token { word, start, end: at }, hash);
+        match seen >= 0x80 {
+            true => tell(&text[start..at].to_lowercase(), start, at, each),
+            false if changed != 0 => tell(&text[start..at].to_ascii_lowercase(), start, at, each),
+            false => tell(&text[start..at], start, at, each),
         }
     }
 }
 
+/// A word of ASCII letters alone, which most are.
+#[inline(always)]
+fn plain_word(text: &str, start: usize, end: usize, letters: Letters, each: &mut impl FnMut(Token<'_>, Key)) {
+    if !letters.capitals {
+        each(Token { word: &text[start..end], start, end }, letters.key);
+    } else if letters.key.is_whole() {
+        // The key holds the letters lower-cased.
+        let lower = letters.key.value.to_le_bytes();
+        let word = std::str::from_utf8(&lower[..end - start]).unwrap_or_default();
+        each(Token { word, start, end }, letters.key);
+    } else {
+        each(Token { word: &text[start..end].to_ascii_lowercase(), start, end }, letters.key);
+    }
+}
+
+/// A word, lower-cased, that holds other characters than letters.
+fn tell(word: &str, start: usize, end: usize, each: &mut impl FnMut(Token<'_>, Key)) {
+    each(Token { word, start, end }, Key::of(word.as_bytes()));
+}
+
 /// The slow twin of [`scan_keras`]: lower-cases the whole text at once and walks both texts side by side.
 #[cold]
-fn scan_keras_with_sigma(text: &str, each: &mut impl FnMut(Token<'_>, u32)) {
+fn scan_keras_with_sigma(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
     let lower = text.to_lowercase();
     let (mut start, mut lower_at, mut lower_start) = (None, 0, 0);
     for (at, character) in text.char_indices().chain([(text.len(), ' ')]) {
         let separates = character.is_ascii() && KERAS[character as usize] == 0;
         if let Some(from) = start.filter(|_| separates) {
             let word = &lower[lower_start..lower_at];
-            each(Token { word, start: from, end: at }, hash_bytes(word.as_bytes()));
+            each(Token { word, start: from, end: at }, Key::of(word.as_bytes()));
             start = None;
         } else if start.is_none() && !separates {
             (start, lower_start) = (Some(at), lower_at);
@@ -212,14 +229,13 @@ fn beyond(text: &str, at: usize) -> (Kind, usize) {
 }
 
 #[inline(always)]
-fn scan_words(text: &str, each: &mut impl FnMut(Token<'_>, u32)) {
+fn scan_words(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
     let bytes = text.as_bytes();
     let kind_at = |at: usize| match bytes.get(at).map(|&byte| KINDS[byte as usize]) {
         None => (Kind::Space, 1),
         Some(Kind::Beyond) => beyond(text, at),
         Some(kind) => (kind, 1),
     };
-    let mut lowered = String::new();
     let mut at = 0;
     while at < bytes.len() {
         let start = at;
@@ -232,7 +248,7 @@ fn scan_words(text: &str, each: &mut impl FnMut(Token<'_>, u32)) {
                     at += 1;
                 }
                 let word = &text[start..at.min(start + 3)];
-                each(Token { word, start, end: at }, hash_bytes(word.as_bytes()));
+                each(Token { word, start, end: at }, Key::of(word.as_bytes()));
             }
             Kind::Mark | Kind::Apostrophe | Kind::Beyond => {
                 if bytes[start] == b'<' {
@@ -244,52 +260,46 @@ fn scan_words(text: &str, each: &mut impl FnMut(Token<'_>, u32)) {
                     mark if mark.len() > 1 => "<br>",
                     mark => mark,
                 };
-                each(Token { word, start, end: at }, hash_bytes(word.as_bytes()));
+                each(Token { word, start, end: at }, Key::of(word.as_bytes()));
             }
             Kind::Word => {
-                let mut seen = bytes[start];
-                let mut hash = hash_byte(HASH_START, bytes[start].to_ascii_lowercase());
-                let mut changed = bytes[start].is_ascii_uppercase();
-                if length > 1 {
-                    seen = 0xff;
+                let letters = Letters::at(bytes, start);
+                let mut end = start + letters.key.length as usize;
+                let ends = |kind: Kind| matches!(kind, Kind::Space | Kind::Run | Kind::Mark);
+                if end > start && bytes.get(end).is_none_or(|&byte| ends(KINDS[byte as usize])) {
+                    at = end;
+                    plain_word(text, start, end, letters, each);
+                    continue;
+                }
+                let (mut capitals, mut beyond_ascii) = (letters.capitals, false);
+                if end == start {
+                    end = at;
+                    beyond_ascii = length > 1 || bytes[start] >= 0x80;
                 }
                 loop {
-                    let (kind, length) = kind_at(at);
+                    let (kind, length) = kind_at(end);
                     match kind {
-                        Kind::Word if length == 1 => {
-                            let byte = bytes[at];
-                            seen |= byte;
-                            changed |= byte.is_ascii_uppercase();
-                            hash = hash_byte(hash, byte.to_ascii_lowercase());
-                            at += 1;
-                        }
                         Kind::Word => {
-                            seen = 0xff;
-                            at += length;
+                            capitals |= bytes[end].is_ascii_uppercase();
+                            beyond_ascii |= bytes[end] >= 0x80;
                         }
                         // Inside a word only: what follows must be a word again.
-                        Kind::Apostrophe if kind_at(at + length).0 == Kind::Word => {
-                            if length == 1 {
-                                hash = hash_byte(hash, b'\'');
-                            } else {
-                                seen = 0xff;
-                            }
-                            at += length;
+                        Kind::Apostrophe if kind_at(end + length).0 == Kind::Word => {
+                            beyond_ascii |= length > 1
                         }
                         _ => break,
                     }
+                    end += length;
                 }
-                let word = &text[start..at];
-                if seen >= 0x80 {
+                at = end;
+                let word = &text[start..end];
+                if beyond_ascii {
                     let word = word.to_lowercase().replace(['\u{2018}', '\u{2019}'], "'");
-                    each(Token { word: &word, start, end: at }, hash_bytes(word.as_bytes()));
-                } else if changed {
-                    lowered.clear();
-                    lowered.push_str(word);
-                    lowered.make_ascii_lowercase();
-                    each(Token { word: &lowered, start, end: at }, hash);
+                    tell(&word, start, end, each);
+                } else if capitals {
+                    tell(&word.to_ascii_lowercase(), start, end, each);
                 } else {
-                    each(Token { word, start, end: at }, hash);
+                    tell(word, start, end, each);
                 }
             }
         }
@@ -372,14 +382,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn offsets_are_character_borders_in_order_and_hashes_match(text in "\\PC*|[a-zΣσA-Zİß .,<>\0\t]*") {
+        fn offsets_are_character_borders_in_order_and_keys_match(text in "\\PC*|[a-zΣσA-Zİß .,<>\0\t]*") {
             let mut last = 0;
             for scanned_text in [text.clone(), text.clone() + "Σ"] {
                 last = 0;
-                Tokenizer::default().scan(&scanned_text, |token, hash| {
+                Tokenizer::default().scan(&scanned_text, |token, key| {
                     assert!(token.start >= last && token.end > token.start);
                     assert_eq!(scanned_text[token.start..token.end].to_lowercase().len(), token.word.len());
-                    assert_eq!(hash, hash_bytes(token.word.as_bytes()));
+                    assert_eq!(key, Key::of(token.word.as_bytes()));
                     last = token.end;
                 });
             }
@@ -389,11 +399,11 @@ mod tests {
         #[test]
         fn words_cut_at_character_borders(text in "\\PC*|[a-zA-Z.!?<>br/ '’“é映\0\t]*") {
             let mut last = 0;
-            Tokenizer::new(Scheme::Words).scan(&text, |token, hash| {
+            Tokenizer::new(Scheme::Words).scan(&text, |token, key| {
                 assert!(token.start >= last && token.end > token.start);
                 assert!(text.is_char_boundary(token.start) && text.is_char_boundary(token.end));
                 assert!(text[last..token.start].chars().all(|c| c.is_whitespace() || c.is_control()));
-                assert_eq!(hash, hash_bytes(token.word.as_bytes()));
+                assert_eq!(key, Key::of(token.word.as_bytes()));
                 assert!(!token.word.is_empty());
                 last = token.end;
             });
@@ -402,9 +412,9 @@ mod tests {
         #[test]
         fn both_scanners_agree_where_no_sigma_decides(text in "[a-zA-Zéİß .,<>'\0\t]*") {
             let (mut fast, mut slow) = (Vec::new(), Vec::new());
-            scan_keras(&text, &mut |token, hash| fast.push((token.word.to_string(), token.start, token.end, hash)));
-            scan_keras_with_sigma(&text, &mut |token, hash| {
-                slow.push((token.word.to_string(), token.start, token.end, hash))
+            scan_keras(&text, &mut |token, key| fast.push((token.word.to_string(), token.start, token.end, key)));
+            scan_keras_with_sigma(&text, &mut |token, key| {
+                slow.push((token.word.to_string(), token.start, token.end, key))
             });
             assert_eq!(fast, slow);
         }

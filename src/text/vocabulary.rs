@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use super::key::Key;
 use crate::error::{Error, Result};
 
 /// Id of the padding in front of a short review.
@@ -17,30 +18,30 @@ pub const SPECIAL_WORDS: [&str; 3] = ["<pad>", "<start>", "<unknown>"];
 /// What stands at id 3 where a word of rank `r`, from 1, has the id `r + 3`, as in Keras: no word has that id.
 const UNUSED_WORD: &str = "<unused-3>";
 
-/// Words and their ids; look-up costs one hash of the word and, nearly always, one comparison.
+/// Words and their ids; look-up costs one product and, nearly always, one comparison of two numbers.
 ///
 /// The table is our own because it must be faster than the standard map: it is asked once per word of every
-/// text, the hash is computed while the tokenizer scans, and nothing is ever removed.
+/// text, the key is computed while the tokenizer scans, and nothing is ever removed.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     /// Every word's bytes, one after the other in order of id.
     bytes: Vec<u8>,
     /// `ends[id]` is where word `id` ends in `bytes`.
     ends: Vec<u32>,
-    /// Open addressing with linear probing; a power of two, at most half full. `id == u32::MAX` marks a free slot.
+    /// Open addressing with linear probing: `2^bits` slots, at most half full. `id == u32::MAX` marks a free one.
     slots: Vec<Slot>,
-    mask: usize,
+    bits: u32,
     /// Hex SHA-256 of `vocab.txt` as [`Vocabulary::to_text`] writes it.
     sha256: String,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    hash: u32,
+    key: Key,
     id: u32,
 }
 
-const FREE: Slot = Slot { hash: 0, id: u32::MAX };
+const FREE: Slot = Slot { key: Key { value: 0, length: 0 }, id: u32::MAX };
 
 impl Vocabulary {
     /// Builds a vocabulary from words in order of frequency, the special words put in front.
@@ -81,12 +82,12 @@ impl Vocabulary {
         if words.len() < SPECIAL_WORDS.len() || words[..SPECIAL_WORDS.len()] != SPECIAL_WORDS {
             return Err(Error::Data(format!("the first lines must be {}", SPECIAL_WORDS.join(", "))));
         }
-        let capacity = (words.len() * 2).next_power_of_two();
+        let bits = (words.len() * 2).next_power_of_two().trailing_zeros();
         let mut vocabulary = Self {
             bytes: Vec::with_capacity(text.len()),
             ends: Vec::with_capacity(words.len()),
-            slots: vec![FREE; capacity],
-            mask: capacity - 1,
+            slots: vec![FREE; 1 << bits],
+            bits,
             sha256: sha256_hex(text.as_bytes()),
         };
         for (id, word) in words.iter().enumerate() {
@@ -144,29 +145,30 @@ impl Vocabulary {
     }
 
     fn insert(&mut self, word: &str, id: u32) -> Result<()> {
-        let hash = hash_bytes(word.as_bytes());
-        if self.find(word.as_bytes(), hash).is_some() {
+        let key = Key::of(word.as_bytes());
+        if self.find(word.as_bytes(), key).is_some() {
             return Err(Error::Data(format!("line {}: `{word}` stands twice", id + 1)));
         }
-        let mut at = hash as usize & self.mask;
+        let mut at = key.slot(self.bits);
         while self.slots[at].id != FREE.id {
-            at = (at + 1) & self.mask;
+            at = (at + 1) & (self.slots.len() - 1);
         }
-        self.slots[at] = Slot { hash, id };
+        self.slots[at] = Slot { key, id };
         Ok(())
     }
 
-    fn find(&self, word: &[u8], hash: u32) -> Option<u32> {
-        let mut at = hash as usize & self.mask;
+    /// The id of `word`, whose key is `key`: for a caller that has made it while scanning.
+    pub(crate) fn find(&self, word: &[u8], key: Key) -> Option<u32> {
+        let mut at = key.slot(self.bits);
         loop {
             let slot = self.slots[at];
+            if slot.key == key && (key.is_whole() || self.word_bytes(slot.id) == word) {
+                return Some(slot.id);
+            }
             if slot.id == FREE.id {
                 return None;
             }
-            if slot.hash == hash && self.word_bytes(slot.id) == word {
-                return Some(slot.id);
-            }
-            at = (at + 1) & self.mask;
+            at = (at + 1) & (self.slots.len() - 1);
         }
     }
 
@@ -178,12 +180,7 @@ impl Vocabulary {
 
     /// The id of `word` (already lower-cased), or `None` when the vocabulary does not hold it.
     pub fn id(&self, word: &str) -> Option<u32> {
-        self.find(word.as_bytes(), hash_bytes(word.as_bytes()))
-    }
-
-    /// As [`Vocabulary::id`], for a caller that has hashed the word with [`hash_bytes`] while scanning it.
-    pub(crate) fn id_hashed(&self, word: &[u8], hash: u32) -> Option<u32> {
-        self.find(word, hash)
+        self.find(word.as_bytes(), Key::of(word.as_bytes()))
     }
 
     /// The word of `id`, special words included, or `None` past the end.
@@ -211,20 +208,6 @@ impl Vocabulary {
     pub fn to_text(&self) -> String {
         (0..self.len() as u32).filter_map(|id| self.word(id)).flat_map(|word| [word, "\n"]).collect()
     }
-}
-
-/// One step of the word hash: FNV-1a with 32 bits, which needs no finish and so can run as the bytes come.
-#[inline(always)]
-pub(crate) fn hash_byte(hash: u32, byte: u8) -> u32 {
-    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
-}
-
-/// Where the word hash starts.
-pub(crate) const HASH_START: u32 = 0x811c_9dc5;
-
-/// The word hash of `bytes`.
-pub(crate) fn hash_bytes(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(HASH_START, |hash, &byte| hash_byte(hash, byte))
 }
 
 /// Hex SHA-256 of `bytes`.

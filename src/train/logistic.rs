@@ -1,5 +1,6 @@
 //! Logistic regression: on the sparse grams of many reviews (L-BFGS), and on a handful of logits (Newton).
 
+use super::metrics::class_weights;
 use std::collections::VecDeque;
 
 /// Reviews as rows of a sparse matrix, `X = S B R`: B tells which columns a row has, R scales the columns by `ratios`,
@@ -181,7 +182,8 @@ fn line_search(
 }
 
 /// The factors a, b and the constant c with which `a * lstm + b * wide + c` has the least cross-entropy on `targets`
-/// (0 to 1), by Newton's method.
+/// (0 to 1), by Newton's method. Each class counts half, whatever its share: held-out films need not be liked as often
+/// as films are.
 ///
 /// The two logits of a review must come from models that have not learnt from it, or the better fitted one is
 /// trusted too much.
@@ -190,16 +192,17 @@ fn line_search(
 /// When the three have different lengths.
 pub fn combine(lstm_logits: &[f32], wide_logits: &[f32], targets: &[f32]) -> (f32, f32, f32) {
     assert!(lstm_logits.len() == wide_logits.len() && wide_logits.len() == targets.len(), "lengths");
-    let rows: Vec<([f64; 3], f64)> = lstm_logits
+    let weights = class_weights(targets);
+    let rows: Vec<([f64; 3], f64, f64)> = lstm_logits
         .iter()
         .zip(wide_logits)
-        .zip(targets)
-        .map(|((lstm, wide), target)| ([f64::from(*lstm), f64::from(*wide), 1.0], f64::from(*target)))
+        .zip(targets.iter().zip(weights))
+        .map(|((lstm, wide), (target, w))| ([f64::from(*lstm), f64::from(*wide), 1.0], f64::from(*target), w))
         .collect();
     // Holds the factors finite where the two sides can be parted without a fault; too weak to matter elsewhere.
     let ridge = 1e-3;
     let loss = |factors: &[f64; 3]| {
-        let fit: f64 = rows.iter().map(|(x, target)| cross_entropy(dot(x, factors), *target)).sum();
+        let fit: f64 = rows.iter().map(|(x, target, w)| w * cross_entropy(dot(x, factors), *target)).sum();
         fit + ridge * dot(factors, factors) / 2.0
     };
     let mut factors = [0.0f64; 3];
@@ -207,11 +210,11 @@ pub fn combine(lstm_logits: &[f32], wide_logits: &[f32], targets: &[f32]) -> (f3
     for _ in 0..100 {
         let mut gradient = factors.map(|factor| ridge * factor);
         let mut hessian = [[ridge, 0.0, 0.0], [0.0, ridge, 0.0], [0.0, 0.0, ridge]];
-        for (x, target) in &rows {
+        for (x, target, w) in &rows {
             let p = sigmoid(dot(x, &factors));
             for i in 0..3 {
-                gradient[i] += (p - target) * x[i];
-                (0..3).for_each(|j| hessian[i][j] += p * (1.0 - p) * x[i] * x[j]);
+                gradient[i] += w * (p - target) * x[i];
+                (0..3).for_each(|j| hessian[i][j] += w * p * (1.0 - p) * x[i] * x[j]);
             }
         }
         let move_by = solve(hessian, gradient);

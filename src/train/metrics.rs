@@ -148,17 +148,28 @@ fn auc(logits: &[f32], targets: &[f32]) -> f64 {
     (ranks - positive * (positive + 1.0) / 2.0) / (positive * negative)
 }
 
+/// For each review the weight with which its class (from target 0.5 positive) counts half; 1 where one class is missing.
+pub fn class_weights(targets: &[f32]) -> Vec<f64> {
+    let positive = targets.iter().filter(|target| **target >= 0.5).count();
+    let negative = targets.len() - positive;
+    let weight = |class: usize| match positive.min(negative) {
+        0 => 1.0,
+        _ => targets.len() as f64 / (2 * class) as f64,
+    };
+    targets.iter().map(|&target| weight(if target >= 0.5 { positive } else { negative })).collect()
+}
+
 /// The temperature that logits are to be divided by for the least cross-entropy on `targets`, between 0.25 and 8
-/// (Guo et al. 2017): it changes no label, only how sure the probabilities sound.
+/// (Guo et al. 2017): it changes no label, only how sure the probabilities sound. Each class counts half.
 pub fn fit_temperature(logits: &[f32], targets: &[f32]) -> f32 {
+    let weights = class_weights(targets);
     let loss = |temperature: f64| -> f64 {
-        let pairs = logits.iter().zip(targets);
-        pairs
-            .map(|(logit, target)| {
-                let (z, t) = (f64::from(*logit) / temperature, f64::from(*target));
-                z.max(0.0) - z * t + (-z.abs()).exp().ln_1p()
-            })
-            .sum()
+        let rows = logits.iter().zip(targets).zip(&weights);
+        rows.map(|((logit, target), weight)| {
+            let (z, t) = (f64::from(*logit) / temperature, f64::from(*target));
+            weight * (z.max(0.0) - z * t + (-z.abs()).exp().ln_1p())
+        })
+        .sum()
     };
     // The loss has one minimum in 1 / temperature, so narrowing a bracket finds it.
     let (mut low, mut high) = (0.125f64, 4.0f64);
@@ -190,6 +201,13 @@ mod tests {
             .map(|&(z, t): &(f64, f64)| -(t * sigmoid(z).ln() + (1.0 - t) * (1.0 - sigmoid(z)).ln()) / 5.0)
             .sum();
         assert!((metrics.loss - loss).abs() < 1e-12);
+    }
+
+    #[test]
+    fn each_class_weighs_half() {
+        assert_eq!(class_weights(&[1.0, 0.0, 0.0, 0.0]), [2.0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]);
+        assert_eq!(class_weights(&[1.0, 1.0]), [1.0, 1.0]);
+        assert!(class_weights(&[]).is_empty());
     }
 
     fn sigmoid(z: f64) -> f64 {

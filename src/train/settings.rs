@@ -178,7 +178,7 @@ impl Settings {
             split: Split::Film,
             final_share: 0.2,
             validation_share: 0.12,
-            epochs: 8,
+            epochs: 5,
             batch_size: 64,
             bucketed: true,
             crop: 400,
@@ -191,6 +191,7 @@ impl Settings {
             beta2: 0.98,
             clip_norm: 1.0,
             ngrams: 150_000,
+            keep: Keep::Last,
             calibrate: true,
             precision: Precision::F16,
             ..Self::keras_imdb()

@@ -1,0 +1,149 @@
+//! Words as numbers: eight bytes are lower-cased, told from separators and compared at once.
+
+/// What a word is looked up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// The bytes of a word of at most eight, little end first, filled up with zeros; of a longer one a hash.
+    pub value: u64,
+    /// Bytes of the word.
+    pub length: u32,
+}
+
+/// Bytes that a key holds as they are.
+const WHOLE: usize = 8;
+
+/// 2^64 over the golden ratio: its products spread over the high bits (Knuth, vol. 3, 6.4).
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Key {
+    /// The key of a word given by its bytes, lower-cased already.
+    pub fn of(word: &[u8]) -> Self {
+        let value = match word.len() <= WHOLE {
+            true => eight_bytes(word, 0),
+            false => word.chunks(WHOLE).fold(0, |hash, part| fold(hash, eight_bytes(part, 0))),
+        };
+        Self { value, length: word.len() as u32 }
+    }
+
+    /// Whether the key alone tells the word from every other.
+    pub fn is_whole(self) -> bool {
+        self.length as usize <= WHOLE
+    }
+
+    /// Where to look first in a table of `2^bits` slots.
+    pub fn slot(self, bits: u32) -> usize {
+        (self.value.wrapping_mul(MULTIPLIER) >> (64 - bits)) as usize
+    }
+}
+
+/// One step of the hash of a long word.
+fn fold(hash: u64, part: u64) -> u64 {
+    (hash ^ part).wrapping_mul(MULTIPLIER).rotate_left(29)
+}
+
+/// A run of ASCII letters.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Letters {
+    /// The key of the run, lower-cased; of length 0 where no letter stands.
+    pub key: Key,
+    /// Whether a capital is among them.
+    pub capitals: bool,
+}
+
+impl Letters {
+    /// The letters from `bytes[at]` on.
+    #[inline(always)]
+    pub fn at(bytes: &[u8], at: usize) -> Self {
+        let (count, value, capitals) = letters_of_eight(eight_bytes(bytes, at));
+        if count < WHOLE {
+            return Self { key: Key { value, length: count as u32 }, capitals: capitals != 0 };
+        }
+        Self::long(bytes, at, value, capitals)
+    }
+
+    /// The same where the first eight bytes, `first` when lower-cased, are letters.
+    fn long(bytes: &[u8], at: usize, first: u64, mut capitals: u64) -> Self {
+        let (mut value, mut length) = (fold(0, first), WHOLE);
+        loop {
+            let (count, part, more) = letters_of_eight(eight_bytes(bytes, at + length));
+            if count > 0 {
+                (value, length, capitals) = (fold(value, part), length + count, capitals | more);
+            }
+            if count < WHOLE {
+                let value = if length == WHOLE { first } else { value };
+                return Self { key: Key { value, length: length as u32 }, capitals: capitals != 0 };
+            }
+        }
+    }
+}
+
+/// Eight bytes from `at` on, little end first; zeros past the end.
+#[inline(always)]
+fn eight_bytes(bytes: &[u8], at: usize) -> u64 {
+    match bytes.get(at..at + WHOLE).and_then(|part| part.try_into().ok()) {
+        Some(part) => u64::from_le_bytes(part),
+        None => {
+            let rest = bytes.get(at..).unwrap_or_default();
+            rest.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
+        }
+    }
+}
+
+/// How many of eight bytes, from the lowest on, are ASCII letters; these lower-cased; a bit for each capital.
+#[inline(always)]
+fn letters_of_eight(bytes: u64) -> (usize, u64, u64) {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    const CASE: u64 = 0x20 * EACH;
+    let lower = bytes | CASE;
+    // Sums of 7-bit numbers, whose eighth bit then says "at least": no byte carries into the next.
+    let low = lower & !HIGH;
+    let from_a = low + (0x80 - u64::from(b'a')) * EACH;
+    let past_z = low + (0x80 - u64::from(b'z') - 1) * EACH;
+    let letter = from_a & !past_z & !bytes & HIGH;
+    let count = (!letter & HIGH).trailing_zeros() as usize / 8;
+    let mask = if count == WHOLE { u64::MAX } else { (1 << (8 * count)) - 1 };
+    (count, lower & mask, !bytes & CASE & mask)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_a_letter_or_none() {
+        for byte in 0..=255u8 {
+            for place in 0..8 {
+                let mut bytes = *b"aZqMbyxA";
+                bytes[place] = byte;
+                let (count, lower, capitals) = letters_of_eight(u64::from_le_bytes(bytes));
+                let expected = bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
+                assert_eq!(count, expected, "{byte} at {place}");
+                let mut kept = [0; 8];
+                kept[..count].copy_from_slice(&bytes[..count].to_ascii_lowercase());
+                assert_eq!(lower, u64::from_le_bytes(kept));
+                let upper = bytes[..count].iter().filter(|byte| byte.is_ascii_uppercase()).count();
+                assert_eq!(capitals.count_ones() as usize, upper);
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_of_letters_has_the_key_of_its_word() {
+        for length in 0..40 {
+            for rest in ["", " ", "1", "é", ". And so on"] {
+                let word: String = "AbCdefGhijklmnopqrstuvwxyz".chars().cycle().take(length).collect();
+                let text = format!("x {word}{rest}");
+                let found = Letters::at(text.as_bytes(), 2);
+                assert_eq!(found.key, Key::of(word.to_lowercase().as_bytes()), "{text}");
+                assert_eq!(found.capitals, length > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn words_that_differ_in_zeros_have_keys_that_differ() {
+        assert_ne!(Key::of(b"a"), Key::of(b"a\0"));
+        assert!(Key::of(b"eightlet").is_whole() && !Key::of(b"nineletrs").is_whole());
+    }
+}
