@@ -42,7 +42,7 @@ pub use ngrams::{NgramSettings, out_of_fold, train_ngrams};
 pub use optimizer::{OptimizerConfig, Rule, StatefulOptimizer, binary_cross_entropy, clip_global_norm};
 pub use record::{DataRecord, TrainingRecord};
 pub use run::{Job, train};
-pub use score::{encode, encode_all, logits};
+pub use score::{encode_all, logits};
 pub use settings::{Keep, OptimizerKind, Overrides, Settings, Split};
 pub use split::{Sides, film_position};
 pub use table::{Format, Row, Table};
