@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Engine, Metadata, ModelFiles, load_directory};
-use crate::text::{START_ID, Tokenizer, Vocabulary};
+use crate::text::{Counts, START_ID, Tokenizer, Vocabulary};
 
 /// What to do with a text longer than the model reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -103,10 +103,7 @@ impl Predictor {
     /// # Errors
     /// [`Error::NoWords`] for a text without a word, [`Error::TooLong`] with [`Truncate::Error`].
     pub fn encode(&self, text: &str, truncate: Truncate) -> Result<Encoding> {
-        // Words of English reviews take five to six bytes with what separates them.
-        let mut ids = Vec::with_capacity(text.len() / 5 + 8);
-        ids.push(START_ID);
-        let counts = self.tokenizer.encode(text, self.vocabulary(), &mut ids);
+        let (mut ids, counts) = whole_ids(text, self.tokenizer, self.vocabulary());
         let (tokens, limit) = (ids.len(), self.config().max_length);
         if counts.words == 0 {
             return Err(Error::NoWords);
@@ -119,7 +116,7 @@ impl Predictor {
             Truncate::Windows => overlapping_windows(&ids, limit),
             Truncate::Head => vec![ids[..tokens - dropped_tokens].to_vec()],
             Truncate::Tail | Truncate::Error => {
-                ids.drain(..dropped_tokens);
+                keep_tail(&mut ids, limit);
                 vec![ids]
             }
         };
@@ -165,6 +162,27 @@ impl Predictor {
         let encoding = self.encode(text, Truncate::Tail)?;
         Ok(self.run(std::slice::from_ref(&encoding)).remove(0))
     }
+}
+
+/// The ids of `text` as [`Predictor::encode`] gives them with [`Truncate::Tail`]; the start id alone for a text without
+/// words.
+pub fn encode_tail(text: &str, config: &Config, vocabulary: &Vocabulary) -> Vec<u32> {
+    let (mut ids, _) = whole_ids(text, Tokenizer::new(config.tokenizer), vocabulary);
+    keep_tail(&mut ids, config.max_length);
+    ids
+}
+
+/// All ids of `text`, start id first.
+fn whole_ids(text: &str, tokenizer: Tokenizer, vocabulary: &Vocabulary) -> (Vec<u32>, Counts) {
+    // Words of English reviews take five to six bytes with what separates them.
+    let mut ids = Vec::with_capacity(text.len() / 5 + 8);
+    ids.push(START_ID);
+    let counts = tokenizer.encode(text, vocabulary, &mut ids);
+    (ids, counts)
+}
+
+fn keep_tail(ids: &mut Vec<u32>, limit: usize) {
+    ids.drain(..ids.len().saturating_sub(limit));
 }
 
 /// Cuts `ids` (start id first) into windows of at most `limit` ids that overlap by half, each beginning with the

@@ -8,18 +8,11 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{Answer, Server, command, write_model, write_request};
+use common::properties::GOOD_FILES;
+use common::{Answer, Server, command, start, write_model, write_request};
+use imdb_sentiment::model::{NGRAMS_FILE, NgramTable};
 use imdb_sentiment::predict::Predictor;
 use serde_json::json;
-
-/// A folder with the small model `m`, and a server on it.
-fn start(more: &[&str]) -> (tempfile::TempDir, Server) {
-    let folder = tempfile::tempdir().unwrap();
-    write_model(&folder.path().join("m"), 1, 8);
-    let model = folder.path().join("m").to_str().unwrap().to_string();
-    let server = Server::start(&[&["--model", &model], more].concat());
-    (folder, server)
-}
 
 #[test]
 fn predict_answers_as_described() {
@@ -269,6 +262,23 @@ fn a_watched_directory_is_taken_up_by_itself() {
         let body = server.post("/predict", r#"{"text": "good film"}"#).json();
         (body["probabilities"]["positive"].as_f64().unwrap() - expected).abs() < 1e-6
     });
+}
+
+#[test]
+fn a_changed_table_of_grams_makes_another_version() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("m");
+    // Weights made elsewhere name no digest, so the table alone can change.
+    std::fs::create_dir(&directory).unwrap();
+    GOOD_FILES.iter().for_each(|(name, bytes)| std::fs::write(directory.join(name), bytes).unwrap());
+    std::fs::remove_file(directory.join("golden.json")).unwrap();
+    let server = Server::start(&["--model", directory.to_str().unwrap()]);
+    let ask = || server.post("/predict", r#"{"text": "good film"}"#).json()["probabilities"].clone();
+    let before = ask();
+    let table = NgramTable::new(&[], 3.0).unwrap();
+    std::fs::write(directory.join(NGRAMS_FILE), table.to_bytes()).unwrap();
+    server.signal("-HUP");
+    server.wait_until("the swap", |_| ask() != before);
 }
 
 #[test]

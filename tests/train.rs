@@ -1,76 +1,12 @@
 //! The trainer on a tiny made-up archive: learning, equal bytes, interrupting and resuming, the other commands.
 
+mod common;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
+use common::reviews::{NEGATIVE, POSITIVE, archive, text, train, trainer};
 use imdb_sentiment::predict::Predictor;
-
-/// Made-up reviews: four of each kind, a film each.
-const POSITIVE: [&str; 4] = [
-    "A wonderful film, warm and funny.",
-    "Great acting and a lovely story.",
-    "I loved every minute of this gem.",
-    "Superb! Touching, clever, beautiful.",
-];
-const NEGATIVE: [&str; 4] = [
-    "A terrible film, cold and dull.",
-    "Awful acting and a stupid story.",
-    "I hated every minute of this mess.",
-    "Dreadful! Boring, clumsy, ugly.",
-];
-
-/// A release with `copies` of each review, in the layout of the public one.
-fn archive(directory: &Path, copies: usize) -> PathBuf {
-    let path = directory.join("reviews.tar.gz");
-    let mut tar = tar::Builder::new(GzEncoder::new(fs::File::create(&path).unwrap(), Compression::fast()));
-    let mut add = |name: &str, text: &str| {
-        let mut header = tar::Header::new_gnu();
-        header.set_size(text.len() as u64);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, format!("aclImdb/{name}"), text.as_bytes()).unwrap();
-    };
-    for (class, texts, rating) in [("pos", POSITIVE, 9), ("neg", NEGATIVE, 2), ("unsup", POSITIVE, 0)] {
-        let mut urls = String::new();
-        for id in 0..texts.len() * copies {
-            add(&format!("train/{class}/{id}_{rating}.txt"), texts[id % texts.len()]);
-            urls += &format!("http://www.imdb.com/title/tt{:07}/usercomments\n", 100 + id * 7);
-        }
-        add(&format!("train/urls_{class}.txt"), &urls);
-    }
-    tar.into_inner().unwrap().finish().unwrap();
-    path
-}
-
-fn trainer(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_trainer")).args(arguments).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Runs `trainer train` with small settings and returns the model directory.
-fn train(data: &Path, output: &Path, more: &[&str]) -> Output {
-    let fixed = [
-        "train",
-        "--data",
-        data.to_str().unwrap(),
-        "--output",
-        output.to_str().unwrap(),
-        "--vocab-size",
-        "100",
-        "--max-length",
-        "20",
-        "--batch-size",
-        "4",
-        "--threads",
-        "2",
-    ];
-    trainer(&[&fixed, more].concat())
-}
 
 fn weights(model: &Path) -> Vec<u8> {
     fs::read(model.join("model.safetensors")).unwrap()
@@ -308,6 +244,14 @@ fn mistakes_are_one_line_and_exit_code_one_or_two() {
         assert_eq!(done.status.code(), Some(code), "fault {at}: {message}");
         assert!(message.starts_with("error: ") && !message.contains("panicked"), "fault {at}: {message}");
         assert!(code == 2 || message.trim_end().lines().count() == 1, "fault {at}: {message}");
+    }
+    let other = folder.path().join("other.tar.gz");
+    for (bytes, named) in
+        [(&b"no"[..], "no gzip archive"), (b"no archive at all", "no gzip"), (&whole[..1], "cut off")]
+    {
+        fs::write(&other, bytes).unwrap();
+        let message = text(&train(&other, &output, &[]).stderr);
+        assert!(message.contains(named) && message.trim_end().lines().count() == 1, "{message}");
     }
     assert!(!output.exists(), "a failed run leaves no model");
 }

@@ -162,8 +162,9 @@ impl Config {
                 return Err("padding `pre` goes with one layer, one direction and pooling `last`".into());
             }
         }
-        if !(self.temperature.is_finite() && self.temperature > 0.0) {
-            return Err(format!("temperature is {}, it must be a positive number", self.temperature));
+        // Beyond, a logit may leave the range of 32 bits.
+        if !(1e-3..=1e3).contains(&self.temperature) {
+            return Err(format!("temperature is {}, it must lie between 0.001 and 1000", self.temperature));
         }
         Ok(())
     }

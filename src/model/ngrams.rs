@@ -11,7 +11,7 @@ use half::f16;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors};
 
-use super::weights::{FORMAT, safetensors_bytes};
+use super::weights::{FORMAT, LARGEST_VALUE, safetensors_bytes};
 use crate::error::{Error, Result};
 use crate::text::SPECIAL_WORDS;
 
@@ -118,7 +118,8 @@ impl NgramTable {
         if let Some(at) = values.iter().position(|pair| !pair.iter().all(|value| value.is_finite())) {
             return Err(format!("value {at} is [{}, {}]", values[at][0], values[at][1]));
         }
-        if !bias.is_finite() {
+        // A value that is not a number lies in no range.
+        if !(-LARGEST_VALUE..=LARGEST_VALUE).contains(&bias) {
             return Err(format!("bias is {bias}"));
         }
         let entries = keys.iter().zip(&values).map(|(&key, value)| {

@@ -25,6 +25,10 @@ const VOCABULARY_FILE: &str = "vocab.txt";
 /// Where the weights' metadata keep the SHA-256 of [`NGRAMS_FILE`].
 const NGRAMS_DIGEST: &str = "ngrams_sha256";
 
+/// Weights lie within this, far beyond what training gives (tens): products and sums of larger ones may leave the range
+/// of 32 bits, and infinity less infinity is a probability that is not a number.
+pub(super) const LARGEST_VALUE: f32 = 1e6;
+
 /// One row of the table of tensors: its PyTorch name, its shape, whether it may be absent (then it is zero).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
@@ -120,7 +124,7 @@ pub fn layout(config: &Config) -> Vec<TensorSpec> {
 /// # Errors
 /// [`Error::Io`], [`Error::Invalid`] or [`Error::Tensor`], each naming the file and the fault: an unreadable or
 /// truncated file, a tensor that is missing, unknown, misshapen or of a type other than F32, F16 and BF16, a value
-/// that is not finite, a vocabulary, configuration or table of grams other than the one whose digest stands with the
+/// that is not finite or beyond a million, a vocabulary, configuration or table of grams other than the one whose digest stands with the
 /// weights, a table of grams of words that the vocabulary has not.
 pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
     let config_path = directory.join(CONFIG_FILE);
@@ -204,8 +208,9 @@ fn read_tensor(view: &TensorView, shape: &[usize]) -> Result<Array, String> {
         Dtype::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
         other => return Err(format!("type {other:?}, expected F32, F16 or BF16")),
     };
-    match data.iter().position(|value| !value.is_finite()) {
-        Some(at) => Err(format!("value {at} is {}", data[at])),
+    // A value that is not a number lies in no range.
+    match data.iter().position(|value| !(-LARGEST_VALUE..=LARGEST_VALUE).contains(value)) {
+        Some(at) => Err(format!("value {at} is {}, beyond {LARGEST_VALUE:e} either way", data[at])),
         None => Ok(Array { shape: shape.to_vec(), data }),
     }
 }

@@ -21,13 +21,19 @@ pub struct Cost {
 /// Bytes of a word and its space in English prose: how many tokens a text not yet cut is taken to have.
 const BYTES_PER_TOKEN: usize = 6;
 
+/// Longest word of the vocabulary that is measured with.
+const LONGEST_WORD_BYTES: usize = 64;
+
 impl Cost {
     /// Measures `predictor` with made-up texts from its own vocabulary; takes some milliseconds.
     pub fn measure(predictor: &Predictor) -> Self {
         let max_length = predictor.config().max_length;
         let special = SPECIAL_WORDS.len() as u32;
-        let words: Vec<&str> =
-            (special..special + 64).filter_map(|id| predictor.vocabulary().word(id)).collect();
+        // Hundreds of them are put together, so a word of megabytes would take the memory.
+        let words: Vec<&str> = (special..special + 64)
+            .filter_map(|id| predictor.vocabulary().word(id))
+            .filter(|word| word.len() <= LONGEST_WORD_BYTES)
+            .collect();
         if words.is_empty() {
             // Nothing to measure with: every text is unknown words; assume what cannot be inline.
             return Self { ns_per_byte: 10.0, ns_per_text: 1e6, ns_per_token: 1e3, max_length };

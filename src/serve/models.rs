@@ -16,12 +16,14 @@ use super::problem::{Kind, Problem};
 use super::settings::{ModelSource, Settings, check_model_name};
 use super::telemetry::ModelSeries;
 use crate::error::{Error, Result};
-use crate::model::{BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, TRAINING_FILE, load_companion};
+use crate::model::{
+    BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, TRAINING_FILE, load_companion,
+};
 use crate::predict::{Encoding, Predictor, Truncate};
 
 /// The files of a model directory whose change makes it another model.
-const MODEL_FILES: [&str; 6] =
-    ["config.json", "vocab.txt", "model.safetensors", GOLDEN_FILE, BASELINE_FILE, TRAINING_FILE];
+const MODEL_FILES: [&str; 7] =
+    ["config.json", "vocab.txt", "model.safetensors", NGRAMS_FILE, GOLDEN_FILE, BASELINE_FILE, TRAINING_FILE];
 
 /// A text that every model must give a probability: what a swap is tried with where there are no golden reviews.
 const PROBE: &str = "This film is a probe; it has words that any vocabulary may or may not know.";

@@ -63,9 +63,15 @@ pub fn save(path: &Path, state: &State, settings: &Settings, examples_sha256: &s
     let mut beside = path.as_os_str().to_owned();
     beside.push(".partial");
     let beside = PathBuf::from(beside);
-    let mut file = fs::File::create(&beside).map_err(Error::io(&beside))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(Error::io(&beside))?;
-    fs::rename(&beside, path).map_err(Error::io(path))
+    let written = fs::File::create(&beside)
+        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
+        .map_err(Error::io(&beside))
+        .and_then(|()| fs::rename(&beside, path).map_err(Error::io(path)));
+    if written.is_err() {
+        // Half a checkpoint is of no use, and a full disk is better off without it.
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }
 
 /// Reads the state at `path`.

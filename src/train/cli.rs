@@ -1,7 +1,7 @@
 //! The trainer's command line.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -233,7 +233,7 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
                 output: args.output,
                 resume: args.resume,
                 stop_after: args.stop_after,
-                command: typed_command(),
+                command: typed_command(std::env::args().skip(1)),
             };
             train(&job, out, interrupted)
         }
@@ -290,11 +290,40 @@ fn print(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes()).map_err(Error::io("standard output"))
 }
 
-/// The command as it was typed, the program's folder left out.
-fn typed_command() -> String {
-    let words = std::env::args().skip(1).map(|word| match word.contains([' ', '\'', '"']) {
-        true => format!("'{word}'"),
-        false => word,
+/// The command as it was typed, the program's folder and those of absolute paths left out.
+fn typed_command(words: impl Iterator<Item = String>) -> String {
+    let words = words.map(|word| {
+        let word = without_folders(&word);
+        match word.contains([' ', '\'', '"']) {
+            true => format!("'{word}'"),
+            false => word,
+        }
     });
     std::iter::once("trainer".to_string()).chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// `word` with the last part in the place of an absolute path, be it the whole word or behind `--flag=`: the record
+/// travels with the model and is to name no folder of the machine that made it.
+fn without_folders(word: &str) -> String {
+    let flag = word.split_once('=').filter(|(flag, _)| flag.starts_with("--"));
+    let (front, path) = flag.map_or(("", word), |(flag, path)| (&word[..flag.len() + 1], path));
+    match Path::new(path).file_name().filter(|_| Path::new(path).is_absolute()) {
+        Some(name) => format!("{front}{}", name.to_string_lossy()),
+        None => word.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recorded_command_names_no_folder_of_the_machine() {
+        let typed =
+            ["train", "--data", "/data/aclImdb.tar.gz", "--output=/home/me/my model/", "--vectors", "../v"];
+        let command = typed_command(typed.into_iter().map(String::from));
+        assert_eq!(command, "trainer train --data aclImdb.tar.gz '--output=my model' --vectors ../v");
+        assert_eq!(without_folders("models/mine"), "models/mine");
+        assert_eq!(without_folders("/"), "/");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 
 /// A review longer than this is no review; the longest of the public release has 14 kB.
 const REVIEW_LIMIT_BYTES: u64 = 4 << 20;
+
+/// The first bytes of every gzip file (RFC 1952, 2.3.1).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Which of the release's folders a review comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,17 +182,21 @@ impl Reader {
     }
 
     fn read_archive(&mut self, path: &Path) -> Result<()> {
-        let file = File::open(path).map_err(Error::io(path))?;
+        let mut file = File::open(path).map_err(Error::io(path))?;
         let size = file.metadata().map_err(Error::io(path))?.len();
         if size == 0 {
             return Err(Error::invalid(path, "the archive is empty"));
         }
+        // The decoder calls a file shorter than a header cut off, whatever it holds.
+        let mut magic = Vec::new();
+        file.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut magic).map_err(Error::io(path))?;
+        if !GZIP_MAGIC.starts_with(&magic) {
+            return Err(Error::invalid(path, "neither a folder nor a .tar.gz: it is no gzip archive"));
+        }
+        file.rewind().map_err(Error::io(path))?;
         let damaged = |e: io::Error| {
             let reason = match e.kind() {
                 io::ErrorKind::UnexpectedEof => "the archive is cut off".to_string(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData if self_is_not_gzip(&e) => {
-                    "neither a folder nor a .tar.gz".to_string()
-                }
                 _ => format!("the archive is damaged: {e}"),
             };
             Error::invalid(path, reason)
@@ -283,12 +290,6 @@ impl Reader {
         }
         Ok(corpus)
     }
-}
-
-/// Whether the decoder gave up at the very header.
-fn self_is_not_gzip(error: &io::Error) -> bool {
-    let text = error.to_string();
-    text.contains("gzip header")
 }
 
 /// The number in an address such as `http://www.imdb.com/title/tt0453418/usercomments`.

@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::corpus::{Corpus, Review};
+use super::fit::Example;
 use super::metrics::Metrics;
 use super::record::TrainingRecord;
 use super::run::{digest_of_reviews, examples, measure};
 use super::split::Sides;
 use super::table::{Format, Table};
-use super::{fit::Example, score};
 use crate::error::{Error, Result};
-use crate::predict::Predictor;
+use crate::predict::{Predictor, encode_tail};
 
 /// Which reviews of a data set to evaluate on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -68,7 +68,7 @@ fn from_table(predictor: &Predictor, path: &Path, format: Format) -> Result<Vec<
         let row = row?;
         let target =
             row.target.ok_or_else(|| Error::invalid(path, format!("review {} has no label", at + 1)))?;
-        let ids = score::encode(&row.text, predictor.config(), predictor.vocabulary());
+        let ids = encode_tail(&row.text, predictor.config(), predictor.vocabulary());
         examples.push(Example { ids, target, weight: 1.0 });
     }
     if examples.is_empty() {

@@ -49,7 +49,7 @@ pub use optimizer::{OptimizerConfig, Rule, StatefulOptimizer, binary_cross_entro
 pub use pairs::{Behaviour, Expectation, Judged, Pair, behaviour, judge, load_pairs};
 pub use record::{DataRecord, TrainingRecord};
 pub use run::{Job, train};
-pub use score::{encode, encode_all, logits};
+pub use score::{encode_all, logits};
 pub use settings::{Keep, OptimizerKind, Overrides, Settings, Split};
 pub use split::{Sides, film_position};
 pub use stack::{Stack, stack, wide_part};

@@ -3,23 +3,15 @@
 use rayon::prelude::*;
 
 use crate::model::Config;
-use crate::predict::{Encoding, Predictor};
-use crate::text::{START_ID, Tokenizer, Vocabulary};
+use crate::predict::{Encoding, Predictor, encode_tail};
+use crate::text::Vocabulary;
 
 /// Reviews that one thread scores together.
 const CHUNK: usize = 64;
 
-/// The ids of `text` as [`Predictor::encode`] gives them with its default truncation (the last `max_length`); the
-/// start id alone for a text without words.
-pub fn encode(text: &str, config: &Config, vocabulary: &Vocabulary) -> Vec<u32> {
-    let mut ids = vec![START_ID];
-    Tokenizer::new(config.tokenizer).encode(text, vocabulary, &mut ids);
-    ids.split_off(ids.len().saturating_sub(config.max_length))
-}
-
-/// [`encode`] for many texts.
+/// [`encode_tail`] for many texts.
 pub fn encode_all(texts: &[&str], config: &Config, vocabulary: &Vocabulary) -> Vec<Vec<u32>> {
-    texts.par_iter().map(|text| encode(text, config, vocabulary)).collect()
+    texts.par_iter().map(|text| encode_tail(text, config, vocabulary)).collect()
 }
 
 /// The logits of reviews given as ids.

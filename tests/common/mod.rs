@@ -1,61 +1,26 @@
 //! Shared by the service's tests: a small model, the real server binary, a client.
 #![allow(dead_code)]
 
+mod model;
+pub mod properties;
+pub mod reviews;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use imdb_sentiment::model::{
-    Array, Config, Golden, GoldenReview, Metadata, Padding, Pooling, Precision, layout, save_directory,
-};
-use imdb_sentiment::predict::Predictor;
-use imdb_sentiment::text::Vocabulary;
+pub use model::write_model;
 use serde_json::Value;
 
-/// Words of the small model.
-const WORDS: &str = "the a and of film good bad great awful plot acting not very story fine dull";
-
-/// Writes a small model with random weights under `seed` into `directory`, golden reviews included.
-pub fn write_model(directory: &Path, seed: u32, hidden_size: usize) {
-    let words: Vec<&str> = WORDS.split(' ').collect();
-    let vocabulary = Vocabulary::from_words(&words).unwrap();
-    let config = Config {
-        vocab_size: vocabulary.len(),
-        embedding_dim: 8,
-        hidden_size,
-        max_length: 12,
-        padding: Padding::Pre,
-        pooling: Pooling::Last,
-        ..Config::keras_imdb()
-    };
-    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
-    let mut number = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / 16_777_216.0 * 2.0 - 1.0
-    };
-    let tensors: BTreeMap<String, Array> = layout(&config)
-        .into_iter()
-        .filter(|spec| !spec.optional)
-        .map(|spec| {
-            let data = (0..spec.shape.iter().product::<usize>()).map(|_| number()).collect();
-            (spec.name, Array { shape: spec.shape, data })
-        })
-        .collect();
-    let save = |extra: &[(&str, Vec<u8>)]| {
-        save_directory(directory, &config, &vocabulary, &tensors, &Metadata::new(), Precision::F32, extra)
-            .unwrap();
-    };
-    save(&[]);
-    let predictor = Predictor::load(directory).unwrap();
-    let reviews = ["a good film", "awful acting and a dull plot"].map(|text| GoldenReview {
-        text: text.into(),
-        probability: predictor.predict(text).unwrap().probability,
-    });
-    let golden = Golden { tolerance: 1e-4, reviews: reviews.to_vec() };
-    save(&[("golden.json", serde_json::to_vec(&golden).unwrap())]);
+/// A folder with the small model `m`, and a server on it.
+pub fn start(more: &[&str]) -> (tempfile::TempDir, Server) {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(&folder.path().join("m"), 1, 8);
+    let model = folder.path().join("m").to_str().unwrap().to_string();
+    let server = Server::start(&[&["--model", &model], more].concat());
+    (folder, server)
 }
 
 /// The server binary on a port of its own; killed when dropped.
