@@ -75,6 +75,7 @@ fn uncertain_is_an_answer() {
     let below = json!({"text": "a film", "abstain": 0.5}).to_string();
     assert_ne!(server.post("/predict", &below).json()["label"], "uncertain");
     server.post("/predict", r#"{"text": "a film", "abstain": 2}"#).problem(422);
+    server.post("/predict", r#"{"text": "a film", "abstain": 1.00000001}"#).problem(422);
 }
 
 #[test]
@@ -425,6 +426,13 @@ fn the_protocols_of_the_ecosystem_say_the_same() {
     let labels = answer[0].as_array().unwrap_or_else(|| answer.as_array().unwrap());
     let positive = labels.iter().find(|label| label["label"] == "positive").unwrap();
     assert!((positive["score"].as_f64().unwrap() - expected).abs() < 1e-6);
+    // A whole number is one with a point, too.
+    let inputs = inputs.to_string().replace("[1]", "[1.0]");
+    assert_eq!(server.post("/v2/models/m/infer", &inputs).status, 200);
+    let top =
+        |k: &str| server.post("/", &format!(r#"{{"inputs": "good film", "parameters": {{"top_k": {k}}}}}"#));
+    assert_eq!(top("1.0").json()[0].as_array().unwrap().len(), 1);
+    top("1.5").problem(422);
 }
 
 #[test]

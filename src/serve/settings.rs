@@ -349,7 +349,8 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn abstain(text: &str) -> Result<f32, String> {
-    number_between(text, 0.5, 1.0)
+    // Compared before it is rounded to 32 bits.
+    number_between(text, 0.5, 1.0).map(|least: f64| least as f32)
 }
 
 #[cfg(test)]
