@@ -192,6 +192,38 @@ fn overload_is_refused_at_once_and_passes() {
 }
 
 #[test]
+fn of_refused_requests_one_a_second_is_logged_unless_all_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("m");
+    write_model(&directory, 1, 8);
+    let golden = r#"{"tolerance": 0.0001, "reviews": [{"text": "a film", "probability": 0.123}]}"#;
+    std::fs::write(directory.join("golden.json"), golden).unwrap();
+    let lines = |more: &[&str]| {
+        let log = folder.path().join("log");
+        let arguments = [&["--model", directory.to_str().unwrap()], more].concat();
+        let server = Server::launch(command(&arguments).stderr(std::fs::File::create(&log).unwrap()));
+        // A model that failed its self-test answers nothing.
+        let started = Instant::now();
+        (0..20).for_each(|_| drop(server.post("/predict", r#"{"text": "film"}"#).problem(503)));
+        let seconds = started.elapsed().as_secs() as usize;
+        drop(server);
+        let log = std::fs::read_to_string(log).unwrap();
+        let refused: Vec<serde_json::Value> = log
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &serde_json::Value| line["status"] == 503)
+            .collect();
+        (refused, seconds)
+    };
+    let (few, seconds) = lines(&[]);
+    assert!(!few.is_empty() && few.len() <= seconds + 1, "{} lines in {seconds} s", few.len());
+    assert_eq!(few[0]["others"], 0);
+    let (all, _) = lines(&["--log-requests"]);
+    assert_eq!(all.len(), 20);
+    assert!(all[0].get("others").is_none());
+}
+
+#[test]
 fn keys_guard_everything_but_health() {
     let (_folder, server) = start(&["--api-key", "first,second"]);
     server.get("/info").problem(401);

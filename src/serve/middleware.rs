@@ -64,13 +64,20 @@ fn log(app: &App, watch: &Watch, status: u16, id: &HeaderValue, context: Option<
     if !failed && !app.settings.log_requests {
         return;
     }
+    // Refusing must stay cheap however many there are: a line costs more than the answer.
+    let others = if status == 503 && !app.settings.log_requests {
+        let Some(others) = app.refusals.pass() else { return };
+        Some(others)
+    } else {
+        None
+    };
     let route = watch.path().unwrap_or("other");
     let elapsed_us = watch.start.elapsed().as_micros() as u64;
     let request_id = id.to_str().unwrap_or_default();
     let (trace_id, span_id) =
         context.map_or(("", ""), |context| (context.trace_id.as_str(), context.span_id.as_str()));
     if failed {
-        tracing::warn!(route, status, elapsed_us, request_id, trace_id, span_id, "request failed");
+        tracing::warn!(route, status, elapsed_us, request_id, trace_id, span_id, others, "request failed");
     } else {
         tracing::info!(route, status, elapsed_us, request_id, trace_id, span_id, "request");
     }

@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `settings`, `logging` | flags and environment; log lines |
+//! | `settings`, `logging`, `throttle` | flags and environment; log lines, and fewer of them |
 //! | `connection`, `tls`, `body` | from socket to bytes: limits of number, time and size |
 //! | `middleware`, `access`, `trace`, `problem` | around every request: keys, ids, counts; errors |
 //! | `predict`, `huggingface`, `v2`, `tensors`, `json` | the protocols |
@@ -36,6 +36,7 @@ mod status;
 mod task;
 mod telemetry;
 mod tensors;
+mod throttle;
 mod tls;
 mod trace;
 mod v2;
@@ -64,6 +65,7 @@ use self::pool::Pool;
 use self::problem::{Kind, Problem};
 use self::shadow::Shadow;
 use self::telemetry::Telemetry;
+use self::throttle::Throttle;
 use self::tls::Tls;
 use crate::error::{Error, Result};
 
@@ -81,6 +83,8 @@ pub struct App {
     cors: Option<CorsLayer>,
     tls: Option<Tls>,
     shadow: Shadow,
+    /// Log lines of refused requests.
+    refusals: Throttle,
     /// Room for bodies being read, in units of `body::PERMIT_BYTES`.
     buffered: Arc<Semaphore>,
     draining: AtomicBool,
@@ -115,6 +119,7 @@ impl App {
             cors: access::cors(&settings)?,
             tls: Tls::load(&settings)?,
             shadow: Shadow::new(settings.shadow.clone(), settings.shadow_share),
+            refusals: Throttle::default(),
             buffered: Arc::new(Semaphore::new(settings.max_buffered_bytes / body::PERMIT_BYTES)),
             draining: AtomicBool::new(false),
             started: Instant::now(),

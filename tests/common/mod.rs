@@ -67,7 +67,12 @@ pub struct Server {
 impl Server {
     /// Starts `server --port 0` with `arguments` and waits until it listens.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::launch(command(arguments).stderr(Stdio::null()))
+    }
+
+    /// Starts a command made by [`command`] and waits until it listens.
+    pub fn launch(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().rsplit("//").next().unwrap().to_string();
