@@ -24,7 +24,10 @@ const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
 pub async fn around(State(app): State<AppState>, request: Request<Body>, next: Next) -> Response {
     let mut watch = Watch::new(&app.telemetry, request.extensions().get::<MatchedPath>().cloned());
     let id = request_id(request.headers());
-    let context = TraceContext::from_headers(request.headers());
+    #[cfg_attr(not(feature = "otlp"), expect(unused_mut))]
+    let mut context = TraceContext::from_headers(request.headers());
+    #[cfg(feature = "otlp")]
+    let mut span = app.spans.as_ref().and_then(|spans| spans.open(&request, &id, &mut context));
     let allowed = watch.path().is_some_and(is_health) || app.keys.admit(request.headers());
     let mut response = if allowed {
         next.run(request).await
@@ -48,6 +51,10 @@ pub async fn around(State(app): State<AppState>, request: Request<Body>, next: N
         headers.insert(TRACEPARENT, context.header());
     }
     let status = response.status().as_u16();
+    #[cfg(feature = "otlp")]
+    if let Some(span) = &mut span {
+        span.answered(status);
+    }
     watch.finish(status);
     log(&app, &watch, status, &id, context.as_ref());
     response

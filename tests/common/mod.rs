@@ -138,7 +138,8 @@ impl Drop for Server {
 /// The server binary with `arguments`, port 0, and none of the settings that the environment may hold.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("IMDB_SENTIMENT_")) {
+    let ours = |name: &str| ["IMDB_SENTIMENT_", "OTEL_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
     }
     command.args(["--port", "0"]).args(arguments);
