@@ -147,7 +147,7 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 pub fn write_request(
-    stream: &mut TcpStream,
+    stream: &mut impl Write,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
