@@ -2,8 +2,9 @@
 //!
 //! Ours and a bare axum handler that parses the same JSON and answers a constant, each on core 0, take turns under
 //! the same load from core 1 (with `taskset`, where there is one): kept-alive connections, single made-up reviews of
-//! 1,600 bytes. Then latency at half of our best rate, ten times the connections, and `--soak S` seconds of load
-//! with a reload every half second. Every answer is compared with the one known for its review.
+//! 1,600 bytes. Then latency at half of our best rate, forty times the connections, ten times as many as a small
+//! queue takes (clients that come back at once, and clients that wait as `Retry-After` asks), and `--soak S` seconds of
+//! load with a reload every half second. Every answer is compared with the one known for its review.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const REVIEWS: usize = 64;
 /// Bytes of a review: the average of the data set is near it.
 const REVIEW_BYTES: usize = 1600;
+/// Reviews that the small queue of the overload row takes.
+const SMALL_QUEUE: usize = 16;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
@@ -83,21 +86,23 @@ fn reviews(model: &std::path::Path) -> Vec<String> {
     (0..REVIEWS).map(|_| review()).collect()
 }
 
-/// Loads a server and prints what came of it as one line of JSON: `load ADDRESS MODEL CONNECTIONS SECONDS RATE`,
-/// rate 0 for as fast as it goes.
+fn requests(model: &std::path::Path) -> Vec<Vec<u8>> {
+    let head = "POST /predict HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ";
+    let request = |text: String| {
+        let body = json!({ "text": text }).to_string();
+        format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    reviews(model).into_iter().map(request).collect()
+}
+
+/// Loads a server and prints what came of it as one line of JSON: `load ADDRESS MODEL CONNECTIONS SECONDS RATE
+/// [--wait]`, rate 0 for as fast as it goes; `--wait` comes back after a refusal when the server asks to.
 fn load(arguments: &[String]) {
-    let [address, model, connections, seconds, rate] = arguments else { panic!("{arguments:?}") };
+    let [address, model, connections, seconds, rate, more @ ..] = arguments else { panic!("{arguments:?}") };
+    let wait = more.iter().any(|argument| argument == "--wait");
     let (connections, seconds): (usize, f64) = (connections.parse().unwrap(), seconds.parse().unwrap());
     let rate: f64 = rate.parse().unwrap();
-    let requests: Vec<Vec<u8>> = reviews(std::path::Path::new(model))
-        .iter()
-        .map(|text| {
-            let body = json!({ "text": text }).to_string();
-            let head =
-                "POST /predict HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: ";
-            format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
-        })
-        .collect();
+    let requests = requests(std::path::Path::new(model));
     let (requests, address): (&'static [Vec<u8>], &'static str) = (requests.leak(), address.clone().leak());
     let outcome = runtime().block_on(async {
         let start = Instant::now() + Duration::from_millis(50);
@@ -107,7 +112,7 @@ fn load(arguments: &[String]) {
             .map(|number| {
                 let offset =
                     pace.map_or(Duration::ZERO, |pace| pace.mul_f64(number as f64 / connections as f64));
-                tokio::spawn(connection(address, requests, number, start + offset, end, pace))
+                tokio::spawn(connection(address, requests, number, start + offset, end, pace, wait))
             })
             .collect();
         let mut all = Outcome::default();
@@ -123,7 +128,8 @@ fn load(arguments: &[String]) {
 struct Outcome {
     /// Nanoseconds of every answered request.
     latencies: Vec<u32>,
-    refused: u64,
+    /// Nanoseconds of every refused one.
+    refusals: Vec<u32>,
     failed: u64,
     /// Answers by review: more than one is wrong, unless models were swapped on purpose.
     answers: Vec<Vec<Vec<u8>>>,
@@ -132,7 +138,7 @@ struct Outcome {
 impl Outcome {
     fn merge(&mut self, mut other: Self) {
         self.latencies.append(&mut other.latencies);
-        self.refused += other.refused;
+        self.refusals.append(&mut other.refusals);
         self.failed += other.failed;
         self.answers.resize(REVIEWS, Vec::new());
         for (mine, theirs) in self.answers.iter_mut().zip(other.answers) {
@@ -146,11 +152,13 @@ impl Outcome {
 
     fn into_json(mut self, seconds: f64) -> Value {
         self.latencies.sort_unstable();
-        let count = self.latencies.len();
-        let quantile = |q: f64| self.latencies.get((count as f64 * q) as usize).map(|ns| *ns as f64 / 1e6);
+        self.refusals.sort_unstable();
+        let quantile =
+            |all: &[u32], q: f64| all.get((all.len() as f64 * q) as usize).map(|ns| *ns as f64 / 1e6);
         json!({
-            "per_second": count as f64 / seconds, "refused": self.refused, "failed": self.failed,
-            "p50_ms": quantile(0.5), "p99_ms": quantile(0.99),
+            "per_second": self.latencies.len() as f64 / seconds, "failed": self.failed,
+            "p50_ms": quantile(&self.latencies, 0.5), "p99_ms": quantile(&self.latencies, 0.99),
+            "refused": self.refusals.len(), "refused_p99_ms": quantile(&self.refusals, 0.99),
             "most_answers_of_a_review": self.answers.iter().map(Vec::len).max(),
         })
     }
@@ -163,6 +171,7 @@ async fn connection(
     start: Instant,
     end: Instant,
     pace: Option<Duration>,
+    wait: bool,
 ) -> Outcome {
     let mut outcome = Outcome { answers: vec![Vec::new(); REVIEWS], ..Outcome::default() };
     let Ok(mut stream) = TcpStream::connect(address).await else {
@@ -173,6 +182,7 @@ async fn connection(
     let mut buffer = vec![0; 64 * 1024];
     let mut due = start;
     tokio::time::sleep_until(start.into()).await;
+    let nanoseconds = |from: Instant| from.elapsed().as_nanos().min(u32::MAX as u128) as u32;
     for turn in number * 7.. {
         // A paced request counts from when it was due: a server that is late for one is late for those behind it.
         let from = if pace.is_some() { due } else { Instant::now() };
@@ -182,12 +192,18 @@ async fn connection(
         let review = turn % requests.len();
         match exchange(&mut stream, &requests[review], &mut buffer).await {
             Some((200, body)) => {
-                outcome.latencies.push(from.elapsed().as_nanos().min(u32::MAX as u128) as u32);
+                outcome.latencies.push(nanoseconds(from));
                 if !outcome.answers[review].iter().any(|known| known == body) {
                     outcome.answers[review].push(body.to_vec());
                 }
             }
-            Some((503, _)) => outcome.refused += 1,
+            Some((503, _)) => {
+                outcome.refusals.push(nanoseconds(from));
+                if wait {
+                    // What `--retry-after-seconds` is by default.
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
             other => {
                 outcome.failed += 1;
                 if other.is_none() {
@@ -244,9 +260,29 @@ impl Server {
     }
 
     fn resident_mib(&self) -> f64 {
+        self.memory_mib("VmRSS:")
+    }
+
+    fn memory_mib(&self, kind: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("VmRSS: 0");
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)).unwrap_or("0");
+        line.split_whitespace().next().unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+
+    /// Waits until a review is answered again.
+    fn wait_until_it_answers(&self, request: &[u8]) -> Duration {
+        let start = Instant::now();
+        runtime().block_on(async {
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                if let Ok(mut stream) = TcpStream::connect(&self.address).await
+                    && let Some((200, _)) = exchange(&mut stream, request, &mut buffer).await
+                {
+                    return;
+                }
+            }
+        });
+        start.elapsed()
     }
 }
 
@@ -276,11 +312,14 @@ fn compare(arguments: &[String]) {
     let (seconds, rounds) =
         (number(arguments, "--seconds", 3.0), number(arguments, "--rounds", 3.0) as usize);
     let soak = number(arguments, "--soak", 0.0);
-    let load = |server: &Server, connections: usize, seconds: f64, rate: f64| -> Value {
+    let load_with = |server: &Server, connections: usize, seconds: f64, rate: f64, more: &[&str]| -> Value {
         let (connections, seconds, rate) = (connections.to_string(), seconds.to_string(), rate.to_string());
-        let output =
-            on_core(1, &this, &["load", &server.address, model, &connections, &seconds, &rate]).output();
+        let arguments = ["load", &server.address, model, &connections, &seconds, &rate];
+        let output = on_core(1, &this, &[&arguments, more].concat()).output();
         serde_json::from_slice(&output.unwrap().stdout).expect("the load's figures")
+    };
+    let load = |server: &Server, connections: usize, seconds: f64, rate: f64| {
+        load_with(server, connections, seconds, rate, &[])
     };
     let rate = |figures: &Value| figures["per_second"].as_f64().unwrap();
     let started = Instant::now();
@@ -313,6 +352,31 @@ fn compare(arguments: &[String]) {
         rate(&crowd) / best_ours,
         ours.resident_mib()
     );
+    // Everything through a queue that takes a tenth of what comes: most of it must be refused.
+    let small = SMALL_QUEUE.to_string();
+    let arguments = ["--inline-budget", "0s", "--max-pending-reviews", &small, "--max-texts", &small];
+    let queued = Server::start(
+        env!("CARGO_BIN_EXE_server"),
+        &[&["--port", "0", "--model", model], &arguments[..]].concat(),
+    );
+    let request = &requests(std::path::Path::new(model))[0];
+    let best = (0..rounds).map(|_| rate(&load(&queued, SMALL_QUEUE, seconds, 0.0))).fold(0.0, f64::max);
+    println!("queue of {SMALL_QUEUE}, as many connections  {best:.0}/s");
+    for (clients, more) in [("back at once", &[][..]), ("that wait", &["--wait"])] {
+        let before = queued.resident_mib();
+        let figures = load_with(&queued, 10 * SMALL_QUEUE, seconds, 0.0, more);
+        let ready = queued.wait_until_it_answers(request);
+        println!(
+            "queue of {SMALL_QUEUE}, {} connections {clients}  {:.2} of the best  {figures}, {before:.1} MiB before, \
+             {:.1} at most, {:.1} after, answers again after {:.1} ms",
+            10 * SMALL_QUEUE,
+            rate(&figures) / best,
+            queued.memory_mib("VmHWM:"),
+            queued.resident_mib(),
+            ready.as_secs_f64() * 1e3
+        );
+    }
+    drop(queued);
     if soak > 0.0 {
         let before = ours.resident_mib();
         let pid = ours.child.id().to_string();

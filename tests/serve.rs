@@ -68,6 +68,7 @@ fn uncertain_is_an_answer() {
     let below = json!({"text": "a film", "abstain": 0.5}).to_string();
     assert_ne!(server.post("/predict", &below).json()["label"], "uncertain");
     server.post("/predict", r#"{"text": "a film", "abstain": 2}"#).problem(422);
+    server.post("/predict", r#"{"text": "a film", "abstain": 1.00000001}"#).problem(422);
 }
 
 #[test]
@@ -181,6 +182,38 @@ fn overload_is_refused_at_once_and_passes() {
     );
     // The last answers are out a moment before their places in the queue are free.
     server.wait_until("recovery", |server| server.post("/predict", r#"{"text": "film"}"#).status == 200);
+}
+
+#[test]
+fn of_refused_requests_one_a_second_is_logged_unless_all_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("m");
+    write_model(&directory, 1, 8);
+    let golden = r#"{"tolerance": 0.0001, "reviews": [{"text": "a film", "probability": 0.123}]}"#;
+    std::fs::write(directory.join("golden.json"), golden).unwrap();
+    let lines = |more: &[&str]| {
+        let log = folder.path().join("log");
+        let arguments = [&["--model", directory.to_str().unwrap()], more].concat();
+        let server = Server::launch(command(&arguments).stderr(std::fs::File::create(&log).unwrap()));
+        // A model that failed its self-test answers nothing.
+        let started = Instant::now();
+        (0..20).for_each(|_| drop(server.post("/predict", r#"{"text": "film"}"#).problem(503)));
+        let seconds = started.elapsed().as_secs() as usize;
+        drop(server);
+        let log = std::fs::read_to_string(log).unwrap();
+        let refused: Vec<serde_json::Value> = log
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|line: &serde_json::Value| line["status"] == 503)
+            .collect();
+        (refused, seconds)
+    };
+    let (few, seconds) = lines(&[]);
+    assert!(!few.is_empty() && few.len() <= seconds + 1, "{} lines in {seconds} s", few.len());
+    assert_eq!(few[0]["others"], 0);
+    let (all, _) = lines(&["--log-requests"]);
+    assert_eq!(all.len(), 20);
+    assert!(all[0].get("others").is_none());
 }
 
 #[test]
@@ -435,6 +468,13 @@ fn the_protocols_of_the_ecosystem_say_the_same() {
     let labels = answer[0].as_array().unwrap_or_else(|| answer.as_array().unwrap());
     let positive = labels.iter().find(|label| label["label"] == "positive").unwrap();
     assert!((positive["score"].as_f64().unwrap() - expected).abs() < 1e-6);
+    // A whole number is one with a point, too.
+    let inputs = inputs.to_string().replace("[1]", "[1.0]");
+    assert_eq!(server.post("/v2/models/m/infer", &inputs).status, 200);
+    let top =
+        |k: &str| server.post("/", &format!(r#"{{"inputs": "good film", "parameters": {{"top_k": {k}}}}}"#));
+    assert_eq!(top("1.0").json()[0].as_array().unwrap().len(), 1);
+    top("1.5").problem(422);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{ArrayBuilder, Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::json::{self, Object, Text};
+use super::json::{self, Object, Text, Whole};
 use super::predict::{
     NamedModelProblems, PARSE_INLINE_BYTES, Review, ScoringProblems, json_response, on_compute_thread,
 };
@@ -42,7 +42,7 @@ enum Inputs<'a> {
 #[derive(Debug, Default, Deserialize)]
 struct Parameters {
     #[serde(default)]
-    top_k: Option<usize>,
+    top_k: Option<Whole>,
     #[serde(default)]
     function_to_apply: Option<String>,
 }
@@ -174,7 +174,8 @@ fn parse(bytes: &[u8]) -> Result<(Question<'_>, usize), Problem> {
         let detail = "function_to_apply: only `sigmoid` and `softmax` (which mean the same here) are known";
         return Err(Problem::new(Kind::InvalidFields, detail));
     }
-    if parameters.top_k == Some(0) {
+    let top_k = parameters.top_k.map_or(2, |Whole(count)| usize::try_from(count).unwrap_or(usize::MAX));
+    if top_k == 0 {
         return Err(Problem::new(Kind::InvalidFields, "top_k must be at least 1"));
     }
     let (texts, single) = match request.inputs {
@@ -182,7 +183,7 @@ fn parse(bytes: &[u8]) -> Result<(Question<'_>, usize), Problem> {
         Inputs::Many(texts) => (texts.into_iter().map(|text| text.0).collect(), false),
     };
     let truncate = if request.truncate == Some(false) { Truncate::Error } else { Truncate::Tail };
-    Ok((Question { texts, single, truncate, ..Question::default() }, parameters.top_k.unwrap_or(2)))
+    Ok((Question { texts, single, truncate, ..Question::default() }, top_k))
 }
 
 fn labels(scored: &Scored, prediction: &crate::predict::Prediction, top_k: usize) -> Vec<Classification> {

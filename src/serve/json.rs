@@ -64,6 +64,35 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// A whole number from 0, written with or without `.0`: JSON Schema takes both for an integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole(pub u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Up to here a 64-bit float holds every whole number; further ones may have been rounded to one.
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        struct Numbers;
+        impl Visitor<'_> for Numbers {
+            type Value = Whole;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a whole number from 0")
+            }
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
+                Ok(Whole(number))
+            }
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole, E> {
+                if number.fract() == 0.0 && (0.0..=EXACT).contains(&number) {
+                    Ok(Whole(number as u64))
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Float(number), &self))
+                }
+            }
+        }
+        deserializer.deserialize_u64(Numbers)
+    }
+}
+
 /// A field that may be absent but not null.
 ///
 /// # Errors
@@ -89,15 +118,14 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     struct Options {
-        #[serde(default)]
-        top: u32,
+        top: Whole,
     }
 
     #[test]
     fn a_list_is_no_object_and_plain_text_is_borrowed() {
         let request: Request = read(br#"{"text": "plain", "options": {"top": 3}}"#).unwrap();
         assert!(matches!(request.text.0, Cow::Borrowed("plain")));
-        assert_eq!(request.options.unwrap().0.top, 3);
+        assert_eq!(request.options.unwrap().0.top, Whole(3));
         let request: Request = read(br#"{"text": "two\nlines"}"#).unwrap();
         assert!(matches!(request.text.0, Cow::Owned(text) if text == "two\nlines"));
         let kind = |body: &[u8]| read::<Request>(body).unwrap_err().kind();
@@ -106,5 +134,17 @@ mod tests {
         assert_eq!(kind(br#"{"text": 3}"#), Kind::InvalidFields);
         assert_eq!(kind(br#"{"text": 3, nonsense"#), Kind::Malformed);
         assert_eq!(kind(b""), Kind::Malformed);
+    }
+
+    #[test]
+    fn a_whole_number_may_have_a_point() {
+        for (text, number) in
+            [("3", 3), ("3.0", 3), ("3e2", 300), ("-0.0", 0), ("18446744073709551615", u64::MAX)]
+        {
+            assert_eq!(serde_json::from_str::<Whole>(text).unwrap(), Whole(number), "{text}");
+        }
+        for text in ["3.5", "-1", "-1.0", "1e300", "9007199254740994.0", "\"3\"", "true", "null"] {
+            assert!(serde_json::from_str::<Whole>(text).is_err(), "{text}");
+        }
     }
 }

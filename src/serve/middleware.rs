@@ -24,7 +24,10 @@ const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
 pub async fn around(State(app): State<AppState>, request: Request<Body>, next: Next) -> Response {
     let mut watch = Watch::new(&app.telemetry, request.extensions().get::<MatchedPath>().cloned());
     let id = request_id(request.headers());
-    let context = TraceContext::from_headers(request.headers());
+    #[cfg_attr(not(feature = "otlp"), expect(unused_mut))]
+    let mut context = TraceContext::from_headers(request.headers());
+    #[cfg(feature = "otlp")]
+    let mut span = app.spans.as_ref().and_then(|spans| spans.open(&request, &id, &mut context));
     let allowed = watch.path().is_some_and(is_health) || app.keys.admit(request.headers());
     let mut response = if allowed {
         next.run(request).await
@@ -48,6 +51,10 @@ pub async fn around(State(app): State<AppState>, request: Request<Body>, next: N
         headers.insert(TRACEPARENT, context.header());
     }
     let status = response.status().as_u16();
+    #[cfg(feature = "otlp")]
+    if let Some(span) = &mut span {
+        span.answered(status);
+    }
     watch.finish(status);
     log(&app, &watch, status, &id, context.as_ref());
     response
@@ -64,13 +71,20 @@ fn log(app: &App, watch: &Watch, status: u16, id: &HeaderValue, context: Option<
     if !failed && !app.settings.log_requests {
         return;
     }
+    // Refusing must stay cheap however many there are: a line costs more than the answer.
+    let others = if status == 503 && !app.settings.log_requests {
+        let Some(others) = app.refusals.pass() else { return };
+        Some(others)
+    } else {
+        None
+    };
     let route = watch.path().unwrap_or("other");
     let elapsed_us = watch.start.elapsed().as_micros() as u64;
     let request_id = id.to_str().unwrap_or_default();
     let (trace_id, span_id) =
         context.map_or(("", ""), |context| (context.trace_id.as_str(), context.span_id.as_str()));
     if failed {
-        tracing::warn!(route, status, elapsed_us, request_id, trace_id, span_id, "request failed");
+        tracing::warn!(route, status, elapsed_us, request_id, trace_id, span_id, others, "request failed");
     } else {
         tracing::info!(route, status, elapsed_us, request_id, trace_id, span_id, "request");
     }

@@ -2,9 +2,9 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `settings`, `logging` | flags and environment; log lines |
+//! | `settings`, `logging`, `throttle` | flags and environment; log lines, and fewer of them |
 //! | `connection`, `tls`, `body` | from socket to bytes: limits of number, time and size |
-//! | `middleware`, `access`, `trace`, `problem` | around every request: keys, ids, counts; errors |
+//! | `middleware`, `access`, `trace`, `spans`, `problem` | around every request: keys, ids, counts, spans; errors |
 //! | `predict`, `huggingface`, `v2`, `tensors`, `json` | the protocols |
 //! | `score`, `pool`, `task`, `cost`, `shadow` | the one core behind them: where and when a text is computed |
 //! | `models`, `reload`, `drift` | what is served, and how it is swapped and watched |
@@ -32,10 +32,13 @@ mod run;
 mod score;
 mod settings;
 mod shadow;
+#[cfg(feature = "otlp")]
+mod spans;
 mod status;
 mod task;
 mod telemetry;
 mod tensors;
+mod throttle;
 mod tls;
 mod trace;
 mod v2;
@@ -63,7 +66,10 @@ use self::access::Keys;
 use self::pool::Pool;
 use self::problem::{Kind, Problem};
 use self::shadow::Shadow;
+#[cfg(feature = "otlp")]
+use self::spans::Spans;
 use self::telemetry::Telemetry;
+use self::throttle::Throttle;
 use self::tls::Tls;
 use crate::error::{Error, Result};
 
@@ -81,6 +87,10 @@ pub struct App {
     cors: Option<CorsLayer>,
     tls: Option<Tls>,
     shadow: Shadow,
+    #[cfg(feature = "otlp")]
+    spans: Option<Spans>,
+    /// Log lines of refused requests.
+    refusals: Throttle,
     /// Room for bodies being read, in units of `body::PERMIT_BYTES`.
     buffered: Arc<Semaphore>,
     draining: AtomicBool,
@@ -115,6 +125,9 @@ impl App {
             cors: access::cors(&settings)?,
             tls: Tls::load(&settings)?,
             shadow: Shadow::new(settings.shadow.clone(), settings.shadow_share),
+            #[cfg(feature = "otlp")]
+            spans: Spans::start(&settings)?,
+            refusals: Throttle::default(),
             buffered: Arc::new(Semaphore::new(settings.max_buffered_bytes / body::PERMIT_BYTES)),
             draining: AtomicBool::new(false),
             started: Instant::now(),

@@ -11,7 +11,7 @@ use utoipa::{IntoResponses, ToSchema};
 
 use super::json::{self, Text, present};
 use super::problem::{Kind, Problem, ProblemBody};
-use super::score::{Question, Scored, score};
+use super::score::{Question, Scored, check_abstain, score};
 use super::{App, AppState, body};
 use crate::predict::{Prediction, Truncate};
 
@@ -33,7 +33,7 @@ pub struct PredictRequest<'a> {
     #[serde(default)]
     truncate: Option<Truncate>,
     #[serde(default)]
-    abstain: Option<f32>,
+    abstain: Option<f64>,
 }
 
 impl<'a> PredictRequest<'a> {
@@ -50,15 +50,12 @@ impl<'a> PredictRequest<'a> {
             (Some(_), Some(_)) => return invalid("give `text` or `texts`, not both"),
             (None, None) => return invalid("give `text`, a string, or `texts`, a list of strings"),
         };
-        if request.abstain.is_some_and(|abstain| !(0.5..=1.0).contains(&abstain)) {
-            return invalid("`abstain` must lie between 0.5 and 1");
-        }
         Ok(Question {
             model: request.model.map(|model| model.0),
             texts,
             single,
             truncate: request.truncate.unwrap_or_default(),
-            abstain: request.abstain,
+            abstain: check_abstain(request.abstain)?,
             ..Question::default()
         })
     }

@@ -49,6 +49,10 @@ pub fn run(settings: Settings) -> Result<()> {
     });
     // Connections that the grace did not see finish are cut here.
     runtime.shutdown_background();
+    #[cfg(feature = "otlp")]
+    if let Some(spans) = &app.spans {
+        spans.stop();
+    }
     outcome
 }
 

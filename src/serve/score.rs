@@ -32,6 +32,19 @@ pub struct Question<'a> {
     pub abstain: Option<f32>,
 }
 
+/// The score below which the label is `uncertain`, as a request gives it.
+///
+/// # Errors
+/// 422 where it is no score of a label. It is compared before it is rounded to 32 bits: 1.00000001 is above 1.
+pub fn check_abstain(given: Option<f64>) -> Result<Option<f32>, Problem> {
+    match given {
+        Some(least) if !(0.5..=1.0).contains(&least) => {
+            Err(Problem::new(Kind::InvalidFields, "`abstain` must lie between 0.5 and 1"))
+        }
+        _ => Ok(given.map(|least| least as f32)),
+    }
+}
+
 /// The predictions for a [`Question`], in order.
 #[derive(Debug)]
 pub struct Scored {
@@ -202,6 +215,15 @@ fn count_answers(app: &App, slot: &Slot, scored: &Scored) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn abstain_is_compared_before_it_is_rounded() {
+        assert_eq!(check_abstain(Some(1.0)).unwrap(), Some(1.0));
+        assert_eq!(check_abstain(None).unwrap(), None);
+        for outside in [1.000_000_01, 0.499_999_999_99, f64::NAN] {
+            assert_eq!(check_abstain(Some(outside)).unwrap_err().kind(), Kind::InvalidFields);
+        }
+    }
 
     #[test]
     fn the_score_is_the_labels_and_a_low_one_is_uncertain() {

@@ -155,6 +155,22 @@ pub struct Settings {
     /// Log every request, not only those that failed on the server's side (it costs more than a prediction)
     #[arg(long, env = "IMDB_SENTIMENT_LOG_REQUESTS")]
     pub log_requests: bool,
+
+    /// OpenTelemetry collector (OTLP over HTTP) that gets a span of every request, such as `http://127.0.0.1:4318`;
+    /// `/v1/traces` is added. None by default
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
+    /// The same as a whole address, to which nothing is added; goes before --otlp-endpoint
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_name = "URL")]
+    pub otlp_traces_endpoint: Option<String>,
+
+    /// Name under which the spans are sent
+    #[cfg(feature = "otlp")]
+    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME", default_value = env!("CARGO_PKG_NAME"))]
+    pub otlp_service_name: String,
 }
 
 /// Form of the log.
@@ -349,7 +365,8 @@ fn share(text: &str) -> Result<f64, String> {
 }
 
 fn abstain(text: &str) -> Result<f32, String> {
-    number_between(text, 0.5, 1.0)
+    // Compared before it is rounded to 32 bits.
+    number_between(text, 0.5, 1.0).map(|least: f64| least as f32)
 }
 
 #[cfg(test)]

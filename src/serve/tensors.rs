@@ -9,10 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::json::{self, Object};
+use super::json::{self, Object, Whole};
 use super::predict::Review;
 use super::problem::{Kind, Problem};
-use super::score::{Question, Scored, Verdict};
+use super::score::{Question, Scored, Verdict, check_abstain};
 use crate::predict::{Prediction, Truncate};
 
 /// The name of the one input.
@@ -112,11 +112,11 @@ struct Parameters {
     #[serde(default)]
     truncate: Option<Truncate>,
     #[serde(default)]
-    abstain: Option<f32>,
+    abstain: Option<f64>,
     #[serde(default)]
     binary_data_output: Option<bool>,
     #[serde(default)]
-    binary_data_size: Option<usize>,
+    binary_data_size: Option<Whole>,
     #[serde(default)]
     binary_data: Option<bool>,
 }
@@ -124,7 +124,7 @@ struct Parameters {
 #[derive(Debug, Deserialize)]
 struct InputTensor {
     name: String,
-    shape: Vec<u64>,
+    shape: Vec<Whole>,
     datatype: String,
     #[serde(default)]
     parameters: Option<Object<Parameters>>,
@@ -167,21 +167,20 @@ impl InferRequest {
         let size = input.parameters.and_then(|parameters| parameters.0.binary_data_size);
         let texts: Vec<String> = match (input.data, size) {
             (Some(data), None) => data.into_iter().flat_map(Nested::into_texts).collect(),
-            (None, Some(size)) if size == tensors.len() => read_bytes_tensor(tensors)?,
-            (None, Some(size)) => {
+            (None, Some(Whole(size))) if size == tensors.len() as u64 => read_bytes_tensor(tensors)?,
+            (None, Some(Whole(size))) => {
                 let detail = format!("binary_data_size is {size}, {} bytes follow the JSON", tensors.len());
                 return Err(Problem::new(Kind::Malformed, detail));
             }
             _ => return invalid("give `data`, or binary data and its `binary_data_size`".into()),
         };
-        let elements = input.shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
+        let shape: Vec<u64> = input.shape.into_iter().map(|Whole(size)| size).collect();
+        let elements = shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
         if elements != Some(texts.len() as u64) {
-            return invalid(format!("shape {:?} does not fit {} texts", input.shape, texts.len()));
+            return invalid(format!("shape {shape:?} does not fit {} texts", texts.len()));
         }
         let parameters = request.parameters.map_or_else(Parameters::default, |parameters| parameters.0);
-        if parameters.abstain.is_some_and(|abstain| !(0.5..=1.0).contains(&abstain)) {
-            return invalid("`abstain` must lie between 0.5 and 1".into());
-        }
+        let abstain = check_abstain(parameters.abstain)?;
         let by_default = parameters.binary_data_output.unwrap_or(false);
         let mut outputs = Vec::new();
         for Object(wanted) in request.outputs.unwrap_or_default() {
@@ -198,7 +197,7 @@ impl InferRequest {
         let question = Question {
             texts: texts.into_iter().map(Cow::Owned).collect(),
             truncate: parameters.truncate.unwrap_or_default(),
-            abstain: parameters.abstain,
+            abstain,
             ..Question::default()
         };
         Ok((question, Wanted { id: request.id, outputs }))
@@ -343,9 +342,9 @@ mod tests {
     fn texts_come_as_json_in_rows_or_as_bytes() {
         let parse = |json: &str, tensors: &[u8]| InferRequest::parse(json.as_bytes(), tensors);
         let texts = |json: &str, tensors: &[u8]| parse(json, tensors).unwrap().0.texts;
-        let json = r#"{"inputs":[{"name":"text","shape":[2,1],"datatype":"BYTES","data":[["a"],["b"]]}]}"#;
+        let json = r#"{"inputs":[{"name":"text","shape":[2.0,1],"datatype":"BYTES","data":[["a"],["b"]]}]}"#;
         assert_eq!(texts(json, b""), ["a", "b"]);
-        let json = r#"{"inputs":[{"name":"text","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":11}}]}"#;
+        let json = r#"{"inputs":[{"name":"text","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":11.0}}]}"#;
         assert_eq!(texts(json, b"\x01\0\0\0a\x02\0\0\0bc"), ["a", "bc"]);
         for bad in [
             &b"\x01\0\0\0a\x09\0\0\0bc"[..],

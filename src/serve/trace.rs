@@ -29,7 +29,7 @@ pub fn request_id(headers: &HeaderMap) -> HeaderValue {
 pub struct TraceContext {
     /// 32 hex digits.
     pub trace_id: String,
-    /// 16 hex digits: the caller's span.
+    /// 16 hex digits: the caller's span; empty where the trace begins here.
     pub parent_id: String,
     /// 16 hex digits: ours.
     pub span_id: String,
@@ -53,8 +53,19 @@ impl TraceContext {
         if !well_formed || !known || zero(trace) || zero(parent) {
             return None;
         }
-        let span_id = String::from_utf8(self::hex(unique()).to_vec()).expect("hex digits are text");
-        Some(Self { trace_id: trace.into(), parent_id: parent.into(), span_id, flags: flags.into() })
+        Some(Self { trace_id: trace.into(), parent_id: parent.into(), span_id: id(), flags: flags.into() })
+    }
+
+    /// A trace that begins with this request, to be recorded.
+    #[cfg(feature = "otlp")]
+    pub fn root() -> Self {
+        Self { trace_id: id() + &id(), parent_id: String::new(), span_id: id(), flags: "01".into() }
+    }
+
+    /// Whether the trace is recorded.
+    #[cfg(feature = "otlp")]
+    pub fn is_sampled(&self) -> bool {
+        u8::from_str_radix(&self.flags, 16).is_ok_and(|flags| flags & 1 == 1)
     }
 
     /// The `traceparent` that names our span, for the answer.
@@ -62,6 +73,11 @@ impl TraceContext {
         let text = format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags);
         HeaderValue::from_str(&text).expect("hex digits make a header")
     }
+}
+
+/// 16 hex digits of our own.
+fn id() -> String {
+    String::from_utf8(hex(unique()).to_vec()).expect("hex digits are text")
 }
 
 /// A number that no other request of this process has and other processes hardly have.

@@ -32,7 +32,12 @@ pub struct Server {
 impl Server {
     /// Starts `server --port 0` with `arguments` and waits until it listens.
     pub fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        Self::launch(command(arguments).stderr(Stdio::null()))
+    }
+
+    /// Starts a command made by [`command`] and waits until it listens.
+    pub fn launch(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().rsplit("//").next().unwrap().to_string();
@@ -98,7 +103,8 @@ impl Drop for Server {
 /// The server binary with `arguments`, port 0, and none of the settings that the environment may hold.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("IMDB_SENTIMENT_")) {
+    let ours = |name: &str| ["IMDB_SENTIMENT_", "OTEL_"].iter().any(|start| name.starts_with(start));
+    for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
     }
     command.args(["--port", "0"]).args(arguments);
@@ -106,7 +112,7 @@ pub fn command(arguments: &[&str]) -> Command {
 }
 
 pub fn write_request(
-    stream: &mut TcpStream,
+    stream: &mut impl Write,
     method: &str,
     path: &str,
     headers: &[(&str, &str)],
