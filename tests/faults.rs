@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use common::properties::{FILES, GOOD_FILES, model_directory};
 use common::reviews::{archive, text, train, train_command};
 use common::write_model;
+use imdb_sentiment::model::{Precision, load_directory, save_directory};
 use imdb_sentiment::predict::Predictor;
 
 #[test]
@@ -64,6 +65,28 @@ fn values_whose_sums_could_leave_their_range_are_refused() {
     let config = String::from_utf8(GOOD_FILES["config.json"].clone()).unwrap();
     let message = fault("config.json", config.replace("1.5", "1e-40").as_bytes());
     assert!(message.contains("temperature is"), "{message}");
+}
+
+#[test]
+fn weights_that_would_not_load_again_are_not_saved() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(folder.path(), 1, 4);
+    let files = load_directory(folder.path()).unwrap();
+    let before = fs::read(folder.path().join("model.safetensors")).unwrap();
+    for (value, precision) in [
+        (f32::NAN, Precision::F32),
+        (f32::INFINITY, Precision::F16),
+        (1e7, Precision::F32),
+        (7e4, Precision::F16),
+    ] {
+        let mut tensors = files.tensors.clone();
+        tensors.get_mut("classifier.weight").unwrap().data[1] = value;
+        let (config, words) = (&files.config, &files.vocabulary);
+        let saved = save_directory(folder.path(), config, words, &tensors, &files.metadata, precision, &[]);
+        let message = saved.unwrap_err().to_string();
+        assert!(message.contains("classifier.weight") && message.contains("value 1 is"), "{message}");
+    }
+    assert_eq!(fs::read(folder.path().join("model.safetensors")).unwrap(), before);
 }
 
 #[test]

@@ -284,6 +284,11 @@ fn encode(
         if array.shape != spec.shape || array.data.len() != spec.shape.iter().product::<usize>() {
             return Err(fault(format!("shape {:?}, expected {:?}", array.shape, spec.shape)));
         }
+        // What would not load again must not take the place of what does.
+        let stored = |value: f32| (-LARGEST_VALUE..=LARGEST_VALUE).contains(&precision.round(value));
+        if let Some(at) = array.data.iter().position(|&value| !stored(value)) {
+            return Err(fault(format!("value {at} is {}: the training has gone astray", array.data[at])));
+        }
         let values = array.data.iter();
         let bytes = match precision {
             Precision::F32 => values.flat_map(|value| value.to_le_bytes()).collect(),
@@ -348,7 +353,9 @@ fn write_files(old: &Path, beside: &Path, files: &[(&str, &[u8])]) -> Result<()>
         let kept = is_file && entry.file_name() != NGRAMS_FILE;
         if kept && files.iter().all(|(name, _)| entry.file_name() != *name) {
             let to = beside.join(entry.file_name());
-            fs::copy(entry.path(), &to).map_err(Error::io(&to))?;
+            fs::copy(entry.path(), &to)
+                .and_then(|_| fs::File::open(&to)?.sync_all())
+                .map_err(Error::io(&to))?;
         }
     }
     for (name, bytes) in files {
@@ -373,6 +380,10 @@ fn exchange(beside: &Path, directory: &Path) -> Result<()> {
     }
     // A file system without the exchange (or another system): two renames, the first undone if the second fails.
     let aside = beside.with_extension("old");
+    // Left by a writer that was killed in between; its `directory` has been written anew since.
+    if aside.exists() {
+        fs::remove_dir_all(&aside).map_err(Error::io(&aside))?;
+    }
     fs::rename(directory, &aside).map_err(Error::io(directory))?;
     if let Err(e) = fs::rename(beside, directory) {
         let _ = fs::rename(&aside, directory);
