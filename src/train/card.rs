@@ -52,6 +52,10 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     add(&format!("| data | {} (Large Movie Review Dataset, Maas et al., ACL 2011) |", data.name));
     add(&format!("| words | {} |", data.vocabulary));
     add(&format!("| learnt from | {} reviews |", data.train));
+    if data.unlabelled > 0 {
+        let teachers = data.teachers.join(", ");
+        add(&format!("| and from | {} unlabelled reviews, by the opinion of {teachers} |", data.unlabelled));
+    }
     add(&format!("| held out | {} reviews, {held_out} |", data.validation));
     add(&format!("| trainer | imdb-sentiment {} |", record.version));
     add(&format!("\n```\n{}\n```\n\n## Results\n", record.command));
