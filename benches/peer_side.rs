@@ -100,7 +100,7 @@ fn main() {
         }
     };
 
-    let engine = Engine::new(&config, &tensors, ngrams);
+    let engine = Engine::new(&config, tensors.clone(), ngrams);
     let full: Vec<u32> = reviews_2000.iter().copied().flatten().copied().take(config.max_length).collect();
     put("one_review_500", &mut || best(200, || drop(black_box(engine.logits(&[black_box(&full)])))));
     put("mac_limit_500", &mut || limit::multiply_add_limit(config.max_length, config.hidden_size));
@@ -135,7 +135,7 @@ fn main() {
     let variables = Variables::initial(&wide, 1).unwrap();
     let batch: Vec<&[u32]> = batch_32.iter().map(|ids| ids.as_slice()).collect();
     put("big_forward_32", &mut || {
-        let engine = Engine::new(&wide, &variables.to_arrays().unwrap(), None);
+        let engine = Engine::new(&wide, variables.to_arrays().unwrap(), None);
         best(3, || drop(black_box(engine.logits_on(&batch, threads))))
     });
     put("big_train_step_32", &mut || {

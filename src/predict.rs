@@ -74,7 +74,7 @@ impl Predictor {
     /// A predictor over checked model files.
     pub fn new(files: ModelFiles) -> Self {
         let ModelFiles { name, config, vocabulary, tensors, ngrams, metadata } = files;
-        let engine = Engine::new(&config, &tensors, ngrams);
+        let engine = Engine::new(&config, tensors, ngrams);
         Self { tokenizer: Tokenizer::new(config.tokenizer), name, config, vocabulary, metadata, engine }
     }
 

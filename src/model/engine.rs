@@ -68,8 +68,10 @@ impl Engine {
     ///
     /// # Panics
     /// When a required tensor is missing or misshapen.
-    pub fn new(config: &Config, tensors: &BTreeMap<String, Array>, ngrams: Option<NgramTable>) -> Self {
+    pub fn new(config: &Config, mut tensors: BTreeMap<String, Array>, ngrams: Option<NgramTable>) -> Self {
         let (isa, hidden) = (Isa::current(), config.hidden_size);
+        // Taken, not copied: it is most of a large model's memory.
+        let mut embedding = tensors.remove("embedding.weight").expect("an embedding").data;
         let tensor = |name: &str| tensors[name].data.as_slice();
         let layers: Vec<Vec<Direction>> = (0..config.num_layers)
             .map(|layer| {
@@ -92,21 +94,24 @@ impl Engine {
             })
             .collect();
 
-        let embedding = tensor("embedding.weight");
         let row_bytes: usize = layers[0].iter().map(|direction| direction.projection.gate_width() * 4).sum();
         let kept = match config.vocab_size * row_bytes <= FOLD_LIMIT_BYTES {
             true => config.vocab_size,
             // At least the special ids.
             false => (KEPT_BYTES / row_bytes).clamp(1, config.vocab_size),
         };
-        let (first, rest) = embedding.split_at(kept * config.embedding_dim);
+        let first = &embedding[..kept * config.embedding_dim];
         let fold = |direction: &Direction| {
             let mut table = AlignedVec::zeros(kept * direction.projection.gate_width());
             direction.projection.run(first.chunks_exact(config.embedding_dim), &mut table);
             table
         };
         let tables = layers[0].iter().map(fold).collect();
-        let input = Input { tables, kept, embedding: rest.to_vec() };
+        embedding.drain(..kept * config.embedding_dim);
+        if kept == config.vocab_size {
+            embedding = Vec::new();
+        }
+        let input = Input { tables, kept, embedding };
         let mut engine = Self {
             config: config.clone(),
             input,

@@ -234,7 +234,7 @@ mod tests {
         };
         let variables = crate::train::Variables::initial(&config, 1).unwrap();
         let network = Network::new(&config, 1, variables.builder()).unwrap();
-        let engine = super::super::Engine::new(&config, &variables.to_arrays().unwrap(), None);
+        let engine = super::super::Engine::new(&config, variables.to_arrays().unwrap(), None);
         let reviews: [&[u32]; 4] =
             [&[1, 5, 4095], &[1, 4096, 19_999, 4096], &[19_998], &[1, 4095, 4096, 7, 12_345]];
         let expected = network.forward(&reviews).unwrap().to_vec1::<f32>().unwrap();
