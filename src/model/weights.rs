@@ -124,8 +124,8 @@ pub fn layout(config: &Config) -> Vec<TensorSpec> {
 /// # Errors
 /// [`Error::Io`], [`Error::Invalid`] or [`Error::Tensor`], each naming the file and the fault: an unreadable or
 /// truncated file, a tensor that is missing, unknown, misshapen or of a type other than F32, F16 and BF16, a value
-/// that is not finite or beyond a million, a vocabulary, configuration or table of grams other than the one whose digest stands with the
-/// weights, a table of grams of words that the vocabulary has not.
+/// that is not finite or beyond a million, a vocabulary, configuration or table of grams other than the one whose digest
+/// stands with the weights, a table of grams of words that the vocabulary has not.
 pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
     let config_path = directory.join(CONFIG_FILE);
     let config_bytes = fs::read(&config_path).map_err(Error::io(&config_path))?;

@@ -347,10 +347,8 @@ mod tests {
         assert!(batches.iter().all(|batch| spread(batch) < 60));
     }
 
-    #[test]
-    fn a_stretch_keeps_the_start_and_lies_within_the_review() {
-        let ids: Vec<u32> = (1..=500).collect();
-        let task = |crop, short_crops| Task {
+    fn task(crop: usize, short_crops: f64, sentence_ends: &[u32]) -> Task<'_> {
+        Task {
             examples: &[],
             schedule: Schedule { epochs: 1, batch_size: 1, bucketed: false, seed: 1 },
             clip_norm: 0.0,
@@ -359,8 +357,14 @@ mod tests {
             dropout: Dropout::default(),
             crop,
             short_crops,
-            sentence_ends: &[],
-        };
+            sentence_ends,
+        }
+    }
+
+    #[test]
+    fn a_stretch_keeps_the_start_and_lies_within_the_review() {
+        let ids: Vec<u32> = (1..=500).collect();
+        let task = |crop, short_crops| task(crop, short_crops, &[]);
         let mut rng = generator(1, Purpose::Step, 0);
         assert_eq!(task(0, 0.0).stretch(&ids, &mut rng), ids);
         for _ in 0..200 {
@@ -379,17 +383,7 @@ mod tests {
         let lengths = [4, 9, 2, 100];
         let ids: Vec<u32> =
             [1].into_iter().chain(lengths.into_iter().flat_map(sentence)).chain([7, 7]).collect();
-        let task = Task {
-            examples: &[],
-            schedule: Schedule { epochs: 1, batch_size: 1, bucketed: false, seed: 1 },
-            clip_norm: 0.0,
-            keep: Keep::Last,
-            learning_rate: (0.1, 0.1),
-            dropout: Dropout::default(),
-            crop: 0,
-            short_crops: 0.999,
-            sentence_ends: &[7],
-        };
+        let task = task(0, 0.999, &[7]);
         assert_eq!(task.sentences(&ids, 1, 5), 1..5);
         assert_eq!(task.sentences(&ids, 4, 3), 1..5);
         assert_eq!(task.sentences(&ids, 5, 8), 5..14);

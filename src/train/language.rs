@@ -21,7 +21,7 @@ use super::optimizer::{OptimizerConfig, StatefulOptimizer, clip_global_norm};
 use super::random::{Purpose, generator};
 use super::sampled_softmax::{Rows, sampled_softmax};
 use super::settings::{OptimizerKind, Settings};
-use super::split::{self, Sides};
+use super::split;
 use super::variables::Variables;
 use super::vectors::{Vectors, load_vectors, save_vectors};
 use super::{progress, run, score};
@@ -57,7 +57,7 @@ pub struct LanguageSettings {
 /// What `trainer language` is asked for.
 #[derive(Clone, Debug)]
 pub struct LanguageJob {
-    /// Whose network, tokenizer and split apply.
+    /// Whose network, tokenizer and split apply, and whose number of threads where `language` names none.
     pub settings: Settings,
     /// How it is trained.
     pub language: LanguageSettings,
@@ -78,7 +78,7 @@ impl LanguageJob {
     fn resolved(&self) -> Result<Settings> {
         let language = &self.language;
         let threads = match language.threads {
-            0 => std::thread::available_parallelism().map_or(1, |count| count.get()),
+            0 => self.settings.threads,
             threads => threads,
         };
         let settings = Settings {
@@ -128,12 +128,7 @@ pub fn run(job: &LanguageJob, out: &mut (dyn Write + Send), interrupted: &Atomic
     settings.vocab_size = vocabulary.len();
     let config = settings.config();
     let corpus = Corpus::read(&job.data, true)?;
-    let sides = Sides::of(&corpus.train, &settings)?;
-    let labelled = sides.train.iter().map(|&at| &corpus.train[at]);
-    let texts: Vec<&str> = labelled
-        .chain(split::unlabelled(&corpus.unlabelled, &settings)?)
-        .map(|review| review.text.as_str())
-        .collect();
+    let texts = split::texts_to_learn_from(&corpus, &settings)?;
     let whole = Config { max_length: usize::MAX, ..config.clone() };
     let reviews = pool.install(|| score::encode_all(&texts, &whole, &vocabulary));
     let stretches = cut(&reviews, job.language.stretch);
@@ -238,6 +233,7 @@ fn epochs(
             validation_accuracy: None,
             seconds: before + started.elapsed().as_secs_f64(),
         };
+        // Fails where the training has diverged: before anything is told or saved of it.
         state.variables.to_arrays()?;
         told(&row)?;
         *position = Position { epoch: epoch + 1, ..Position::default() };

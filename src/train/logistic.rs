@@ -1,7 +1,8 @@
 //! Logistic regression: on the sparse grams of many reviews (L-BFGS), and on a handful of logits (Newton).
 
-use super::metrics::class_weights;
 use std::collections::VecDeque;
+
+use super::metrics::class_weights;
 
 /// Reviews as rows of a sparse matrix, `X = S B R`: B tells which columns a row has, R scales the columns by `ratios`,
 /// S brings every row to length 1 (a row of length 0 stays 0).

@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
-use super::corpus::Review;
+use super::corpus::{Corpus, Review};
 use super::random::{Purpose, generator};
 use super::settings::{Settings, Split};
 use crate::error::{Error, Result};
@@ -89,6 +89,17 @@ pub fn film_position(film: u32) -> f64 {
     let first: [u8; 8] = std::array::from_fn(|at| digest[at]);
     // 53 bits are what a double holds exactly.
     (u64::from_be_bytes(first) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// The texts that a stage without labels learns from: those of the labelled reviews to learn from, then the unlabelled
+/// ones that no held-out film has.
+///
+/// # Errors
+/// As [`Sides::of`].
+pub fn texts_to_learn_from<'c>(corpus: &'c Corpus, settings: &Settings) -> Result<Vec<&'c str>> {
+    let sides = Sides::of(&corpus.train, settings)?;
+    let labelled = sides.train.iter().map(|&at| &corpus.train[at]);
+    Ok(labelled.chain(unlabelled(&corpus.unlabelled, settings)?).map(|review| review.text.as_str()).collect())
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use super::corpus::Corpus;
 use super::random::{Purpose, generator};
 use super::settings::Settings;
-use super::split::{self, Sides};
+use super::split;
 use super::words::count_vocabulary;
 use super::{progress, score};
 use crate::error::{Error, Result};
@@ -89,12 +89,7 @@ pub struct VectorJob {
 pub fn run(job: &VectorJob, out: &mut dyn Write) -> Result<()> {
     job.vectors.check()?;
     let corpus = Corpus::read(&job.data, true)?;
-    let sides = Sides::of(&corpus.train, &job.settings)?;
-    let labelled = sides.train.iter().map(|&at| &corpus.train[at]);
-    let texts: Vec<&str> = labelled
-        .chain(split::unlabelled(&corpus.unlabelled, &job.settings)?)
-        .map(|review| review.text.as_str())
-        .collect();
+    let texts = split::texts_to_learn_from(&corpus, &job.settings)?;
     let config = job.settings.config();
     let vocabulary = count_vocabulary(texts.iter().copied(), config.tokenizer, config.vocab_size)?;
     // Whole reviews: no network reads them here.
