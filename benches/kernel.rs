@@ -46,6 +46,33 @@ fn inference(criterion: &mut Criterion) {
     }
 }
 
+/// Six sequences side by side, as a batch runs.
+fn batches(criterion: &mut Criterion) {
+    for isa in Isa::available() {
+        let mut group = criterion.benchmark_group(format!("6 times 500 steps, {}", isa.name()));
+        for hidden in [128, 256] {
+            let recurrent = Recurrent::new(isa, hidden, &numbers(4 * hidden * hidden));
+            let table = aligned(&numbers(100 * 4 * hidden));
+            let rows: Vec<u32> = (0..500u32).map(|step| step * 7919 % 100).collect();
+            let sequence = || Sequence { rows: &rows, state: recurrent.zero_state(), output: None };
+            group.bench_function(format!("hidden {hidden}"), |bencher| {
+                bencher.iter_batched_ref(
+                    || (0..6).map(|_| sequence()).collect::<Vec<_>>(),
+                    |sequences| recurrent.run(GateTable { kept: &table, fresh: &[] }, sequences, false),
+                    BatchSize::SmallInput,
+                )
+            });
+        }
+        group.finish();
+    }
+}
+
+fn aligned(values: &[f32]) -> AlignedVec {
+    let mut copy = AlignedVec::zeros(values.len());
+    copy.copy_from_slice(values);
+    copy
+}
+
 fn training(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("training step, 1 thread");
     for (hidden, batch) in [(32, 128), (128, 32), (256, 32)] {
@@ -89,6 +116,6 @@ criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20).warm_up_time(std::time::Duration::from_millis(300))
         .measurement_time(std::time::Duration::from_secs(1));
-    targets = inference, training, activations
+    targets = inference, batches, training, activations
 }
 criterion_main!(benches);

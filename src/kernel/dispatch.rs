@@ -6,16 +6,21 @@ use super::infer::{self, Lane, Layer};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
+use super::sixteen::SixteenLayer;
 use super::skipgram::{self, Window};
 use super::train::{self, Backward, Forward};
 
-/// Name of the environment variable that forces an instruction set: `avx512`, `avx2` or `portable`.
+/// Name of the environment variable that forces an instruction set: `avx512vnni`, `avx512`, `avx2` or
+/// `portable`.
 pub const KERNEL_VARIABLE: &str = "IMDB_SENTIMENT_KERNEL";
 
 /// An instruction set that the kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Isa {
+    /// As `Avx512`, with the recurrent weights of wide layers in 16 bits at inference (AVX-512 BW and VNNI too).
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
     /// 16 floats at a time (AVX-512 F and DQ).
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -33,6 +38,9 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+                if is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512vnni") {
+                    sets.push(Isa::Avx512Vnni);
+                }
                 sets.push(Isa::Avx512);
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
@@ -58,6 +66,8 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Isa::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => "avx512",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => "avx2",
@@ -69,7 +79,7 @@ impl Isa {
     pub(super) fn lanes(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Avx512::LANES,
+            Isa::Avx512Vnni | Isa::Avx512 => Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Avx2::LANES,
             Isa::Portable => Portable::LANES,
@@ -83,18 +93,26 @@ impl Isa {
         }
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => of::<Avx512>(),
+            Isa::Avx512Vnni | Isa::Avx512 => of::<Avx512>(),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => of::<Avx2>(),
             Isa::Portable => of::<Portable>(),
         }
     }
 
+    /// Whether wide layers hold their recurrent weights in 16 bits at inference.
+    pub(super) fn rounds_weights(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return self == Isa::Avx512Vnni;
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Rows that a tile computes at once.
     pub(super) fn tile_rows(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Avx512::TILE_ROWS,
+            Isa::Avx512Vnni | Isa::Avx512 => Avx512::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Avx2::TILE_ROWS,
             Isa::Portable => Portable::TILE_ROWS,
@@ -127,7 +145,7 @@ macro_rules! kernels {
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => avx512($($arg),*),
+                    Isa::Avx512Vnni | Isa::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     Isa::Avx2 => avx2($($arg),*),
                     Isa::Portable => portable($($arg),*),
@@ -135,6 +153,25 @@ macro_rules! kernels {
             }
         }
     )*};
+}
+
+/// Up to six sequences in step, longest first, through a layer with weights in 16 bits.
+///
+/// # Safety
+/// As [`infer::block_of`]; the processor has [`Isa::Avx512Vnni`].
+pub(super) unsafe fn block_of_sixteen(layer: SixteenLayer, lanes: &[Lane], scratch: *mut f32) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
+    unsafe fn vnni(layer: SixteenLayer, lanes: &[Lane], scratch: *mut f32) {
+        unsafe { infer::block_of::<Avx512, _>(layer, lanes, scratch) }
+    }
+    // SAFETY: the caller's promise.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        vnni(layer, lanes, scratch)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("no other processor packs weights in 16 bits: {:?}", (layer.lines, lanes.len(), scratch))
 }
 
 /// Panels up to which a single sequence takes [`infer::single`]: weights up to 64 KiB.

@@ -21,7 +21,7 @@ pub(super) struct Lane {
 /// What all lanes share.
 #[derive(Clone, Copy)]
 pub(super) struct Layer {
-    /// Recurrent weights as `[panel][unit][4 lanes]`, scaled.
+    /// Recurrent weights as `[panel][unit][4 lanes]`, scaled; null where they are not floats.
     pub weights: *const f32,
     /// Pre-activations from the input, `[row][gate_width]`, scaled: rows under `split`, and those from it on.
     pub table: [*const f32; 2],
@@ -147,6 +147,83 @@ unsafe fn finish_panel<S: Simd, const P: usize>(
     }
 }
 
+/// How the recurrent weights of a layer are held, and with them how a step multiplies by them.
+pub(super) trait Steps: Copy {
+    /// What all lanes share.
+    fn layer(&self) -> &Layer;
+
+    /// Floats of a row of `h` and `next`: the hidden states, `panels * LANES` of them, and what else a step reads.
+    fn stride(&self) -> usize;
+
+    /// Completes a row that holds hidden states.
+    ///
+    /// # Safety
+    /// As [`Simd`]; `row` has [`Steps::stride`] floats.
+    unsafe fn begin(&self, row: *mut f32);
+
+    /// Takes the units of `panel` of `R` lanes, whose pre-activations from the input are `x`, one step on from the rows
+    /// of `h` to those of `next`.
+    ///
+    /// # Safety
+    /// As [`Simd`]; pointers and lanes describe valid memory.
+    unsafe fn panel<const R: usize>(
+        &self,
+        panel: usize,
+        x: [*const f32; R],
+        lanes: &[Lane],
+        h: *const f32,
+        next: *mut f32,
+    );
+}
+
+/// Weights as floats.
+#[derive(Clone, Copy)]
+pub(super) struct Floats<S> {
+    layer: Layer,
+    simd: std::marker::PhantomData<S>,
+}
+
+impl<S: Simd> Steps for Floats<S> {
+    fn layer(&self) -> &Layer {
+        &self.layer
+    }
+
+    fn stride(&self) -> usize {
+        self.layer.panels * S::LANES
+    }
+
+    #[inline(always)]
+    unsafe fn begin(&self, _row: *mut f32) {}
+
+    #[inline(always)]
+    unsafe fn panel<const R: usize>(
+        &self,
+        panel: usize,
+        x: [*const f32; R],
+        lanes: &[Lane],
+        h: *const f32,
+        next: *mut f32,
+    ) {
+        unsafe {
+            let (l, width) = (S::LANES, self.stride());
+            let mut acc = [[S::splat(0.0); 4]; R];
+            for r in 0..R {
+                for g in 0..4 {
+                    acc[r][g] = S::load(x[r].add((panel * 4 + g) * l));
+                }
+            }
+            let weights = self.layer.weights.add(panel * width * 4 * l);
+            multiply::<S, R, 4>(&mut acc, weights, h, width, self.layer.hidden);
+            for r in 0..R {
+                let c = lanes[r].c.add(panel * l);
+                let (h, new_c) = S::cell(acc[r], S::load(c));
+                S::store(c, new_c);
+                S::store(next.add(r * width + panel * l), h);
+            }
+        }
+    }
+}
+
 /// Up to `S::TILE_ROWS` sequences in step, longest first, so that a weight read once serves them all; as the
 /// shorter ones end, fewer go on.
 ///
@@ -154,66 +231,64 @@ unsafe fn finish_panel<S: Simd, const P: usize>(
 /// As [`single`]; `scratch` has `2 * lanes.len() * panels * LANES` floats.
 #[inline(always)]
 pub(super) unsafe fn block<S: Simd>(layer: Layer, lanes: &[Lane], scratch: *mut f32) {
+    unsafe { block_of::<S, _>(Floats::<S> { layer, simd: std::marker::PhantomData }, lanes, scratch) }
+}
+
+/// As [`block`], however the weights are held.
+///
+/// # Safety
+/// As [`block`]; `scratch` has `2 * lanes.len() * steps.stride()` floats.
+#[inline(always)]
+pub(super) unsafe fn block_of<S: Simd, K: Steps>(steps: K, lanes: &[Lane], scratch: *mut f32) {
     unsafe {
-        let width = layer.panels * S::LANES;
-        let (mut h, mut next) = (scratch, scratch.add(lanes.len() * width));
+        let (width, stride) = (steps.layer().panels * S::LANES, steps.stride());
+        let (mut h, mut next) = (scratch, scratch.add(lanes.len() * stride));
         for (row, lane) in lanes.iter().enumerate() {
-            std::ptr::copy_nonoverlapping(lane.h, h.add(row * width), width);
+            let row = h.add(row * stride);
+            std::ptr::copy_nonoverlapping(lane.h, row, width);
+            steps.begin(row);
         }
         let mut step = 0;
         for active in (1..=lanes.len()).rev() {
             let end = lanes[active - 1].steps;
             while step < end {
                 match active {
-                    1 => block_step::<S, 1>(layer, lanes, step, h, next),
-                    2 => block_step::<S, 2>(layer, lanes, step, h, next),
-                    3 => block_step::<S, 3>(layer, lanes, step, h, next),
-                    4 => block_step::<S, 4>(layer, lanes, step, h, next),
-                    5 => block_step::<S, 5>(layer, lanes, step, h, next),
-                    _ => block_step::<S, 6>(layer, lanes, step, h, next),
+                    1 => block_step::<S, K, 1>(steps, lanes, step, h, next),
+                    2 => block_step::<S, K, 2>(steps, lanes, step, h, next),
+                    3 => block_step::<S, K, 3>(steps, lanes, step, h, next),
+                    4 => block_step::<S, K, 4>(steps, lanes, step, h, next),
+                    5 => block_step::<S, K, 5>(steps, lanes, step, h, next),
+                    _ => block_step::<S, K, 6>(steps, lanes, step, h, next),
                 }
                 std::mem::swap(&mut h, &mut next);
                 step += 1;
             }
-            std::ptr::copy_nonoverlapping(h.add((active - 1) * width), lanes[active - 1].h, width);
+            std::ptr::copy_nonoverlapping(h.add((active - 1) * stride), lanes[active - 1].h, width);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn block_step<S: Simd, const R: usize>(
-    layer: Layer,
+unsafe fn block_step<S: Simd, K: Steps, const R: usize>(
+    steps: K,
     lanes: &[Lane],
     step: usize,
     h: *const f32,
     next: *mut f32,
 ) {
     unsafe {
-        let l = S::LANES;
-        let width = layer.panels * l;
+        let layer = steps.layer();
         let mut x = [std::ptr::null::<f32>(); R];
         let mut position = [0; R];
         for r in 0..R {
             position[r] = lanes[r].position(step, layer.reverse);
-            x[r] = layer.input(&lanes[r], position[r], width);
+            x[r] = layer.input(&lanes[r], position[r], layer.panels * S::LANES);
         }
-        for p in 0..layer.panels {
-            let mut acc = [[S::splat(0.0); 4]; R];
-            for r in 0..R {
-                for g in 0..4 {
-                    acc[r][g] = S::load(x[r].add((p * 4 + g) * l));
-                }
-            }
-            multiply::<S, R, 4>(&mut acc, layer.weights.add(p * width * 4 * l), h, width, layer.hidden);
-            for r in 0..R {
-                let c = lanes[r].c.add(p * l);
-                let (h, new_c) = S::cell(acc[r], S::load(c));
-                S::store(c, new_c);
-                S::store(next.add(r * width + p * l), h);
-            }
+        for panel in 0..layer.panels {
+            steps.panel::<R>(panel, x, lanes, h, next);
         }
         for r in 0..R {
-            lanes[r].emit(position[r], next.add(r * width), layer.hidden);
+            lanes[r].emit(position[r], next.add(r * steps.stride()), layer.hidden);
         }
     }
 }

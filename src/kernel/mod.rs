@@ -21,6 +21,7 @@ mod dispatch;
 mod infer;
 mod layout;
 mod simd;
+mod sixteen;
 mod skipgram;
 mod tanh_table;
 mod tape;
@@ -36,6 +37,7 @@ pub use tape::{Gradients, Pool, Tape, TrainingInput, for_each_parallel};
 
 use infer::{Lane, Layer};
 use layout::Panels;
+use sixteen::SixteenLayer;
 
 /// An input weight and bias, packed: turns rows of input into rows of a gate table.
 #[derive(Clone, Debug)]
@@ -145,18 +147,29 @@ pub struct Sequence<'a> {
 pub struct Recurrent {
     isa: Isa,
     panels: Panels,
-    weights: AlignedVec,
+    weights: RecurrentWeights,
+}
+
+#[derive(Clone, Debug)]
+enum RecurrentWeights {
+    Floats(AlignedVec),
+    Sixteen(sixteen::Weights),
 }
 
 impl Recurrent {
-    /// Packs `weight_hh` `[4 hidden, hidden]`, gates in the order i, f, g, o.
+    /// Packs `weight_hh` `[4 hidden, hidden]`, gates in the order i, f, g, o. More than 64 units are held in 16 bits
+    /// where the instruction set is made for it.
     ///
     /// # Panics
     /// When the slice has another length.
     pub fn new(isa: Isa, hidden: usize, weight_hh: &[f32]) -> Self {
         assert!(hidden > 0 && weight_hh.len() == 4 * hidden * hidden, "shape of the recurrent weight");
         let panels = Panels::new(isa, hidden);
-        Self { isa, panels, weights: panels.pack(weight_hh, hidden, panels.state_width()) }
+        let weights = match isa.rounds_weights() && panels.count() > dispatch::SINGLE_PANELS {
+            true => RecurrentWeights::Sixteen(sixteen::Weights::pack(panels, weight_hh)),
+            false => RecurrentWeights::Floats(panels.pack(weight_hh, hidden, panels.state_width())),
+        };
+        Self { isa, panels, weights }
     }
 
     /// A state of zeros.
@@ -192,27 +205,44 @@ impl Recurrent {
             };
             lanes.push(Lane { rows: rows.as_ptr(), steps: rows.len(), h, c, output, stride });
         }
+        let floats = match &self.weights {
+            RecurrentWeights::Floats(weights) => weights.as_ptr(),
+            RecurrentWeights::Sixteen(_) => std::ptr::null(),
+        };
         let layer = Layer {
-            weights: self.weights.as_ptr(),
+            weights: floats,
             table: [table.kept.as_ptr(), table.fresh.as_ptr()],
             split,
             hidden,
             panels: self.panels.count(),
             reverse,
         };
-        // SAFETY (both branches): rows, states and outputs were checked above, the weights were packed for these
+        // SAFETY (all branches): rows, states and outputs were checked above, the weights were packed for these
         // panels, and every lane has a state and an output of its own since `sequences` is borrowed mutably.
         if layer.panels <= dispatch::SINGLE_PANELS {
             let mut scratch = AlignedVec::zeros(2 * width);
             for lane in lanes.into_iter().filter(|lane| lane.steps > 0) {
                 unsafe { dispatch::single(self.isa, layer, lane, scratch.as_mut_ptr()) }
             }
-        } else {
-            lanes.sort_by_key(|lane| std::cmp::Reverse(lane.steps));
-            let rows = self.isa.tile_rows();
-            let mut scratch = AlignedVec::zeros(2 * rows * width);
-            for lanes in lanes.chunks(rows) {
-                unsafe { dispatch::block(self.isa, layer, lanes, scratch.as_mut_ptr()) }
+            return;
+        }
+        lanes.sort_by_key(|lane| std::cmp::Reverse(lane.steps));
+        let rows = self.isa.tile_rows();
+        let mut scratch = AlignedVec::zeros(3 * rows * width);
+        for lanes in lanes.chunks(rows) {
+            match &self.weights {
+                RecurrentWeights::Floats(_) => unsafe {
+                    dispatch::block(self.isa, layer, lanes, scratch.as_mut_ptr())
+                },
+                RecurrentWeights::Sixteen(sixteen::Weights { lines, scales }) => {
+                    let layer = SixteenLayer {
+                        layer,
+                        lines: lines.as_ptr(),
+                        scales: scales.as_ptr(),
+                        chunk: sixteen::CHUNK,
+                    };
+                    unsafe { dispatch::block_of_sixteen(layer, lanes, scratch.as_mut_ptr()) }
+                }
             }
         }
     }
