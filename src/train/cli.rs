@@ -187,9 +187,9 @@ struct PairsArgs {
 
 #[derive(Debug, Args)]
 struct EvaluateArgs {
-    /// The model directory.
-    #[arg(long, value_name = "DIR")]
-    model: PathBuf,
+    /// The model directory; of several, the mean opinion is measured, from which a student would learn.
+    #[arg(long = "model", value_name = "DIR", required = true)]
+    models: Vec<PathBuf>,
     /// Which reviews of the data set.
     #[arg(long = "on", value_name = "PART", default_value = "validation")]
     part: Part,
@@ -269,7 +269,7 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
             Ok(())
         }
         Command::Evaluate(args) => {
-            let evaluation = Evaluation { model: args.model, data: args.data.path()?, part: args.part };
+            let evaluation = Evaluation { models: args.models, data: args.data.path()?, part: args.part };
             let metrics = evaluate(&evaluation)?;
             let text = if args.json {
                 serde_json::to_string(&metrics).expect("plain data") + "\n"

@@ -3,14 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::corpus::{Corpus, Review};
-use super::fit::Example;
 use super::metrics::Metrics;
 use super::record::TrainingRecord;
-use super::run::{digest_of_reviews, examples, measure};
+use super::run::digest_of_reviews;
+use super::score::mean_logits;
 use super::split::Sides;
 use super::table::{Format, Table};
 use crate::error::{Error, Result};
-use crate::predict::{Predictor, encode_tail};
 
 /// Which reviews of a data set to evaluate on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -40,45 +39,63 @@ impl Part {
 /// What to evaluate, on what.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// The model directory.
-    pub model: PathBuf,
+    /// The model directories; the mean logit of several is what counts, as it is what a student learns from.
+    pub models: Vec<PathBuf>,
     /// The data set (folder or `.tar.gz`), or a file of `text,label` (`.jsonl`, `.csv`).
     pub data: PathBuf,
     /// Which reviews of the data set; not used for a file.
     pub part: Part,
 }
 
-/// Figures of a model, as `evaluation` asks.
+/// A text with its label, 0 or 1.
+type Labelled = (String, f32);
+
+/// Figures of the models together, as `evaluation` asks.
 ///
 /// # Errors
-/// Those of reading model and data; [`Error::Data`] where the data set has no such part, or is not the one that the
-/// model was trained on and its held-out reviews are asked for.
+/// Those of reading models and data; [`Error::Data`] where no model is named, the data set has no such part, or is not
+/// the one that a model was trained on and its held-out reviews are asked for, or models hold out different ones.
 pub fn evaluate(evaluation: &Evaluation) -> Result<Metrics> {
-    let predictor = Predictor::load(&evaluation.model)?;
-    let examples = match Format::of_path(&evaluation.data).filter(|_| evaluation.data.is_file()) {
-        Some(format) => from_table(&predictor, &evaluation.data, format)?,
-        None => from_corpus(&predictor, evaluation)?,
+    let first = evaluation.models.first().ok_or_else(|| Error::Data("no model to evaluate".into()))?;
+    let labelled = match Format::of_path(&evaluation.data).filter(|_| evaluation.data.is_file()) {
+        Some(format) => from_table(&evaluation.data, format)?,
+        None => {
+            let corpus = Corpus::read(&evaluation.data, false)?;
+            let labelled = from_corpus(&corpus, evaluation, first)?;
+            for model in &evaluation.models[1..] {
+                if from_corpus(&corpus, evaluation, model)? != labelled {
+                    let reason = "it was trained with other reviews held out";
+                    return Err(Error::Data(format!(
+                        "{}: {reason} than {}",
+                        model.display(),
+                        first.display()
+                    )));
+                }
+            }
+            labelled
+        }
     };
-    Ok(measure(&predictor, &examples))
+    let texts: Vec<&str> = labelled.iter().map(|(text, _)| text.as_str()).collect();
+    let targets: Vec<f32> = labelled.iter().map(|(_, target)| *target).collect();
+    Ok(Metrics::of(&mean_logits(&evaluation.models, &texts)?, &targets))
 }
 
-fn from_table(predictor: &Predictor, path: &Path, format: Format) -> Result<Vec<Example>> {
-    let mut examples = Vec::new();
+fn from_table(path: &Path, format: Format) -> Result<Vec<Labelled>> {
+    let mut labelled = Vec::new();
     for (at, row) in Table::open(path, format)?.enumerate() {
         let row = row?;
         let target =
             row.target.ok_or_else(|| Error::invalid(path, format!("review {} has no label", at + 1)))?;
-        let ids = encode_tail(&row.text, predictor.config(), predictor.vocabulary());
-        examples.push(Example { ids, target, weight: 1.0 });
+        labelled.push((row.text, target));
     }
-    if examples.is_empty() {
-        return Err(Error::invalid(path, "no review"));
+    match labelled.is_empty() {
+        true => Err(Error::invalid(path, "no review")),
+        false => Ok(labelled),
     }
-    Ok(examples)
 }
 
-fn from_corpus(predictor: &Predictor, evaluation: &Evaluation) -> Result<Vec<Example>> {
-    let corpus = Corpus::read(&evaluation.data, false)?;
+/// The reviews of `corpus` that `evaluation` asks for, as `model` was trained.
+fn from_corpus(corpus: &Corpus, evaluation: &Evaluation, model: &Path) -> Result<Vec<Labelled>> {
     let reviews: Vec<&Review> = match evaluation.part {
         Part::Test if corpus.test.is_empty() => {
             let reason = "has no test half; the full public release has one (trainer evaluate --download)";
@@ -86,9 +103,9 @@ fn from_corpus(predictor: &Predictor, evaluation: &Evaluation) -> Result<Vec<Exa
         }
         Part::Test => corpus.test.iter().collect(),
         part => {
-            let record = TrainingRecord::load(&evaluation.model)?.ok_or_else(|| {
+            let record = TrainingRecord::load(model)?.ok_or_else(|| {
                 let reason = "it has no training.json, so nobody knows which reviews were held out";
-                Error::Data(format!("{}: {reason}; --on test, or a file, works", evaluation.model.display()))
+                Error::Data(format!("{}: {reason}; --on test, or a file, works", model.display()))
             })?;
             let sides = Sides::of(&corpus.train, &record.settings)?;
             let pick = |at: &[usize]| at.iter().map(|&at| &corpus.train[at]).collect::<Vec<_>>();
@@ -108,5 +125,6 @@ fn from_corpus(predictor: &Predictor, evaluation: &Evaluation) -> Result<Vec<Exa
     if reviews.is_empty() {
         return Err(Error::Data("the model was trained without such reviews".into()));
     }
-    Ok(examples(&reviews, predictor.config(), predictor.vocabulary()))
+    let labelled = reviews.iter().filter_map(|review| Some((review.text.clone(), review.class.target()?)));
+    Ok(labelled.collect())
 }

@@ -1,11 +1,10 @@
 //! The fit loop: batches, steps, epochs, the best epoch; and the state from which it goes on after a stop.
 
 use std::collections::BTreeMap;
-use std::ops::{Range, RangeInclusive};
 use std::time::Instant;
 
+use candle_core::Tensor;
 use candle_nn::Optimizer;
-use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +12,7 @@ use super::metrics::Metrics;
 use super::optimizer::{StatefulOptimizer, binary_cross_entropy, clip_global_norm};
 use super::progress;
 use super::random::{Purpose, generator};
+use super::sampling::{Sampling, Step};
 use super::settings::Keep;
 use super::variables::Variables;
 use crate::error::Result;
@@ -27,6 +27,8 @@ pub struct Example {
     pub target: f32,
     /// How much it counts beside the others of its batch; 1 by default.
     pub weight: f32,
+    /// What the rest of the model will add to the network's logit, so that the network learns what is left; 0 by default.
+    pub beside: f32,
 }
 
 /// Which examples make up each step.
@@ -77,7 +79,7 @@ impl Schedule {
 pub struct EpochRow {
     /// Counted from 1.
     pub epoch: usize,
-    /// Mean loss over the epoch's steps, as the weights were at each of them.
+    /// Mean loss over the epoch's steps, made-up sentences included, as the weights were at each of them.
     pub loss: f64,
     /// Share of right labels over the epoch's steps.
     pub accuracy: f64,
@@ -143,61 +145,8 @@ pub struct Task<'t> {
     pub learning_rate: (f64, f64),
     /// What a step leaves out.
     pub dropout: Dropout,
-    /// Tokens of a review that a step reads at most; 0 for all.
-    pub crop: usize,
-    /// Share of the reviews of a step that are cut to a short stretch.
-    pub short_crops: f64,
-    /// The tokens that end a sentence: a short stretch holds whole ones. Without any it begins anywhere.
-    pub sentence_ends: &'t [u32],
-}
-
-/// Lengths between which a short stretch is drawn, in tokens: a sentence or a few.
-const SHORT_TOKENS: RangeInclusive<usize> = 5..=60;
-
-impl Task<'_> {
-    /// The ids of a review that a step reads: all of them, or a stretch behind the start id.
-    fn stretch(&self, ids: &[u32], rng: &mut impl Rng) -> Vec<u32> {
-        let short = self.short_crops > 0.0 && rng.random_bool(self.short_crops);
-        let limit = match (short, self.crop) {
-            (true, _) => 1 + rng.random_range(SHORT_TOKENS),
-            (false, 0) => ids.len(),
-            (false, crop) => crop,
-        };
-        if ids.len() <= limit {
-            return ids.to_vec();
-        }
-        let from = rng.random_range(1..=ids.len() - (limit - 1));
-        let range = if short { self.sentences(ids, from, limit - 1) } else { from..from + limit - 1 };
-        std::iter::once(ids[0]).chain(ids[range].iter().copied()).collect()
-    }
-
-    /// Whole sentences from the one that holds `from` on: as many as fit into `limit` tokens, at least the first, cut
-    /// where it alone is longer than any short stretch.
-    fn sentences(&self, ids: &[u32], from: usize, limit: usize) -> Range<usize> {
-        let longest = *SHORT_TOKENS.end();
-        let ends = |at: usize| self.sentence_ends.contains(&ids[at]);
-        if self.sentence_ends.is_empty() {
-            return from..from + limit;
-        }
-        let earliest = from.saturating_sub(longest).max(1);
-        let first = match (earliest..from).rev().find(|&at| ends(at)) {
-            Some(end) => end + 1,
-            None if earliest == 1 => 1,
-            None => from,
-        };
-        // A run of marks ends one sentence.
-        let closed = |at: usize| ends(at) && (at + 1 == ids.len() || !ends(at + 1));
-        let mut last = None;
-        for at in first..ids.len().min(first + longest) {
-            if at >= first + limit && last.is_some() {
-                break;
-            }
-            if at >= from && closed(at) {
-                last = Some(at + 1);
-            }
-        }
-        first..last.unwrap_or(ids.len().min(first + longest))
-    }
+    /// What a step reads of its examples, and what beside them.
+    pub sampling: Sampling<'t>,
 }
 
 /// What the loop calls on its way.
@@ -235,13 +184,11 @@ pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks)
             let batch: Vec<&Example> =
                 batches[state.position.batch].iter().map(|&at| &task.examples[at]).collect();
             let mut rng = generator(task.schedule.seed, Purpose::Step, state.optimizer.steps());
-            let stretches: Vec<Vec<u32>> =
-                batch.iter().map(|example| task.stretch(&example.ids, &mut rng)).collect();
-            let ids: Vec<&[u32]> = stretches.iter().map(Vec::as_slice).collect();
-            let targets: Vec<f32> = batch.iter().map(|example| example.target).collect();
-            let weights: Vec<f32> = batch.iter().map(|example| example.weight).collect();
+            let Step { ids, targets, weights, beside } = task.sampling.step(&batch, &mut rng);
+            let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
 
             let logits = network.forward_training(&ids, &task.dropout, &mut rng)?; // [B]
+            let logits = (&logits + Tensor::from_slice(&beside, beside.len(), logits.device())?)?;
             let loss = binary_cross_entropy(&logits, &targets, &weights)?;
             let mut grads = loss.backward()?;
             if task.clip_norm > 0.0 {
@@ -258,7 +205,8 @@ pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks)
             let weight_sum = f64::from_bits(position.weight_bits) + weight;
             (position.loss_bits, position.weight_bits) = (loss_sum.to_bits(), weight_sum.to_bits());
             let logits = logits.to_vec1::<f32>()?;
-            let right = logits.iter().zip(&targets).filter(|(z, t)| (**z >= 0.0) == (**t >= 0.5)).count();
+            let reviews = logits.iter().zip(&targets).take(batch.len());
+            let right = reviews.filter(|(z, t)| (**z >= 0.0) == (**t >= 0.5)).count();
             position.right += right as u64;
             position.seen += batch.len() as u64;
             position.batch += 1;
@@ -320,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_epoch_has_each_example_once_in_an_order_of_its_own() {
-        let examples = vec![Example { ids: vec![1], target: 1.0, weight: 1.0 }; 10];
+        let examples = vec![Example { ids: vec![1], target: 1.0, weight: 1.0, beside: 0.0 }; 10];
         let schedule = Schedule { epochs: 2, batch_size: 4, bucketed: false, seed: 1 };
         let batches = schedule.batches(&examples, 0);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
@@ -333,8 +281,9 @@ mod tests {
 
     #[test]
     fn bucketed_batches_are_of_like_length() {
-        let examples: Vec<Example> =
-            (0..960).map(|n| Example { ids: vec![1; 1 + n * 7 % 300], target: 1.0, weight: 1.0 }).collect();
+        let examples: Vec<Example> = (0..960)
+            .map(|n| Example { ids: vec![1; 1 + n * 7 % 300], target: 1.0, weight: 1.0, beside: 0.0 })
+            .collect();
         let schedule = Schedule { epochs: 1, batch_size: 10, bucketed: true, seed: 1 };
         let batches = schedule.batches(&examples, 0);
         let mut all = batches.concat();
@@ -345,55 +294,5 @@ mod tests {
             lengths.clone().max().unwrap() - lengths.min().unwrap()
         };
         assert!(batches.iter().all(|batch| spread(batch) < 60));
-    }
-
-    fn task(crop: usize, short_crops: f64, sentence_ends: &[u32]) -> Task<'_> {
-        Task {
-            examples: &[],
-            schedule: Schedule { epochs: 1, batch_size: 1, bucketed: false, seed: 1 },
-            clip_norm: 0.0,
-            keep: Keep::Last,
-            learning_rate: (0.1, 0.1),
-            dropout: Dropout::default(),
-            crop,
-            short_crops,
-            sentence_ends,
-        }
-    }
-
-    #[test]
-    fn a_stretch_keeps_the_start_and_lies_within_the_review() {
-        let ids: Vec<u32> = (1..=500).collect();
-        let task = |crop, short_crops| task(crop, short_crops, &[]);
-        let mut rng = generator(1, Purpose::Step, 0);
-        assert_eq!(task(0, 0.0).stretch(&ids, &mut rng), ids);
-        for _ in 0..200 {
-            let stretch = task(100, 0.5).stretch(&ids, &mut rng);
-            assert!(stretch.len() == 100 || SHORT_TOKENS.contains(&(stretch.len() - 1)));
-            assert_eq!(stretch[0], 1);
-            assert!(stretch[1] > 1 && stretch[1..].windows(2).all(|pair| pair[1] == pair[0] + 1));
-        }
-        assert_eq!(task(100, 0.0).stretch(&ids[..50], &mut rng), ids[..50]);
-    }
-
-    #[test]
-    fn a_short_stretch_holds_whole_sentences() {
-        // Sentences of 4, 9, 2 and 100 tokens; 7 ends them, and a run of it ends one.
-        let sentence = |tokens: usize| std::iter::repeat_n(3, tokens - 1).chain([7]);
-        let lengths = [4, 9, 2, 100];
-        let ids: Vec<u32> =
-            [1].into_iter().chain(lengths.into_iter().flat_map(sentence)).chain([7, 7]).collect();
-        let task = task(0, 0.999, &[7]);
-        assert_eq!(task.sentences(&ids, 1, 5), 1..5);
-        assert_eq!(task.sentences(&ids, 4, 3), 1..5);
-        assert_eq!(task.sentences(&ids, 5, 8), 5..14);
-        assert_eq!(task.sentences(&ids, 2, 15), 1..16);
-        assert_eq!(task.sentences(&ids, 20, 10), 16..76, "a sentence longer than any stretch is cut");
-        assert_eq!(task.sentences(&ids, 110, 10), 110..118, "and entered where the draw fell");
-        let mut rng = generator(1, Purpose::Step, 0);
-        for _ in 0..500 {
-            let stretch = task.stretch(&ids, &mut rng);
-            assert!(stretch.len() > 1 && stretch[0] == 1 && stretch.len() <= ids.len());
-        }
     }
 }

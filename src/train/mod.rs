@@ -26,7 +26,9 @@ mod record;
 mod reliability;
 mod run;
 mod sampled_softmax;
+mod sampling;
 mod score;
+mod sentences;
 mod settings;
 mod split;
 mod stack;
@@ -49,6 +51,7 @@ pub use optimizer::{OptimizerConfig, Rule, StatefulOptimizer, binary_cross_entro
 pub use pairs::{Behaviour, Expectation, Judged, Pair, behaviour, judge, load_pairs};
 pub use record::{DataRecord, TrainingRecord};
 pub use run::{Job, train};
+pub use sampling::{Sampling, Step};
 pub use score::{encode_all, logits};
 pub use settings::{Keep, OptimizerKind, Overrides, Settings, Split};
 pub use split::{Sides, film_position};

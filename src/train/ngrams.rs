@@ -234,7 +234,7 @@ mod tests {
     }
 
     fn example(ids: &[u32], target: f32) -> Example {
-        Example { ids: [&[1], ids].concat(), target, weight: 1.0 }
+        Example { ids: [&[1], ids].concat(), target, weight: 1.0, beside: 0.0 }
     }
 
     /// Made-up reviews in which only the order of the words tells.

@@ -16,6 +16,8 @@ pub enum Purpose {
     Step = 4,
     /// Which groups of reviews a fold leaves out.
     Folds = 5,
+    /// Which made-up sentences there are.
+    Sentences = 6,
 }
 
 /// The generator for the `index`-th use (epoch, step, tensor) of `purpose` under `seed`.

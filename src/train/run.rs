@@ -14,14 +14,15 @@ use super::fit::{EpochRow, Example, Hooks, Position, Schedule, State, Task, fit}
 use super::metrics::{Metrics, fit_temperature};
 use super::optimizer::{OptimizerConfig, StatefulOptimizer};
 use super::record::{DataRecord, TrainingRecord};
+use super::sampling::Sampling;
 use super::settings::Settings;
 use super::split::{self as sides, Sides};
 use super::variables::Variables;
 use super::vectors::{Vectors, load_vectors};
-use super::{card, companions, pairs, reliability, score, stack, words};
+use super::{card, companions, pairs, reliability, score, sentences, stack, words};
 use crate::error::{Error, Result};
 use crate::model::{
-    Array, Config, Dropout, Metadata, ModelFiles, Network, NgramTable, TRAINING_FILE, save_directory,
+    Array, Config, Dropout, Metadata, ModelFiles, Network, NgramTable, Scratch, TRAINING_FILE, save_directory,
 };
 use crate::predict::Predictor;
 use crate::text::Vocabulary;
@@ -62,6 +63,8 @@ struct Material {
     data: DataRecord,
     /// Tensors to start from: word vectors, the LSTM of a language model.
     start: BTreeMap<String, Array>,
+    /// The table of n-grams, where it is needed before the network is trained.
+    wide: Option<NgramTable>,
 }
 
 /// Trains as `job` says, telling `out` about it; `interrupted` is looked at after every step.
@@ -76,7 +79,7 @@ pub fn train(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBool) 
 
 fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
     let mut settings = job.settings.clone();
-    let material = prepare(job, &settings)?;
+    let mut material = prepare(job, &settings)?;
     // A small data set may have fewer words than were asked for.
     settings.vocab_size = material.vocabulary.len();
     let say = |out: &mut (dyn Write + Send), text: &str| {
@@ -87,7 +90,20 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
     say(out, &format!("{listed}\n{} reviews to learn from, {} held out\n", data.train, data.validation))?;
 
     let checkpoint = checkpoint::path_for(&job.output);
-    let examples_sha256 = digest_of(&material.train);
+    let mut sentences = Vec::new();
+    if settings.sentences > 0.0 {
+        sentences = sentences::sentences(settings.seed, &material.config, &material.vocabulary)?;
+        if settings.ngrams > 0 {
+            // The grams of a negated word say the opposite of the sentence: the network has to outweigh them.
+            let table = stack::wide_part(&material.train, material.data.train, settings.ngrams)?;
+            let mut scratch = Scratch::default();
+            for sentence in &mut sentences {
+                sentence.beside = stack::USUAL_SHARE * table.score(&sentence.ids, &mut scratch);
+            }
+            material.wide = Some(table);
+        }
+    }
+    let examples_sha256 = digest_of(material.train.iter().chain(&sentences));
     let mut state = if job.resume {
         checkpoint::load(&checkpoint, &settings, &examples_sha256)?
     } else {
@@ -122,9 +138,13 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
             embedding: settings.dropout_embedding as f32,
             features: settings.dropout_features as f32,
         },
-        crop: settings.crop,
-        short_crops: settings.short_crops,
-        sentence_ends: &sentence_ends,
+        sampling: Sampling {
+            crop: settings.crop,
+            short_crops: settings.short_crops,
+            sentence_ends: &sentence_ends,
+            sentences: &sentences,
+            sentence_share: settings.sentences,
+        },
     };
     let finished = fit(
         &task,
@@ -202,6 +222,7 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         vocabulary,
         config,
         start,
+        wide: None,
     };
     if !job.teachers.is_empty() {
         let unlabelled = sides::unlabelled(&corpus.unlabelled, settings)?;
@@ -214,20 +235,16 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
 
 /// Unlabelled reviews with the mean opinion of `teachers` as their target. Reviews without a word are left out.
 fn taught(reviews: &[&Review], teachers: &[PathBuf], material: &Material) -> Result<Vec<Example>> {
-    let mut opinions = vec![0f32; reviews.len()];
-    for teacher in teachers {
-        let predictor = Predictor::load(teacher)?;
-        let texts: Vec<&str> = reviews.iter().map(|review| review.text.as_str()).collect();
-        let ids = score::encode_all(&texts, predictor.config(), predictor.vocabulary());
-        let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        let logits = score::logits(&predictor, &ids);
-        opinions.iter_mut().zip(logits).for_each(|(sum, logit)| *sum += logit / teachers.len() as f32);
-    }
     let texts: Vec<&str> = reviews.iter().map(|review| review.text.as_str()).collect();
+    let opinions = score::mean_logits(teachers, &texts)?;
     let ids = score::encode_all(&texts, &material.config, &material.vocabulary);
     let soft = ids.into_iter().zip(opinions).filter(|(ids, _)| ids.len() > 1);
-    let example =
-        |(ids, logit): (Vec<u32>, f32)| Example { ids, target: 1.0 / (1.0 + (-logit).exp()), weight: 1.0 };
+    let example = |(ids, logit): (Vec<u32>, f32)| Example {
+        ids,
+        target: 1.0 / (1.0 + (-logit).exp()),
+        weight: 1.0,
+        beside: 0.0,
+    };
     Ok(soft.map(example).collect())
 }
 
@@ -237,7 +254,9 @@ pub fn examples(reviews: &[&Review], config: &Config, vocabulary: &Vocabulary) -
     let ids = score::encode_all(&texts, config, vocabulary);
     let labelled = ids.into_iter().zip(reviews);
     labelled
-        .filter_map(|(ids, review)| Some(Example { ids, target: review.class.target()?, weight: 1.0 }))
+        .filter_map(|(ids, review)| {
+            Some(Example { ids, target: review.class.target()?, weight: 1.0, beside: 0.0 })
+        })
         .collect()
 }
 
@@ -302,7 +321,10 @@ fn save(
             "validation, LSTM alone".to_string(),
             measure(&assemble(&alone, &tensors, &None), held_out),
         );
-        let table = stack::wide_part(&material.train, material.data.train, settings.ngrams)?;
+        let table = match &material.wide {
+            Some(table) => table.clone(),
+            None => stack::wide_part(&material.train, material.data.train, settings.ngrams)?,
+        };
         let (table, factors) = stack::stack(&deep, &table, held_out, &mut tensors)?;
         round(&mut tensors);
         config.ngrams = true;
@@ -386,12 +408,13 @@ fn file_name(path: &Path) -> String {
     whole.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
 }
 
-fn digest_of(examples: &[Example]) -> String {
+fn digest_of<'e>(examples: impl IntoIterator<Item = &'e Example>) -> String {
     let mut digest = Sha256::new();
     for example in examples {
         digest.update((example.ids.len() as u64).to_le_bytes());
         digest.update(example.target.to_le_bytes());
         digest.update(example.weight.to_le_bytes());
+        digest.update(example.beside.to_le_bytes());
         example.ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
     }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

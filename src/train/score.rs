@@ -1,7 +1,10 @@
 //! Texts to ids and ids to logits, on every thread of the pool, in order.
 
+use std::path::PathBuf;
+
 use rayon::prelude::*;
 
+use crate::error::Result;
 use crate::model::Config;
 use crate::predict::{Encoding, Predictor, encode_tail};
 use crate::text::Vocabulary;
@@ -27,4 +30,20 @@ pub fn logits(predictor: &Predictor, reviews: &[&[u32]]) -> Vec<f32> {
         predictor.run(&encodings).into_iter().map(|prediction| prediction.logit).collect()
     };
     reviews.par_chunks(CHUNK).flat_map_iter(score).collect()
+}
+
+/// The mean logit that the models of these directories give each text.
+///
+/// # Errors
+/// Those of [`Predictor::load`].
+pub fn mean_logits(models: &[PathBuf], texts: &[&str]) -> Result<Vec<f32>> {
+    let mut means = vec![0f32; texts.len()];
+    for model in models {
+        let predictor = Predictor::load(model)?;
+        let ids = encode_all(texts, predictor.config(), predictor.vocabulary());
+        let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let logits = logits(&predictor, &ids);
+        means.iter_mut().zip(logits).for_each(|(mean, logit)| *mean += logit / models.len() as f32);
+    }
+    Ok(means)
 }

@@ -110,9 +110,11 @@ settings! {
     bucketed: bool,
     /// Tokens of a review that a step learns from, a fresh stretch each time; 0 takes the whole review.
     crop: usize,
-    /// Share of the reviews of a step that are cut to a few sentences of 5 to 60 tokens, so that short texts are learnt
-    /// too.
+    /// Stretches of a few sentences, 5 to 60 tokens, that a step learns from beside its reviews, per review, so that
+    /// short texts are learnt too.
     short_crops: f64,
+    /// Made-up sentences (negation, degrees, contrast) that a step learns from beside its reviews, per review.
+    sentences: f64,
     /// Share of the words of a step that are left out, 0 to 1.
     dropout_words: f64,
     /// Share of the components of a word's vector that are left out in a step, 0 to 1.
@@ -182,7 +184,8 @@ impl Settings {
             batch_size: 64,
             bucketed: true,
             crop: 400,
-            short_crops: 0.05,
+            short_crops: 0.25,
+            sentences: 0.0,
             dropout_words: 0.05,
             dropout_embedding: 0.2,
             dropout_features: 0.5,
@@ -223,6 +226,7 @@ impl Settings {
             bucketed: false,
             crop: 0,
             short_crops: 0.0,
+            sentences: 0.0,
             dropout_words: 0.0,
             dropout_embedding: 0.0,
             dropout_features: 0.0,
@@ -297,7 +301,11 @@ impl Settings {
         share("validation_share", self.validation_share)?;
         share("final_share", self.final_share)?;
         share("final_share + validation_share", self.final_share + self.validation_share)?;
-        share("short_crops", self.short_crops)?;
+        for (name, value) in [("short_crops", self.short_crops), ("sentences", self.sentences)] {
+            if !(0.0..=16.0).contains(&value) {
+                return Err(Error::setting(name, format!("{value} does not lie in 0 to 16")));
+            }
+        }
         share("dropout_words", self.dropout_words)?;
         share("dropout_embedding", self.dropout_embedding)?;
         share("dropout_features", self.dropout_features)?;

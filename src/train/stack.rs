@@ -15,6 +15,10 @@ const MIN_REVIEWS_WITH_SOFT: usize = 10;
 /// What a teacher's opinion of a review counts beside a label.
 const SOFT_WEIGHT: f32 = 0.3;
 
+/// Factor of the table's score beside that of the network's logit, as it has come out so far: what is reckoned with
+/// before the two are weighed.
+pub const USUAL_SHARE: f32 = 0.8;
+
 /// How the two parts of a model are weighed: `lstm * (network) + ngrams * (table) + bias` is the logit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
