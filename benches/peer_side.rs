@@ -40,6 +40,7 @@ fn best(runs: usize, mut work: impl FnMut()) -> f64 {
 
 struct Arguments {
     model: PathBuf,
+    default: PathBuf,
     data: PathBuf,
     work: PathBuf,
     only: Vec<String>,
@@ -50,6 +51,7 @@ impl Arguments {
         let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
         let mut parsed = Self {
             model: "models/keras-imdb".into(),
+            default: "models/imdb".into(),
             data: "../shared/imdb/aclImdb_train.tar.gz".into(),
             work: "target/peers-work".into(),
             only: Vec::new(),
@@ -58,6 +60,7 @@ impl Arguments {
             let value = arguments.next().unwrap_or_else(|| panic!("{name} wants a value"));
             match name.as_str() {
                 "--model" => parsed.model = value.into(),
+                "--default" => parsed.default = value.into(),
                 "--data" => parsed.data = value.into(),
                 "--work" => parsed.work = value.into(),
                 "--only" => parsed.only.push(value),
@@ -124,6 +127,7 @@ fn main() {
     put("candle_nn_train_step_128", &mut || candle_nn_step(&config, &encoded, threads));
     put("train_epoch_reference", &mut || epoch(&config, &encoded, threads));
     put("train_peak_memory_bytes", &mut peak_memory_bytes);
+    put("default_500", &mut || default_model(&arguments, &texts));
     let wide = Config {
         embedding_dim: 256,
         hidden_size: 256,
@@ -144,6 +148,21 @@ fn main() {
         best(3, || step(&network, &batch, &mut optimizer))
     });
     println!("{}", serde_json::Value::Object(figures));
+}
+
+/// 500 reviews one by one by the default model, n-grams included; leaves its weights and their ids for the peers.
+fn default_model(arguments: &Arguments, texts: &[&str]) -> f64 {
+    let files = load_directory(&arguments.default).unwrap_or_else(|e| panic!("{e}"));
+    let weights = arguments.default.join("model.safetensors");
+    std::fs::copy(weights, arguments.work.join("default.safetensors")).unwrap();
+    let (config, tensors, ngrams) = (files.config.clone(), files.tensors.clone(), files.ngrams.clone());
+    let (predictor, engine) = (Predictor::new(files), Engine::new(&config, tensors, ngrams));
+    let some = texts.iter().step_by(texts.len() / 500).take(500);
+    let encode = |text: &&str| predictor.encode(text, Truncate::Tail).unwrap().windows.remove(0);
+    let reviews: Vec<Vec<u32>> = some.map(encode).collect();
+    let mut file = std::fs::File::create(arguments.work.join("default_500.jsonl")).unwrap();
+    reviews.iter().for_each(|ids| writeln!(file, "{}", serde_json::json!({ "ids": ids })).unwrap());
+    best(3, || reviews.iter().for_each(|ids| drop(black_box(engine.logits(&[ids])))))
 }
 
 /// Tokenizes and scores every text, in parallel.

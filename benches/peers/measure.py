@@ -16,6 +16,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from safetensors.numpy import load_file
 
 import common
 from common import ModelDirectory, full_review, read_ids, samples
@@ -281,16 +282,16 @@ def wide_batch(work):
     return ids, lengths
 
 
-def wide_network():
+def wide_network(words=WIDE_WORDS, size=WIDE):
     """Embedding -> LSTM in both directions -> maximum and mean over time -> Linear, in PyTorch, weights drawn."""
     import torch
 
     class Wide(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.embedding = torch.nn.Embedding(WIDE_WORDS, WIDE)
-            self.lstm = torch.nn.LSTM(WIDE, WIDE, batch_first=True, bidirectional=True)
-            self.classifier = torch.nn.Linear(4 * WIDE, 1)
+            self.embedding = torch.nn.Embedding(words, size)
+            self.lstm = torch.nn.LSTM(size, size, batch_first=True, bidirectional=True)
+            self.classifier = torch.nn.Linear(4 * size, 1)
 
         def forward(self, ids, lengths, inside, pack):
             """Logits; `inside` [batch, time, 1] says which steps are the review's."""
@@ -379,6 +380,8 @@ def onnx_wide(weights):
     """The wide model as ONNX bytes."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
+    hidden = weights["lstm.weight_hh_l0"].shape[1]
+
     def both(name, order=common.onnx_gates):
         return np.stack([order(weights[f"lstm.{name}_l0"]), order(weights[f"lstm.{name}_l0_reverse"])])
 
@@ -387,14 +390,14 @@ def onnx_wide(weights):
         "w": both("weight_ih"),
         "r": both("weight_hh"),
         "b": np.concatenate([both("bias_ih"), both("bias_hh")], 1),
-        "flat": np.array([0, 0, 2 * WIDE], np.int64),
+        "flat": np.array([0, 0, 2 * hidden], np.int64),
         "axis": np.array([0], np.int64),
         "dense": weights["classifier.weight"],
         "dense_bias": weights["classifier.bias"],
     }
     nodes = [
         helper.make_node("Gather", ["table", "ids"], ["x"]),
-        helper.make_node("LSTM", ["x", "w", "r", "b", "lengths"], ["y"], hidden_size=WIDE, direction="bidirectional"),
+        helper.make_node("LSTM", ["x", "w", "r", "b", "lengths"], ["y"], hidden_size=hidden, direction="bidirectional"),
         helper.make_node("Transpose", ["y"], ["by_step"], perm=[0, 2, 1, 3]),
         helper.make_node("Reshape", ["by_step", "flat"], ["states"]),  # [time, batch, both directions]
         helper.make_node("Add", ["states", "outside"], ["masked"]),
@@ -419,6 +422,69 @@ def onnx_wide(weights):
     return built.SerializeToString()
 
 
+# ---------------------------------------------------------------------------------------------------------------
+# The default model: what `models/imdb` costs one review at its real length
+# ---------------------------------------------------------------------------------------------------------------
+
+
+def default_network(work):
+    """The LSTM of the default model in PyTorch with its own weights, and real reviews as its ids."""
+    import torch
+
+    tensors = load_file(work / "default.safetensors")
+    net = wide_network(*tensors["embedding.weight"].shape).eval()
+    state = {name: torch.tensor(array.astype("f4")) for name, array in tensors.items()}
+    for suffix in ("l0", "l0_reverse"):
+        state.setdefault(f"lstm.bias_hh_{suffix}", torch.zeros_like(state[f"lstm.bias_ih_{suffix}"]))
+    net.load_state_dict(state)
+    return net, read_ids(work / "default_500.jsonl")
+
+
+def torch_row_f(model, work, threads):
+    """500 real reviews one by one at their real length."""
+    import torch
+
+    torch.set_num_threads(threads)
+    net, reviews = default_network(work)
+    inputs = []
+    for ids in reviews:
+        row = torch.tensor(ids)[None]
+        inputs.append((row, torch.tensor([len(ids)]), torch.ones(1, len(ids), 1, dtype=torch.bool), False))
+    result, answers = {}, []
+    with torch.inference_mode():
+        for onednn in (True, False):
+            with torch.backends.mkldnn.flags(enabled=onednn):
+                label = "oneDNN" if onednn else "own kernels"
+                answers.append([float(net(*feed)[0]) for feed in inputs[:20]])
+                result[label] = samples(lambda: [net(*feed) for feed in inputs], 2.0, 2)
+    check("own kernels", answers[1], answers[0], 1e-4)
+    return result
+
+
+def onnx_row_f(model, work, threads):
+    """500 real reviews one by one at their real length."""
+    import torch
+
+    net, reviews = default_network(work)
+    data = onnx_wide({name: tensor.numpy() for name, tensor in net.state_dict().items()})
+    feeds = []
+    for ids in reviews:
+        length = len(ids)
+        feeds.append({
+            "ids": np.array(ids, np.int64)[:, None],
+            "lengths": np.array([length], np.int32),
+            "outside": np.zeros((length, 1, 1), "f4"),
+            "count": np.array([[length]], "f4"),
+        })
+    session = common.onnx_session(data, threads)
+    with torch.inference_mode():
+        for ids, feed in zip(reviews[:20], feeds, strict=False):
+            inside = torch.ones(1, len(ids), 1, dtype=torch.bool)
+            expected = net(torch.tensor(ids)[None], torch.tensor([len(ids)]), inside, False)
+            check("default", session.run(None, feed)[0][0], expected, 1e-4)
+    return {"real length": samples(lambda: [session.run(None, feed) for feed in feeds], 2.0, 2)}
+
+
 ROWS = {
     ("a", "onnxruntime"): onnx_row_a,
     ("a", "torch"): torch_row_a,
@@ -429,6 +495,8 @@ ROWS = {
     ("d", "keras"): keras_row_d,
     ("e", "torch"): torch_row_e,
     ("e", "onnxruntime"): onnx_row_e,
+    ("f", "torch"): torch_row_f,
+    ("f", "onnxruntime"): onnx_row_f,
 }
 
 

@@ -49,6 +49,7 @@ ALL = "25,000 reviews, all cores"
 EPOCH = "one epoch of the reference preset, 2 threads"
 WIDE = "E = H = 256, both directions, 32 real reviews"
 FORWARD, STEP = f"{WIDE}: forward", f"{WIDE}: training step"
+DEFAULT = "`models/imdb`: 500 real reviews one by one, 1 thread"
 PADDED = "padded (another answer)"
 LINES = [
     Line("a", FULL, "ONNX Runtime, best setting", "onnxruntime", every, "one_review_500", 7),
@@ -66,6 +67,8 @@ LINES = [
     Line("e", FORWARD, "ONNX Runtime, best setting", "onnxruntime", every, "big_forward_32", 1),
     Line("e", STEP, "PyTorch, packed", "torch", named("training step, packed"), "big_train_step_32", 1.5),
     Line("e", STEP, f"PyTorch, {PADDED}", "torch", named("training step, padded"), "big_train_step_32", 1.5),
+    Line("f", DEFAULT, "ONNX Runtime, its LSTM alone", "onnxruntime", every, "default_500"),
+    Line("f", DEFAULT, "PyTorch, its LSTM alone", "torch", every, "default_500"),
 ]
 # Row, what, the key of a figure of ours that is the other side, its factor, our key, the goal.
 OWN_LINES = [
@@ -82,6 +85,7 @@ def peers_of(row, threads):
         "c": [("onnxruntime", threads)],
         "d": [("keras", 2)],
         "e": [(peer, count) for peer in ("torch", "onnxruntime") for count in (1, 2)],
+        "f": [("onnxruntime", 1), ("torch", 1)],
     }[row]
 
 
