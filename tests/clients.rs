@@ -210,3 +210,53 @@ fn characters_of_every_block_are_read() {
     }
     serves(&server);
 }
+
+#[test]
+fn a_client_that_takes_no_answer_loses_its_connection() {
+    let (_folder, server) = start(&["--write-timeout", "300ms", "--max-connections", "2"]);
+    // HTTP/1: more answers than the sockets' buffers hold, none of them read.
+    let mut stuck = TcpStream::connect(&server.address).unwrap();
+    stuck.set_nonblocking(true).unwrap();
+    let asked = "GET /openapi.yaml HTTP/1.1\r\nhost: t\r\n\r\n".repeat(4000);
+    let mut sent = 0;
+    while let Ok(more @ 1..) = stuck.write(&asked.as_bytes()[sent..]) {
+        sent += more;
+    }
+    assert!(sent > 40 * 100);
+    // HTTP/2: a window that stays shut.
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let begun = Instant::now();
+    let (status, ended) = runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(&server.address).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        let (client, connection) = builder.initial_window_size(0).handshake::<_, &[u8]>(stream).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = axum::http::Request::get(format!("http://{}/metrics", server.address)).body(()).unwrap();
+        let mut client = client.ready().await.unwrap();
+        let (answer, _) = client.send_request(request, true).unwrap();
+        let answer = answer.await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(20), connection).await;
+        (answer.status(), ended.is_ok())
+    });
+    assert_eq!(status, 200, "the head needs no window");
+    assert!(ended, "still open after {:?}", begun.elapsed());
+    // Both places are free again: a third connection is served.
+    serves(&server);
+    let mut taken = Vec::new();
+    stuck.set_nonblocking(false).unwrap();
+    let _ = stuck.read_to_end(&mut taken);
+    let whole = server.get("/openapi.yaml").body.len();
+    assert!(taken.len() < 4000 * whole, "every answer was written: the client was not stuck");
+}
+
+#[test]
+fn a_large_body_gets_its_refusal_and_no_reset() {
+    let (_folder, server) = start(&["--api-key", "k"]);
+    let body = format!(r#"{{"text": "{}"}}"#, "good ".repeat(300_000));
+    for path in ["/predict", "/v2/models/none/infer"] {
+        server.post(path, &body).problem(401);
+        let key = [("content-type", "application/json"), ("authorization", "Bearer k")];
+        let answer = server.send("POST", path, &key, body.as_bytes());
+        assert_eq!(answer.status, if path == "/predict" { 200 } else { 404 });
+    }
+}

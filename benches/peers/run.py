@@ -280,7 +280,7 @@ def main():
     parser.add_argument("--work", type=Path, default=ROOT / "target" / "peers-work", help="folder for shared reviews")
     parser.add_argument("--venv", type=Path, help="an environment to reuse; default: target/peers-venv, made if absent")
     parser.add_argument(
-        "--only", nargs="+", choices=list("abcde"), default=list("abcde"), metavar="ROW", help="a b c d e"
+        "--only", nargs="+", choices=list("abcdef"), default=list("abcdef"), metavar="ROW", help="a b c d e f"
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="cores for row c")

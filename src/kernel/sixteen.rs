@@ -6,7 +6,7 @@
 //! is rounded to 1/16384. Sums of whole numbers are exact, so their order changes no bit. What is rounded away is less
 //! than what storing weights as f16 rounds away: a row keeps 12 bits for a weight of average size.
 
-use super::infer::{Lane, Layer, Steps};
+use super::infer::Layer;
 use super::layout::Panels;
 
 /// What a hidden state of 1 is.
@@ -63,6 +63,7 @@ impl Weights {
 
 /// What all lanes share; `layer.weights` is not used.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) struct SixteenLayer {
     pub layer: Layer,
     pub lines: *const Line,
@@ -76,6 +77,7 @@ mod vnni {
     use std::arch::asm;
     use std::arch::x86_64::*;
 
+    use super::super::infer::{Lane, Steps};
     use super::super::simd::{Avx512, Simd};
     use super::*;
 

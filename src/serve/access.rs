@@ -50,8 +50,8 @@ impl Keys {
                 if line.is_empty() || line.starts_with('#') {
                     continue;
                 }
-                let key: Secret =
-                    line.parse().map_err(|e| Error::invalid(path, format!("line {}: {e}", number + 1)))?;
+                let Ok(key) = line.parse::<Secret>();
+                key.check().map_err(|e| Error::invalid(path, format!("line {}: {e}", number + 1)))?;
                 digests.push(digest(key.expose().as_bytes()));
             }
             if digests.len() == before {

@@ -1,7 +1,7 @@
 //! Reading a request's body within the limits of size, time and memory.
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, Request, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -10,6 +10,10 @@ use super::problem::{Kind, Problem};
 
 /// Bytes that one permit of the buffer stands for.
 pub const PERMIT_BYTES: usize = 1024;
+
+/// Bodies up to this size need no permit: what they hold is bounded by the connections. Not with HTTP/2, of whose
+/// connections each has many streams.
+const FREE_BYTES: usize = 64 * PERMIT_BYTES;
 
 /// How much of a body that is too large is read and thrown away, so that a client which sends all before it reads
 /// gets the answer and not a reset connection.
@@ -50,8 +54,9 @@ pub async fn read(app: &App, request: Request<Body>) -> Result<Held, Problem> {
         drain(app, request.into_body()).await;
         return Err(Problem::new(Kind::UnsupportedMediaType, "the body is compressed; send it as it is"));
     }
+    let free_bytes = if request.version() == Version::HTTP_2 { 0 } else { FREE_BYTES };
     let body = request.into_body();
-    match tokio::time::timeout(app.settings.body_timeout, collect(app, body)).await {
+    match tokio::time::timeout(app.settings.body_timeout, collect(app, body, free_bytes)).await {
         Ok(result) => result,
         Err(_) => {
             let detail = format!("the body did not arrive within {:?}", app.settings.body_timeout);
@@ -60,7 +65,7 @@ pub async fn read(app: &App, request: Request<Body>) -> Result<Held, Problem> {
     }
 }
 
-async fn collect(app: &App, mut body: Body) -> Result<Held, Problem> {
+async fn collect(app: &App, mut body: Body, free_bytes: usize) -> Result<Held, Problem> {
     let limit = app.settings.max_body_bytes;
     let hint = body.size_hint();
     if hint.lower() > limit as u64 {
@@ -69,9 +74,8 @@ async fn collect(app: &App, mut body: Body) -> Result<Held, Problem> {
     let mut held = 0;
     let mut permit: Option<OwnedSemaphorePermit> = None;
     let mut hold = |total: usize| {
-        // What small bodies hold is bounded by the connections; only large ones are worth an account.
         let wanted = total / PERMIT_BYTES;
-        if wanted <= held.max(64) {
+        if wanted <= held.max(free_bytes / PERMIT_BYTES) {
             return Ok(());
         }
         match app.buffered.clone().try_acquire_many_owned((wanted - held) as u32) {
@@ -90,7 +94,10 @@ async fn collect(app: &App, mut body: Body) -> Result<Held, Problem> {
             }
         }
     };
-    hold(hint.lower() as usize)?;
+    if let Err(problem) = hold(hint.lower() as usize) {
+        discard(body).await;
+        return Err(problem);
+    }
     let broken = |_| Problem::new(Kind::Malformed, "the body broke off or its framing is wrong");
     let Some(first) = next(&mut body).await.map_err(broken)? else {
         return Ok(Held { bytes: Bytes::new(), _permit: permit });
@@ -110,7 +117,11 @@ async fn collect(app: &App, mut body: Body) -> Result<Held, Problem> {
             drop(all);
             return Err(too_large(body, limit).await);
         }
-        hold(all.len() + bytes.len())?;
+        if let Err(problem) = hold(all.len() + bytes.len()) {
+            drop(all);
+            discard(body).await;
+            return Err(problem);
+        }
         all.extend_from_slice(&bytes);
         piece = next(&mut body).await.map_err(broken)?;
     }
@@ -132,8 +143,9 @@ async fn too_large(body: Body, limit: usize) -> Problem {
     Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send fewer texts at once"))
 }
 
-/// Reads and throws away a body that is not wanted, within the time for bodies.
-async fn drain(app: &App, body: Body) {
+/// Reads and throws away a body that is not wanted, within the time for bodies, so that a client which sends all before
+/// it reads gets its answer.
+pub async fn drain(app: &App, body: Body) {
     let _ = tokio::time::timeout(app.settings.body_timeout, discard(body)).await;
 }
 

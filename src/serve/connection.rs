@@ -1,5 +1,6 @@
 //! From listening socket to router: bounded connections, time-outs, TLS, a stop with an end.
 
+use std::convert::Infallible;
 use std::future::{Future, pending};
 use std::io;
 use std::sync::Arc;
@@ -7,15 +8,18 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Version;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
 use super::settings::Settings;
+use super::untaken::Untaken;
 use super::{AppState, router};
 
 /// Serves `listener` until `shutdown` is ready and what was accepted is answered or the grace is over.
@@ -133,9 +137,19 @@ impl Connection {
         let _open = app.telemetry.connections.track();
         // Answers are one small write each: waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
+        // A client that asks and takes no answer would keep its place for ever.
+        let mut stream = Box::pin(TimeoutStream::new(stream));
+        stream.as_mut().set_write_timeout_pinned(Some(app.settings.write_timeout));
         let Some(tls) = &app.tls else { return self.serve(stream, &builder).await };
         let handshake = tls.acceptor().accept(stream);
-        match tokio::time::timeout(app.settings.header_timeout, handshake).await {
+        let mut stopped = self.stopped.clone();
+        let outcome = tokio::select! {
+            biased;
+            outcome = tokio::time::timeout(app.settings.header_timeout, handshake) => outcome,
+            // Nothing has been asked yet that would have to be answered before the end.
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        };
+        match outcome {
             Ok(Ok(stream)) => self.serve(stream, &builder).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake too slow"),
@@ -150,13 +164,22 @@ impl Connection {
         let begun = Arc::new(AtomicBool::new(false));
         let seen = begun.clone();
         let router = self.router;
+        let untaken = Untaken::default();
+        let watched = untaken.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             seen.store(true, Relaxed);
-            router.clone().call(request)
+            let streams = request.version() == Version::HTTP_2;
+            let (answer, watched) = (router.clone().call(request), watched.clone());
+            async move {
+                let answer = answer.await?;
+                Ok::<_, Infallible>(if streams { answer.map(|body| watched.watch(body)) } else { answer })
+            }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let mut first = std::pin::pin!(tokio::time::sleep(self.app.settings.header_timeout));
+        let write_timeout = self.app.settings.write_timeout;
+        let mut look = tokio::time::interval(write_timeout);
         let mut waiting = true;
         let mut stopping = false;
         loop {
@@ -171,6 +194,12 @@ impl Connection {
                 _ = self.stopped.wait_for(|stopped| *stopped), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
+                }
+                _ = look.tick() => {
+                    if untaken.is_stuck(write_timeout) {
+                        tracing::debug!("an answer was not taken in time");
+                        return;
+                    }
                 }
                 () = &mut first, if waiting => {
                     if !begun.load(Relaxed) {

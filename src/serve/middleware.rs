@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::problem::{Kind, Problem};
 use super::telemetry::Telemetry;
 use super::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
-use super::{App, AppState};
+use super::{App, AppState, body};
 
 /// Headers of every answer: it is data, never a page of ours to be framed, sniffed or kept.
 const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -32,6 +32,7 @@ pub async fn around(State(app): State<AppState>, request: Request<Body>, next: N
     let mut response = if allowed {
         next.run(request).await
     } else {
+        body::drain(&app, request.into_body()).await;
         Problem::new(Kind::Unauthorized, "send one of the server's keys: `Authorization: Bearer KEY`")
             .into_response()
     };

@@ -3,7 +3,7 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `settings`, `logging`, `throttle` | flags and environment; log lines, and fewer of them |
-//! | `connection`, `tls`, `body` | from socket to bytes: limits of number, time and size |
+//! | `connection`, `untaken`, `tls`, `body` | from socket to bytes: limits of number, time and size |
 //! | `middleware`, `access`, `trace`, `spans`, `problem` | around every request: keys, ids, counts, spans; errors |
 //! | `predict`, `huggingface`, `v2`, `tensors`, `json` | the protocols |
 //! | `score`, `pool`, `task`, `cost`, `shadow` | the one core behind them: where and when a text is computed |
@@ -41,6 +41,7 @@ mod tensors;
 mod throttle;
 mod tls;
 mod trace;
+mod untaken;
 mod v2;
 
 use std::sync::Arc;

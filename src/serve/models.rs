@@ -47,6 +47,8 @@ pub struct Loaded {
     pub training: Option<serde_json::Value>,
     /// When it was loaded.
     pub loaded_at: SystemTime,
+    /// What the directory looked like then.
+    pub fingerprint: Fingerprint,
 }
 
 /// Outcome of a model's golden reviews.
@@ -209,7 +211,7 @@ impl Loaded {
             tries += 1;
             // Three: a writer that replaces it faster than it can be read is not waited for.
             if fingerprint(directory) == before || tries == 3 {
-                return loaded;
+                return Ok(Self { fingerprint: before, ..loaded? });
             }
         }
     }
@@ -232,6 +234,7 @@ impl Loaded {
             drift,
             training: load_companion(directory, TRAINING_FILE)?,
             loaded_at: SystemTime::now(),
+            fingerprint: Fingerprint::new(),
             predictor,
         })
     }

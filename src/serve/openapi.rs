@@ -11,7 +11,7 @@ use super::{huggingface, predict, problem, status, v2};
     info(
         title = "imdb-sentiment",
         description = "How positive is a film review? Every error is an RFC 9457 `application/problem+json`; an \
-            unknown path is 404, a wrong method 405 with `Allow`. Every answer bears `x-request-id`. With keys \
+            unknown path is 404, a wrong method 405 with `Allow`. Every answer of a path bears `x-request-id`. With keys \
             configured, every path but health needs `Authorization: Bearer KEY` (401).",
         license(name = "MIT", identifier = "MIT"),
     ),

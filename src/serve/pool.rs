@@ -17,7 +17,7 @@ use super::telemetry::Telemetry;
 
 /// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;
-/// Most shadow requests waiting; further ones are dropped, they are a sample anyway.
+/// Most shadow texts waiting; further ones are dropped, they are a sample anyway.
 const MAX_BACKGROUND: usize = 128;
 
 type Closure = Box<dyn FnOnce() + Send>;

@@ -18,7 +18,7 @@ use crate::predict::{Prediction, Truncate};
 /// Bodies up to this many bytes are parsed on the HTTP thread: about 50 µs. Larger ones go to the compute threads.
 pub const PARSE_INLINE_BYTES: usize = 64 * 1024;
 /// Answers up to this many predictions are written on the HTTP thread.
-const WRITE_INLINE: usize = 128;
+pub const WRITE_INLINE: usize = 128;
 
 /// The body of `POST /predict`; exactly one of `text` and `texts`.
 #[derive(Debug, Deserialize)]

@@ -19,18 +19,13 @@ pub fn reload_all(app: &App) {
 }
 
 /// Reloads on every SIGHUP, for ever.
-///
-/// # Errors
-/// Where the system does not let us listen for the signal.
 #[cfg(unix)]
-pub async fn on_hangup(app: AppState) -> std::io::Result<()> {
-    let mut hangup = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())?;
+pub async fn on_hangup(app: AppState, mut hangup: tokio::signal::unix::Signal) {
     while hangup.recv().await.is_some() {
         tracing::info!("SIGHUP: reloading");
         let app = app.clone();
         let _ = tokio::task::spawn_blocking(move || reload_all(&app)).await;
     }
-    Ok(())
 }
 
 /// Looks every `--watch-interval` whether a model directory changed, for ever.
@@ -45,7 +40,8 @@ pub async fn watch(app: AppState) {
             app.models.iter().map(|slot| slot.fingerprint()).collect()
         })
     };
-    let Ok(mut taken) = look(app.clone()).await else { return };
+    // What was loaded, not what is there by now: it may have changed while other models were being loaded.
+    let mut taken: Vec<_> = app.models.iter().map(|slot| slot.current().fingerprint.clone()).collect();
     let mut before = taken.clone();
     loop {
         interval.tick().await;

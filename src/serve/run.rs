@@ -17,8 +17,7 @@ const BACKLOG: u32 = 1024;
 pub fn run(settings: Settings) -> Result<()> {
     logging::start(&settings)?;
     raise_file_limit(settings.max_connections);
-    let app = App::new(settings)?;
-    let threads = Settings::threads(app.settings.http_threads);
+    let threads = Settings::threads(settings.http_threads);
     // One thread needs none of what several need to share work.
     let mut runtime = match threads {
         1 => tokio::runtime::Builder::new_current_thread(),
@@ -26,6 +25,14 @@ pub fn run(settings: Settings) -> Result<()> {
     };
     let runtime = runtime.worker_threads(threads).thread_name("http").enable_all().build();
     let runtime = runtime.map_err(|e| Error::setting("--http-threads", e.to_string()))?;
+    // Before the models are loaded, which takes a while: until it is asked for, SIGHUP ends a process.
+    #[cfg(unix)]
+    let hangup = {
+        use tokio::signal::unix::{SignalKind, signal};
+        let _inside = runtime.enter();
+        signal(SignalKind::hangup()).map_err(|e| Error::setting("signals", e.to_string()))?
+    };
+    let app = App::new(settings)?;
     let outcome = runtime.block_on(async {
         let listener = listen(&app.settings.host, app.settings.port).await?;
         let address = listener.local_addr().map_err(|e| Error::setting("--port", e.to_string()))?;
@@ -40,7 +47,7 @@ pub fn run(settings: Settings) -> Result<()> {
         }
         let shutdown = shutdown_signal().map_err(|e| Error::setting("signals", e.to_string()))?;
         #[cfg(unix)]
-        tokio::spawn(reload::on_hangup(app.clone()));
+        tokio::spawn(reload::on_hangup(app.clone(), hangup));
         if app.settings.watch {
             tokio::spawn(reload::watch(app.clone()));
         }

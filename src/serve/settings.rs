@@ -80,6 +80,10 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_BODY_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub body_timeout: Duration,
 
+    /// Time for a client to take what it is being sent, after which its connection is closed
+    #[arg(long, env = "IMDB_SENTIMENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
+    pub write_timeout: Duration,
+
     /// Time for a request to be answered once its body is there; 503 after
     #[arg(long, env = "IMDB_SENTIMENT_REQUEST_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub request_timeout: Duration,
@@ -167,10 +171,10 @@ pub struct Settings {
     #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_name = "URL")]
     pub otlp_traces_endpoint: Option<String>,
 
-    /// Name under which the spans are sent
+    /// Name under which the spans are sent, imdb-sentiment where nothing else says it
     #[cfg(feature = "otlp")]
-    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME", default_value = env!("CARGO_PKG_NAME"))]
-    pub otlp_service_name: String,
+    #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
+    pub otlp_service_name: Option<String>,
 }
 
 /// Form of the log.
@@ -201,16 +205,23 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-impl std::str::FromStr for Secret {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = text.trim();
+impl Secret {
+    /// Whether a header can carry it; the reason where it cannot.
+    pub fn check(&self) -> Result<(), String> {
         // The grammar of RFC 6750's b64token is narrower; a visible ASCII word is what a header can carry.
-        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        if self.0.is_empty() || !self.0.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("a key must be one word of visible ASCII characters".into());
         }
-        Ok(Self(text.into()))
+        Ok(())
+    }
+}
+
+impl std::str::FromStr for Secret {
+    // Takes anything: the command line would show a value that is refused here.
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.trim().into()))
     }
 }
 
@@ -279,6 +290,9 @@ impl Settings {
         if self.max_pending_reviews < self.max_texts {
             let reason = format!("{} is less than --max-texts {}", self.max_pending_reviews, self.max_texts);
             return Err(Error::setting("--max-pending-reviews", reason));
+        }
+        for key in &self.api_keys {
+            key.check().map_err(|reason| Error::setting("--api-key", reason))?;
         }
         if self.max_buffered_bytes < self.max_body_bytes {
             let reason =

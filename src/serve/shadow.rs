@@ -7,8 +7,9 @@ use super::models::{Models, Slot};
 use super::score::Scored;
 use crate::predict::Truncate;
 
-/// Largest request that is shadowed: what waits is bounded in number, so its size must be, too.
-const MAX_BYTES: usize = 128 * 1024;
+/// Longest text that is shadowed: what waits is bounded in number, so its size must be, too, and a thread that is at it
+/// can do nothing else.
+const MAX_BYTES: usize = 16 * 1024;
 
 /// Which model shadows the default one, and how much of its traffic.
 #[derive(Debug, Default)]
@@ -37,16 +38,15 @@ impl Shadow {
     /// differs from `scored`.
     pub fn submit(&self, app: &App, texts: Vec<String>, truncate: Truncate, scored: &Scored) {
         let Some(slot) = app.models.get(self.name.as_deref()) else { return };
-        if texts.iter().map(String::len).sum::<usize>() > MAX_BYTES {
-            return app.telemetry.shadow_dropped.add(texts.len() as u64);
-        }
-        let (shadow, telemetry) = (slot.current(), app.telemetry.clone());
         let max_windows = app.settings.max_windows;
-        let count = texts.len() as u64;
-        let answers: Vec<f32> = scored.predictions.iter().map(|prediction| prediction.probability).collect();
-        let compare = move || {
-            for (text, answer) in texts.iter().zip(answers) {
-                let Ok(encoding) = shadow.encode(text, truncate, max_windows) else { continue };
+        for (text, prediction) in texts.into_iter().zip(&scored.predictions) {
+            if text.len() > MAX_BYTES {
+                app.telemetry.shadow_dropped.inc();
+                continue;
+            }
+            let (shadow, telemetry, answer) = (slot.current(), app.telemetry.clone(), prediction.probability);
+            let compare = move || {
+                let Ok(encoding) = shadow.encode(&text, truncate, max_windows) else { return };
                 for prediction in shadow.predictor.run(std::slice::from_ref(&encoding)) {
                     telemetry.shadow_reviews.inc();
                     telemetry.shadow_difference.observe((prediction.probability - answer).abs() as f64);
@@ -54,10 +54,10 @@ impl Shadow {
                         telemetry.shadow_disagreements.inc();
                     }
                 }
+            };
+            if !app.pool.background(compare) {
+                app.telemetry.shadow_dropped.inc();
             }
-        };
-        if !app.pool.background(compare) {
-            app.telemetry.shadow_dropped.add(count);
         }
     }
 }

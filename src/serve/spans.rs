@@ -10,7 +10,7 @@ use axum::extract::MatchedPath;
 use axum::http::uri::Uri;
 use axum::http::{HeaderValue, Method, Request};
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
-use opentelemetry::{InstrumentationScope, KeyValue};
+use opentelemetry::{InstrumentationScope, Key, KeyValue};
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Response};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
@@ -52,10 +52,7 @@ impl Spans {
             (None, Some(base)) => ("--otlp-endpoint", check_address("--otlp-endpoint", &base, "/v1/traces")?),
             (None, None) => return Ok(None),
         };
-        let service = match settings.otlp_service_name.as_str() {
-            "" => env!("CARGO_PKG_NAME"),
-            service => service,
-        };
+        check_batches()?;
         let mut exporter = SpanExporter::builder()
             .with_http()
             .with_http_client(Client::new())
@@ -64,10 +61,7 @@ impl Spans {
             .with_timeout(EXPORT_TIMEOUT)
             .build()
             .map_err(|e| Error::setting(name, e.to_string()))?;
-        let version = KeyValue::new("service.version", env!("CARGO_PKG_VERSION"));
-        let resource =
-            Resource::builder().with_service_name(service.to_string()).with_attribute(version).build();
-        exporter.set_resource(&resource);
+        exporter.set_resource(&resource(given(&settings.otlp_service_name)));
         let processor = BatchSpanProcessor::builder(exporter).build();
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).build();
         Ok(Some(Self { processor, scope }))
@@ -101,6 +95,36 @@ impl Spans {
             tracing::warn!(%error, "the last spans were not sent");
         }
     }
+}
+
+/// What is said of the service: `name`, else what `OTEL_RESOURCE_ATTRIBUTES` says, else our own name and version.
+fn resource(name: Option<String>) -> Resource {
+    let told = Resource::builder().build();
+    let told = |key: &'static str| told.get(&Key::new(key)).map(|value| value.to_string());
+    let mut builder = Resource::builder();
+    if told("service.version").is_none() {
+        builder = builder.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    }
+    let unnamed = told("service.name").is_none_or(|name| name.starts_with("unknown_service"));
+    match name.or_else(|| unnamed.then(|| env!("CARGO_PKG_NAME").to_string())) {
+        Some(name) => builder.with_service_name(name).build(),
+        None => builder.build(),
+    }
+}
+
+/// Checks the variables from which the SDK takes its batches: some values make it spin, drop everything or panic.
+fn check_batches() -> Result<()> {
+    for (name, most) in [
+        ("OTEL_BSP_SCHEDULE_DELAY", 3_600_000),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", 1_000_000),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1_000_000),
+    ] {
+        let value = std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+        if let Some(value) = value.filter(|value| !(1..=most).contains(value)) {
+            return Err(Error::setting(name, format!("{value} does not lie in 1 to {most}")));
+        }
+    }
+    Ok(())
 }
 
 /// The span of a request that is not answered yet; it ends when it is dropped, however that comes about.
@@ -185,9 +209,16 @@ fn method_name(method: &Method) -> &'static str {
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
+/// What of an address may be shown: it may hold a password before the host, or a token in its query.
+fn shown(uri: &Uri) -> String {
+    let port = uri.port_u16().map_or(String::new(), |port| format!(":{port}"));
+    format!("{}://{}{port}{}", uri.scheme_str().unwrap_or("http"), uri.host().unwrap_or_default(), uri.path())
+}
+
 /// `text` with `path` behind it, where that is an address to send to.
 fn check_address(setting: &str, text: &str, path: &str) -> Result<String> {
-    let fault = |reason: &str| Error::setting(setting, format!("`{text}`: {reason}"));
+    // The text itself is not repeated, for what it may hold.
+    let fault = |reason: &str| Error::setting(setting, reason);
     let uri: Uri = text.parse().map_err(|e: axum::http::uri::InvalidUri| fault(&e.to_string()))?;
     let host = uri.host().unwrap_or_default();
     if !matches!(uri.scheme_str(), Some("http" | "https")) || host.is_empty() {
@@ -236,7 +267,7 @@ impl Client {
 impl HttpClient for Client {
     /// Blocks, which the sending thread may: it does nothing else.
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let address = request.uri().to_string();
+        let address = shown(request.uri());
         let outcome = self.send(request);
         let reason = match &outcome {
             Ok(response) if response.status().is_success() => None,
@@ -268,6 +299,13 @@ mod tests {
         {
             assert!(base(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn no_secret_of_an_address_is_shown() {
+        assert_eq!(shown(&"https://me:pass@c:4318/t?token=x".parse().unwrap()), "https://c:4318/t");
+        let fault = check_address("x", "ftp://me:pass@c", "").unwrap_err().to_string();
+        assert!(!fault.contains("pass"), "{fault}");
     }
 
     #[test]

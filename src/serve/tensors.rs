@@ -188,6 +188,10 @@ impl InferRequest {
                 let names: Vec<_> = OUTPUTS.iter().map(|output| output.name).collect();
                 return invalid(format!("no output `{}`; there are {}", wanted.name, names.join(", ")));
             };
+            // Each is written for every text: a long list of them would be a small request for an endless answer.
+            if outputs.iter().any(|(named, _): &(&Output, bool)| named.name == output.name) {
+                return invalid(format!("output `{}` is wanted twice", output.name));
+            }
             let binary = wanted.parameters.and_then(|parameters| parameters.0.binary_data);
             outputs.push((output, binary.unwrap_or(by_default)));
         }

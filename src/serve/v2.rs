@@ -100,7 +100,10 @@ pub async fn model_version_ready(
 #[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
     request_body(content = InferBody, content_type = "application/json"),
-    responses((status = 200, description = "The outputs", body = InferAnswer), ScoringProblems, NamedModelProblems))]
+    responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
+            `inference-header-content-length` bytes and they follow it",
+            content((InferAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        ScoringProblems, NamedModelProblems))]
 pub async fn infer(
     State(app): State<AppState>,
     model: ModelPath,
@@ -114,7 +117,10 @@ pub async fn infer(
 #[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
     request_body(content = InferBody, content_type = "application/json"),
-    responses((status = 200, description = "The outputs", body = InferAnswer), ScoringProblems, NamedModelProblems))]
+    responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
+            `inference-header-content-length` bytes and they follow it",
+            content((InferAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        ScoringProblems, NamedModelProblems))]
 pub async fn infer_version(
     State(app): State<AppState>,
     path: VersionPath,
@@ -173,8 +179,14 @@ async fn answer(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     // The name comes first: a client that asks for another model should not be told of its tensors.
-    app.slot(Some(&model))?.current().check_version(version.as_deref())?;
-    let header_length = header_length(&request)?;
+    let known = app.slot(Some(&model)).and_then(|slot| slot.current().check_version(version.as_deref()));
+    let header_length = match known.and_then(|()| header_length(&request)) {
+        Ok(length) => length,
+        Err(problem) => {
+            body::drain(app, request.into_body()).await;
+            return Err(problem);
+        }
+    };
     let held = body::read(app, request).await?;
     let bytes = held.bytes.clone();
     // Not the fastest way, but one that holds no HTTP thread: this protocol moves tensors of any size.
@@ -187,7 +199,11 @@ async fn answer(
     question.model = Some(Cow::Owned(model));
     question.version = version.map(Cow::Owned);
     let scored = score(app, question).await?;
-    let InferResponse { json, tensors } = InferResponse::of(&scored, &wanted);
+    let InferResponse { json, tensors } = if scored.predictions.len() <= super::predict::WRITE_INLINE {
+        InferResponse::of(&scored, &wanted)
+    } else {
+        on_compute_thread(app, move || InferResponse::of(&scored, &wanted)).await?
+    };
     let json_length = json.len();
     let binary = !tensors.is_empty();
     let mut response = [json, tensors].concat().into_response();

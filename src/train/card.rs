@@ -56,6 +56,11 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         let teachers = data.teachers.join(", ");
         add(&format!("| and from | {} unlabelled reviews, by the opinion of {teachers} |", data.unlabelled));
     }
+    if settings.sentences > 0.0 {
+        add(
+            "| and from | made-up sentences on negation, degrees and contrast (`src/train/sentences.toml`) |",
+        );
+    }
     add(&format!("| held out | {} reviews, {held_out} |", data.validation));
     add(&format!("| trainer | imdb-sentiment {} |", record.version));
     add(&format!("\n```\n{}\n```\n\n## Results\n", record.command));
@@ -99,19 +104,25 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     if !record.behaviour.is_empty() {
         add("\n## Behaviour on minimal pairs\n");
         add(
-            "Made-up texts that differ in one thing (`src/train/minimal_pairs.jsonl`): in each pair of the first three",
+            "Made-up texts that differ in one thing (`src/train/minimal_pairs.jsonl`): in each pair of the first four",
         );
         add(
             "kinds the first is the more positive one; names and places should move the probability by .1 at most.",
         );
         add("`trainer pairs MODEL --failures` lists those that are not as expected.\n");
+        if settings.sentences > 0.0 {
+            add(
+                "None of these texts was learnt from, but the made-up sentences share patterns with the kinds negation,",
+            );
+            add("intensity and contrast. \"negation, hard\" was written by somebody who knew neither.\n");
+        }
         add(pairs::table(&record.behaviour).trim_end());
     }
     add("\n## Settings\n");
     add(&format!("```toml\n{}```", toml::to_string(settings).expect("plain data")));
     add("\n## Limits\n");
     add(
-        "Trained on English film reviews alone; other texts, other languages and single words are guesswork. A word",
+        "Trained on English texts about films alone; other texts, other languages and single words are guesswork. A word",
     );
     add("outside the vocabulary counts as one unknown word whatever it says.");
     text

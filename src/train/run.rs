@@ -98,7 +98,7 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
             let table = stack::wide_part(&material.train, material.data.train, settings.ngrams)?;
             let mut scratch = Scratch::default();
             for sentence in &mut sentences {
-                sentence.beside = stack::USUAL_SHARE * table.score(&sentence.ids, &mut scratch);
+                sentence.beside = stack::SHARE * table.score(&sentence.ids, &mut scratch);
             }
             material.wide = Some(table);
         }
@@ -321,11 +321,12 @@ fn save(
             "validation, LSTM alone".to_string(),
             measure(&assemble(&alone, &tensors, &None), held_out),
         );
-        let table = match &material.wide {
-            Some(table) => table.clone(),
-            None => stack::wide_part(&material.train, material.data.train, settings.ngrams)?,
+        let (table, share) = match &material.wide {
+            // The network has learnt what this share leaves to it.
+            Some(table) => (table.clone(), Some(stack::SHARE)),
+            None => (stack::wide_part(&material.train, material.data.train, settings.ngrams)?, None),
         };
-        let (table, factors) = stack::stack(&deep, &table, held_out, &mut tensors)?;
+        let (table, factors) = stack::stack(&deep, &table, held_out, share, &mut tensors)?;
         round(&mut tensors);
         config.ngrams = true;
         (ngrams, weighed) = (Some(table), Some(factors));

@@ -101,6 +101,9 @@ impl Sampling<'_> {
             None if earliest == 1 => 1,
             None => from,
         };
+        // Marks that are left of the sentence before are none of this one's.
+        let first = (first..ids.len()).find(|&at| !ends(at)).unwrap_or(1);
+        let from = from.max(first);
         // A run of marks ends one sentence.
         let closed = |at: usize| ends(at) && (at + 1 == ids.len() || !ends(at + 1));
         let mut last = None;

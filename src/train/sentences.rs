@@ -44,6 +44,15 @@ struct Group {
     texts: Vec<String>,
 }
 
+/// A sentence from the grammar.
+#[derive(Debug, PartialEq)]
+struct Drawn {
+    text: String,
+    /// The text without lead and end.
+    bare: String,
+    target: f32,
+}
+
 impl Grammar {
     fn built_in() -> Self {
         toml::from_str(GRAMMAR).expect("a test reads it")
@@ -57,18 +66,16 @@ impl Grammar {
             .collect()
     }
 
-    /// A sentence from one of `texts`, and its target.
-    fn draw(&self, texts: &[(&str, f32)], rng: &mut impl Rng) -> (String, f32) {
+    /// A sentence from one of `texts`.
+    fn draw(&self, texts: &[(&str, f32)], rng: &mut impl Rng) -> Drawn {
         let &(text, target) = pick(texts, rng);
-        let mut sentence = String::new();
+        let (mut lead, mut body) = (String::new(), String::new());
         if rng.random_bool(LEADS) {
-            self.fill(pick::<String>(&self.leads, rng), &mut sentence, rng);
-            sentence.push(' ');
+            self.fill(pick::<String>(&self.leads, rng), &mut lead, rng);
         }
-        self.fill(text, &mut sentence, rng);
-        sentence.push(' ');
-        sentence += pick::<String>(&self.ends, rng);
-        (tidy(&sentence), target)
+        self.fill(text, &mut body, rng);
+        let end = pick::<String>(&self.ends, rng);
+        Drawn { text: tidy(&format!("{lead} {body} {end}")), bare: tidy(&body), target }
     }
 
     /// Appends `text` to `sentence` with its slots filled.
@@ -95,9 +102,7 @@ fn tidy(sentence: &str) -> String {
         if !(tidied.is_empty() || joined) {
             tidied.push(' ');
         }
-        let vowel = |next: &&str| {
-            next.starts_with(['a', 'e', 'i', 'o']) || (next.starts_with('u') && !next.starts_with("uni"))
-        };
+        let vowel = |next: &&str| next.starts_with(['a', 'e', 'i', 'o', 'u']) || next.starts_with("honest");
         tidied += if word == "a" && words.peek().is_some_and(vowel) { "an" } else { word };
     }
     tidied
@@ -114,8 +119,8 @@ pub fn sentences(seed: u64, config: &Config, vocabulary: &Vocabulary) -> Result<
     let held_out: HashSet<String> = pairs.iter().flat_map(|pair| [bare(&pair.a), bare(&pair.b)]).collect();
     let (texts, mut rng) = (grammar.texts(), generator(seed, Purpose::Sentences, 0));
     let drawn = (0..SENTENCES).map(|_| grammar.draw(&texts, &mut rng));
-    let kept = drawn.filter(|(text, _)| !held_out.contains(&bare(text)));
-    let encoded = kept.map(|(text, target)| Example {
+    let kept = drawn.filter(|sentence| !held_out.contains(&sentence.bare));
+    let encoded = kept.map(|Drawn { text, target, .. }| Example {
         ids: encode_tail(&text, config, vocabulary),
         target,
         weight: 1.0,
@@ -152,21 +157,22 @@ mod tests {
     fn praise_and_blame_are_drawn_alike() {
         let grammar = Grammar::built_in();
         let (texts, mut rng) = (grammar.texts(), generator(1, Purpose::Sentences, 0));
-        let mean = (0..20_000).map(|_| f64::from(grammar.draw(&texts, &mut rng).1)).sum::<f64>() / 20_000.0;
+        let mean =
+            (0..20_000).map(|_| f64::from(grammar.draw(&texts, &mut rng).target)).sum::<f64>() / 20_000.0;
         assert!((0.45..0.55).contains(&mean), "{mean}");
     }
 
     #[test]
     fn a_sentence_is_tidied() {
         assert_eq!(tidy("it is n't a awful  film , is it ?"), "it isn't an awful film, is it ?");
-        assert_eq!(tidy("a union of a ugly  "), "a union of an ugly");
+        assert_eq!(tidy("a honest , a uninspired one  "), "an honest, an uninspired one");
     }
 
     #[test]
     fn a_seed_draws_its_own_sentences_and_none_of_the_pairs() {
         let grammar = Grammar::built_in();
         let texts = grammar.texts();
-        let draw = |seed| grammar.draw(&texts, &mut generator(seed, Purpose::Sentences, 0)).0;
+        let draw = |seed| grammar.draw(&texts, &mut generator(seed, Purpose::Sentences, 0));
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
         let vocabulary = Vocabulary::from_words(["it", "is", "not", "good", "."]).unwrap();
