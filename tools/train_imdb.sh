@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Trains models/imdb from the raw reviews: word vectors; language models on labelled and unlabelled reviews; teachers
-# that start from them; a student that learns from the teachers' opinion of the unlabelled reviews, from short stretches
-# and from made-up sentences too. A stage that is there already is skipped, a stopped one resumed.
+# Trains models/imdb from the raw reviews: word vectors; language models on labelled and unlabelled reviews; two teachers
+# that start from the small one, and their student (S1), which learns from their opinion of the unlabelled reviews; a
+# teacher that starts from the large one (F3); and the student of S1 and F3, which learns from short stretches and
+# made-up sentences too. A stage that is there already is skipped, a stopped one resumed.
 #
 #     tools/train_imdb.sh aclImdb_v1.tar.gz [OUTPUT]            # the shipped model, into target/imdb/imdb unless
-#                                                               # OUTPUT says otherwise; two hours on two idle cores
+#                                                               # OUTPUT says otherwise; two and a half hours on two cores
 #     HOLD_OUT=1 tools/train_imdb.sh aclImdb_v1.tar.gz OUTPUT   # the same with a fifth of the films set aside, to
 #                                                               # measure: trainer evaluate --on final
 #
@@ -53,12 +54,26 @@ stage() {
         $(resume "$model")
 }
 
+# two COMMAND… -- COMMAND…: both beside each other; fails when either does, and leaves neither running.
+two() {
+    local first=()
+    while [ "$1" != -- ]; do
+        first+=("$1")
+        shift
+    done
+    shift
+    local failed=0
+    "${first[@]}" &
+    local beside=$!
+    "$@" || failed=$?
+    wait "$beside" || failed=$?
+    return "$failed"
+}
+
 language 128 "$work/lm" 0.003
 language 256 "$work/lm256" 0.002
-stage "$teachers/F1" --vectors "$work/lm" >"$teachers/F1.log" 2>&1 &
-small=$!
-failed=0
-stage "$teachers/F3" --vectors "$work/lm256" --embedding-dim 256 --hidden-size 256 || failed=$?
-wait "$small"
-[ "$failed" = 0 ]
-stage "$output" --vectors "$work/lm" --short-crops 1 --sentences 2 --teacher "$teachers/F1" --teacher "$teachers/F3"
+small=(--vectors "$work/lm")
+wide=(--vectors "$work/lm256" --embedding-dim 256 --hidden-size 256)
+two stage "$teachers/F1" "${small[@]}" -- stage "$teachers/F2" "${small[@]}" --seed 2
+two stage "$teachers/S1" "${small[@]}" --teacher "$teachers/F1" --teacher "$teachers/F2" -- stage "$teachers/F3" "${wide[@]}"
+stage "$output" "${small[@]}" --short-crops 1 --sentences 2 --teacher "$teachers/F3" --teacher "$teachers/S1"

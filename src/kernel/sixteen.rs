@@ -210,8 +210,9 @@ mod vnni {
                     self.chunks::<R, 1>(&mut sums, panel, h, chunk, self.chunk);
                     chunk += 1;
                 }
-                if pairs % self.chunk > 0 {
-                    self.chunks::<R, 1>(&mut sums, panel, h, chunk, pairs % self.chunk);
+                let rest = pairs % self.chunk;
+                if rest > 0 {
+                    self.chunks::<R, 1>(&mut sums, panel, h, chunk, rest);
                 }
                 for r in 0..R {
                     let c = lanes[r].c.add(panel * L);
