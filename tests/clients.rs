@@ -229,9 +229,11 @@ fn a_client_that_takes_no_answer_loses_its_connection() {
     let (status, ended) = runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(&server.address).await.unwrap();
         let mut builder = h2::client::Builder::new();
-        let (client, connection) = builder.initial_window_size(0).handshake::<_, &[u8]>(stream).await.unwrap();
+        let (client, connection) =
+            builder.initial_window_size(0).handshake::<_, &[u8]>(stream).await.unwrap();
         let connection = tokio::spawn(connection);
-        let request = axum::http::Request::get(format!("http://{}/metrics", server.address)).body(()).unwrap();
+        let request =
+            axum::http::Request::get(format!("http://{}/metrics", server.address)).body(()).unwrap();
         let mut client = client.ready().await.unwrap();
         let (answer, _) = client.send_request(request, true).unwrap();
         let answer = answer.await.unwrap();

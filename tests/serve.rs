@@ -469,7 +469,8 @@ fn the_protocols_of_the_ecosystem_say_the_same() {
     let positive = labels.iter().find(|label| label["label"] == "positive").unwrap();
     assert!((positive["score"].as_f64().unwrap() - expected).abs() < 1e-6);
     // An output is written once.
-    let twice = inputs.to_string().replacen('{', r#"{"outputs": [{"name": "label"}, {"name": "label"}], "#, 1);
+    let twice =
+        inputs.to_string().replacen('{', r#"{"outputs": [{"name": "label"}, {"name": "label"}], "#, 1);
     server.post("/v2/models/m/infer", &twice).problem(422);
     // A whole number is one with a point, too.
     let inputs = inputs.to_string().replace("[1]", "[1.0]");
