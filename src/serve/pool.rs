@@ -1,14 +1,14 @@
 //! Compute threads of the service's own behind a bounded, fair queue.
 //!
-//! What waits is served in turns: a thread takes one slice (about a millisecond of work) of the request in front,
-//! and what is left of it goes to the back. So a single review waits for at most one slice of every request before
+//! What waits is served in turns: a thread takes one slice (about a millisecond of work, or six texts that are computed
+//! together in two or three) of the request in front, and what is left of it goes to the back. So a single review waits for at most one slice of every request before
 //! it, however many texts those have. Requests that wait for the same model are computed together, where there are
 //! more of them than threads.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -17,6 +17,10 @@ use super::telemetry::Telemetry;
 
 /// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;
+/// Units that a wide model computes together for little more than half of what they cost one by one.
+const TILE: usize = 6;
+/// What they may cost one by one, to be taken together in the place of a slice.
+const TILE_COST: Duration = SLICE.saturating_mul(6);
 /// Most shadow texts waiting; further ones are dropped, they are a sample anyway.
 const MAX_BACKGROUND: usize = 128;
 
@@ -178,6 +182,7 @@ impl Shared {
     fn take_slices(&self, queue: &mut Queue) -> Vec<Slice> {
         let mut slices: Vec<Slice> = Vec::new();
         let (mut left, mut room) = (SLICE, MAX_TOGETHER);
+        let mut tile_left = TILE_COST;
         // Each thread its share of what waits: one must not take everything while others are idle.
         let share = queue.ready.len().div_ceil(self.threads);
         while let Some(task) = queue.ready.front() {
@@ -200,10 +205,12 @@ impl Shared {
             while let Some(unit) = progress.units.front() {
                 let cost = task.cost(unit);
                 let begun = !units.is_empty() || !slices.is_empty();
-                if begun && (cost > left || room == 0) {
+                let fills_tile = MAX_TOGETHER - room < TILE && cost <= tile_left;
+                if begun && ((cost > left && !fills_tile) || room == 0) {
                     break;
                 }
                 left = left.saturating_sub(cost);
+                tile_left = tile_left.saturating_sub(cost);
                 room = room.saturating_sub(1);
                 units.extend(progress.units.pop_front());
             }
