@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -90,10 +90,9 @@ fn main() {
     // The same reviews for the peers: every n-th, so that both classes and all lengths are there.
     let some = |count: usize| encoded.iter().step_by(encoded.len() / count).take(count).collect::<Vec<_>>();
     let (reviews_2000, batch_32) = (some(2000), some(32));
+    std::fs::create_dir_all(&arguments.work).unwrap();
     for (name, reviews) in [("reviews_2000.jsonl", &reviews_2000), ("batch_32.jsonl", &batch_32)] {
-        std::fs::create_dir_all(&arguments.work).unwrap();
-        let mut file = std::fs::File::create(arguments.work.join(name)).unwrap();
-        reviews.iter().for_each(|ids| writeln!(file, "{}", serde_json::json!({ "ids": ids })).unwrap());
+        write_ids(&arguments.work.join(name), reviews.iter().copied());
     }
     let mut put = |key: &str, figure: &mut dyn FnMut() -> f64| {
         if wanted(key) {
@@ -150,6 +149,12 @@ fn main() {
     println!("{}", serde_json::Value::Object(figures));
 }
 
+/// Leaves reviews as ids for the peers.
+fn write_ids<'r>(path: &Path, reviews: impl IntoIterator<Item = &'r Vec<u32>>) {
+    let mut file = std::fs::File::create(path).unwrap();
+    reviews.into_iter().for_each(|ids| writeln!(file, "{}", serde_json::json!({ "ids": ids })).unwrap());
+}
+
 /// 500 reviews one by one by the default model, n-grams included; leaves its weights and their ids for the peers.
 fn default_model(arguments: &Arguments, texts: &[&str]) -> f64 {
     let files = load_directory(&arguments.default).unwrap_or_else(|e| panic!("{e}"));
@@ -160,8 +165,7 @@ fn default_model(arguments: &Arguments, texts: &[&str]) -> f64 {
     let some = texts.iter().step_by(texts.len() / 500).take(500);
     let encode = |text: &&str| predictor.encode(text, Truncate::Tail).unwrap().windows.remove(0);
     let reviews: Vec<Vec<u32>> = some.map(encode).collect();
-    let mut file = std::fs::File::create(arguments.work.join("default_500.jsonl")).unwrap();
-    reviews.iter().for_each(|ids| writeln!(file, "{}", serde_json::json!({ "ids": ids })).unwrap());
+    write_ids(&arguments.work.join("default_500.jsonl"), &reviews);
     best(3, || reviews.iter().for_each(|ids| drop(black_box(engine.logits(&[ids])))))
 }
 

@@ -148,78 +148,48 @@ unsafe fn finish_panel<S: Simd, const P: usize>(
 }
 
 /// How the recurrent weights of a layer are held, and with them how a step multiplies by them.
-pub(super) trait Steps: Copy {
+pub(super) trait Steps<S: Simd>: Copy {
     /// What all lanes share.
     fn layer(&self) -> &Layer;
 
-    /// Floats of a row of `h` and `next`: the hidden states, `panels * LANES` of them, and what else a step reads.
+    /// Floats of a row of hidden states: `panels * LANES`, and what else the products read.
     fn stride(&self) -> usize;
 
-    /// Completes a row that holds hidden states.
+    /// Notes in `row` what the products read of its hidden states beside themselves: `h` are those of `panel`.
     ///
     /// # Safety
     /// As [`Simd`]; `row` has [`Steps::stride`] floats.
-    unsafe fn begin(&self, row: *mut f32);
+    unsafe fn note(&self, h: S::V, row: *mut f32, panel: usize);
 
-    /// Takes the units of `panel` of `R` lanes, whose pre-activations from the input are `x`, one step on from the rows
-    /// of `h` to those of `next`.
+    /// Adds the products of the weights of `panel` with the rows from `h` on to `sums`.
     ///
     /// # Safety
-    /// As [`Simd`]; pointers and lanes describe valid memory.
-    unsafe fn panel<const R: usize>(
-        &self,
-        panel: usize,
-        x: [*const f32; R],
-        lanes: &[Lane],
-        h: *const f32,
-        next: *mut f32,
-    );
+    /// As [`Simd`]; there are `R` rows of [`Steps::stride`] floats.
+    unsafe fn multiply<const R: usize>(&self, sums: &mut [[S::V; 4]; R], panel: usize, h: *const f32);
 }
 
 /// Weights as floats.
 #[derive(Clone, Copy)]
-pub(super) struct Floats<S> {
-    layer: Layer,
-    simd: std::marker::PhantomData<S>,
-}
+pub(super) struct Floats(Layer);
 
-impl<S: Simd> Steps for Floats<S> {
+impl<S: Simd> Steps<S> for Floats {
     fn layer(&self) -> &Layer {
-        &self.layer
+        &self.0
     }
 
     fn stride(&self) -> usize {
-        self.layer.panels * S::LANES
+        self.0.panels * S::LANES
     }
 
     #[inline(always)]
-    unsafe fn begin(&self, _row: *mut f32) {}
+    unsafe fn note(&self, _h: S::V, _row: *mut f32, _panel: usize) {}
 
     #[inline(always)]
-    unsafe fn panel<const R: usize>(
-        &self,
-        panel: usize,
-        x: [*const f32; R],
-        lanes: &[Lane],
-        h: *const f32,
-        next: *mut f32,
-    ) {
+    unsafe fn multiply<const R: usize>(&self, sums: &mut [[S::V; 4]; R], panel: usize, h: *const f32) {
         unsafe {
-            let (l, width) = (S::LANES, self.stride());
-            let mut acc = [[S::splat(0.0); 4]; R];
-            for r in 0..R {
-                for g in 0..4 {
-                    acc[r][g] = S::load(x[r].add((panel * 4 + g) * l));
-                }
-            }
-            let weights = self.layer.weights.add(panel * width * 4 * l);
-            multiply::<S, R, 4>(&mut acc, weights, h, width, self.layer.hidden);
-            for r in 0..R {
-                let c = lanes[r].c.add(panel * l);
-                let (h, new_c) = S::cell(acc[r], S::load(c));
-                S::store(c, new_c);
-                S::store(next.add(r * width + panel * l), h);
-            }
+            let width = self.0.panels * S::LANES;
+            let weights = self.0.weights.add(panel * width * 4 * S::LANES);
+            multiply::<S, R, 4>(sums, weights, h, width, self.0.hidden);
         }
     }
 }
@@ -231,7 +201,7 @@ impl<S: Simd> Steps for Floats<S> {
 /// As [`single`]; `scratch` has `2 * lanes.len() * panels * LANES` floats.
 #[inline(always)]
 pub(super) unsafe fn block<S: Simd>(layer: Layer, lanes: &[Lane], scratch: *mut f32) {
-    unsafe { block_of::<S, _>(Floats::<S> { layer, simd: std::marker::PhantomData }, lanes, scratch) }
+    unsafe { block_of::<S, _>(Floats(layer), lanes, scratch) }
 }
 
 /// As [`block`], however the weights are held.
@@ -239,14 +209,16 @@ pub(super) unsafe fn block<S: Simd>(layer: Layer, lanes: &[Lane], scratch: *mut 
 /// # Safety
 /// As [`block`]; `scratch` has `2 * lanes.len() * steps.stride()` floats.
 #[inline(always)]
-pub(super) unsafe fn block_of<S: Simd, K: Steps>(steps: K, lanes: &[Lane], scratch: *mut f32) {
+pub(super) unsafe fn block_of<S: Simd, K: Steps<S>>(steps: K, lanes: &[Lane], scratch: *mut f32) {
     unsafe {
         let (width, stride) = (steps.layer().panels * S::LANES, steps.stride());
         let (mut h, mut next) = (scratch, scratch.add(lanes.len() * stride));
         for (row, lane) in lanes.iter().enumerate() {
             let row = h.add(row * stride);
             std::ptr::copy_nonoverlapping(lane.h, row, width);
-            steps.begin(row);
+            for panel in 0..steps.layer().panels {
+                steps.note(S::load(row.add(panel * S::LANES)), row, panel);
+            }
         }
         let mut step = 0;
         for active in (1..=lanes.len()).rev() {
@@ -269,7 +241,7 @@ pub(super) unsafe fn block_of<S: Simd, K: Steps>(steps: K, lanes: &[Lane], scrat
 }
 
 #[inline(always)]
-unsafe fn block_step<S: Simd, K: Steps, const R: usize>(
+unsafe fn block_step<S: Simd, K: Steps<S>, const R: usize>(
     steps: K,
     lanes: &[Lane],
     step: usize,
@@ -277,15 +249,29 @@ unsafe fn block_step<S: Simd, K: Steps, const R: usize>(
     next: *mut f32,
 ) {
     unsafe {
-        let layer = steps.layer();
+        let (layer, l) = (steps.layer(), S::LANES);
         let mut x = [std::ptr::null::<f32>(); R];
         let mut position = [0; R];
         for r in 0..R {
             position[r] = lanes[r].position(step, layer.reverse);
-            x[r] = layer.input(&lanes[r], position[r], layer.panels * S::LANES);
+            x[r] = layer.input(&lanes[r], position[r], layer.panels * l);
         }
         for panel in 0..layer.panels {
-            steps.panel::<R>(panel, x, lanes, h, next);
+            let mut sums = [[S::splat(0.0); 4]; R];
+            for r in 0..R {
+                for g in 0..4 {
+                    sums[r][g] = S::load(x[r].add((panel * 4 + g) * l));
+                }
+            }
+            steps.multiply(&mut sums, panel, h);
+            for r in 0..R {
+                let c = lanes[r].c.add(panel * l);
+                let (new_h, new_c) = S::cell(sums[r], S::load(c));
+                S::store(c, new_c);
+                let row = next.add(r * steps.stride());
+                S::store(row.add(panel * l), new_h);
+                steps.note(new_h, row, panel);
+            }
         }
         for r in 0..R {
             lanes[r].emit(position[r], next.add(r * steps.stride()), layer.hidden);

@@ -77,7 +77,7 @@ mod vnni {
     use std::arch::asm;
     use std::arch::x86_64::*;
 
-    use super::super::infer::{Lane, Steps};
+    use super::super::infer::Steps;
     use super::super::simd::{Avx512, Simd};
     use super::*;
 
@@ -106,17 +106,6 @@ mod vnni {
     }
 
     impl SixteenLayer {
-        /// Writes the 16-bit form of a register of hidden states behind the states of its row.
-        #[inline(always)]
-        unsafe fn round(&self, h: __m512, row: *mut f32, panel: usize) {
-            // SAFETY: a row has `stride` floats, the upper third of them for the 16-bit form.
-            unsafe {
-                let whole = _mm512_cvtps_epi32(_mm512_mul_ps(h, _mm512_set1_ps(ONE)));
-                let to = row.add(self.layer.panels * L).cast::<i16>().add(panel * L);
-                _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(whole));
-            }
-        }
-
         /// `sums += scales * (lines * h)` over the chunks `from..from + N` of `CHUNK` pairs, or of the `pairs` that
         /// are left.
         #[inline(always)]
@@ -161,7 +150,7 @@ mod vnni {
         }
     }
 
-    impl Steps for SixteenLayer {
+    impl Steps<Avx512> for SixteenLayer {
         fn layer(&self) -> &Layer {
             &self.layer
         }
@@ -172,55 +161,34 @@ mod vnni {
         }
 
         #[inline(always)]
-        unsafe fn begin(&self, row: *mut f32) {
-            // SAFETY: the row holds `panels` registers of states.
+        unsafe fn note(&self, h: __m512, row: *mut f32, panel: usize) {
+            // SAFETY: a row has `stride` floats, the upper third of them for the 16-bit form.
             unsafe {
-                for panel in 0..self.layer.panels {
-                    self.round(Avx512::load(row.add(panel * L)), row, panel);
-                }
+                let whole = _mm512_cvtps_epi32(_mm512_mul_ps(h, _mm512_set1_ps(ONE)));
+                let to = row.add(self.layer.panels * L).cast::<i16>().add(panel * L);
+                _mm256_storeu_si256(to.cast(), _mm512_cvtsepi32_epi16(whole));
             }
         }
 
         #[inline(always)]
-        unsafe fn panel<const R: usize>(
-            &self,
-            panel: usize,
-            x: [*const f32; R],
-            lanes: &[Lane],
-            h: *const f32,
-            next: *mut f32,
-        ) {
-            // SAFETY: as `Steps::panel` asks for it.
+        unsafe fn multiply<const R: usize>(&self, sums: &mut [[__m512; 4]; R], panel: usize, h: *const f32) {
+            // SAFETY: as the trait asks for it; chunks and rest are the pairs of the panel.
             unsafe {
                 let pairs = self.layer.panels * L / 2;
-                let mut sums = [[_mm512_setzero_ps(); 4]; R];
-                for r in 0..R {
-                    for g in 0..4 {
-                        sums[r][g] = Avx512::load(x[r].add((panel * 4 + g) * L));
-                    }
-                }
                 let (mut chunk, whole) = (0, pairs / self.chunk);
                 if R == 1 {
                     while chunk + SIDE_BY_SIDE <= whole {
-                        self.chunks::<R, SIDE_BY_SIDE>(&mut sums, panel, h, chunk, self.chunk);
+                        self.chunks::<R, SIDE_BY_SIDE>(sums, panel, h, chunk, self.chunk);
                         chunk += SIDE_BY_SIDE;
                     }
                 }
                 while chunk < whole {
-                    self.chunks::<R, 1>(&mut sums, panel, h, chunk, self.chunk);
+                    self.chunks::<R, 1>(sums, panel, h, chunk, self.chunk);
                     chunk += 1;
                 }
                 let rest = pairs % self.chunk;
                 if rest > 0 {
-                    self.chunks::<R, 1>(&mut sums, panel, h, chunk, rest);
-                }
-                for r in 0..R {
-                    let c = lanes[r].c.add(panel * L);
-                    let (new_h, new_c) = Avx512::cell(sums[r], Avx512::load(c));
-                    Avx512::store(c, new_c);
-                    let row = next.add(r * self.stride());
-                    Avx512::store(row.add(panel * L), new_h);
-                    self.round(new_h, row, panel);
+                    self.chunks::<R, 1>(sums, panel, h, chunk, rest);
                 }
             }
         }

@@ -20,7 +20,7 @@ const FOLD_LIMIT_BYTES: usize = 64 << 20;
 const KEPT_BYTES: usize = 16 << 20;
 
 /// Reviews that run together: what the widest matrix tile takes at once.
-const GROUP: usize = 6;
+pub const GROUP: usize = 6;
 
 thread_local! {
     /// A thread's gate table, kept from text to text: fresh zeroed memory for each would cost a tenth of its time.

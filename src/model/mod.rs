@@ -13,7 +13,7 @@ pub use companions::{
     TRAINING_FILE, load_companion,
 };
 pub use config::{Config, Padding, Pooling};
-pub use engine::Engine;
+pub use engine::{Engine, GROUP};
 pub use lstm::{LstmLayer, Ragged, max_mean_pool};
 pub use network::{Dropout, Network, Reading};
 pub use ngrams::{

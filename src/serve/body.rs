@@ -55,8 +55,15 @@ pub async fn read(app: &App, request: Request<Body>) -> Result<Held, Problem> {
         return Err(Problem::new(Kind::UnsupportedMediaType, "the body is compressed; send it as it is"));
     }
     let free_bytes = if request.version() == Version::HTTP_2 { 0 } else { FREE_BYTES };
-    let body = request.into_body();
-    match tokio::time::timeout(app.settings.body_timeout, collect(app, body, free_bytes)).await {
+    let mut body = request.into_body();
+    let reading = async {
+        let outcome = collect(app, &mut body, free_bytes).await;
+        if outcome.is_err() {
+            discard(&mut body).await;
+        }
+        outcome
+    };
+    match tokio::time::timeout(app.settings.body_timeout, reading).await {
         Ok(result) => result,
         Err(_) => {
             let detail = format!("the body did not arrive within {:?}", app.settings.body_timeout);
@@ -65,11 +72,11 @@ pub async fn read(app: &App, request: Request<Body>) -> Result<Held, Problem> {
     }
 }
 
-async fn collect(app: &App, mut body: Body, free_bytes: usize) -> Result<Held, Problem> {
+async fn collect(app: &App, body: &mut Body, free_bytes: usize) -> Result<Held, Problem> {
     let limit = app.settings.max_body_bytes;
     let hint = body.size_hint();
     if hint.lower() > limit as u64 {
-        return Err(too_large(body, limit).await);
+        return Err(too_large(limit));
     }
     let mut held = 0;
     let mut permit: Option<OwnedSemaphorePermit> = None;
@@ -94,19 +101,16 @@ async fn collect(app: &App, mut body: Body, free_bytes: usize) -> Result<Held, P
             }
         }
     };
-    if let Err(problem) = hold(hint.lower() as usize) {
-        discard(body).await;
-        return Err(problem);
-    }
+    hold(hint.lower() as usize)?;
     let broken = |_| Problem::new(Kind::Malformed, "the body broke off or its framing is wrong");
-    let Some(first) = next(&mut body).await.map_err(broken)? else {
+    let Some(first) = next(body).await.map_err(broken)? else {
         return Ok(Held { bytes: Bytes::new(), _permit: permit });
     };
     if first.len() > limit {
-        return Err(too_large(body, limit).await);
+        return Err(too_large(limit));
     }
     // Nearly every body comes in one piece, which needs no copy.
-    let Some(second) = next(&mut body).await.map_err(broken)? else {
+    let Some(second) = next(body).await.map_err(broken)? else {
         return Ok(Held { bytes: first, _permit: permit });
     };
     let mut all = Vec::with_capacity((hint.lower() as usize).max(first.len() + second.len()));
@@ -114,16 +118,11 @@ async fn collect(app: &App, mut body: Body, free_bytes: usize) -> Result<Held, P
     let mut piece = Some(second);
     while let Some(bytes) = piece {
         if all.len() + bytes.len() > limit {
-            drop(all);
-            return Err(too_large(body, limit).await);
+            return Err(too_large(limit));
         }
-        if let Err(problem) = hold(all.len() + bytes.len()) {
-            drop(all);
-            discard(body).await;
-            return Err(problem);
-        }
+        hold(all.len() + bytes.len())?;
         all.extend_from_slice(&bytes);
-        piece = next(&mut body).await.map_err(broken)?;
+        piece = next(body).await.map_err(broken)?;
     }
     Ok(Held { bytes: all.into(), _permit: permit })
 }
@@ -138,20 +137,19 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
     Ok(None)
 }
 
-async fn too_large(body: Body, limit: usize) -> Problem {
-    discard(body).await;
+fn too_large(limit: usize) -> Problem {
     Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send fewer texts at once"))
 }
 
 /// Reads and throws away a body that is not wanted, within the time for bodies, so that a client which sends all before
 /// it reads gets its answer.
-pub async fn drain(app: &App, body: Body) {
-    let _ = tokio::time::timeout(app.settings.body_timeout, discard(body)).await;
+pub async fn drain(app: &App, mut body: Body) {
+    let _ = tokio::time::timeout(app.settings.body_timeout, discard(&mut body)).await;
 }
 
-async fn discard(mut body: Body) {
+async fn discard(body: &mut Body) {
     let mut read = 0;
-    while let Ok(Some(bytes)) = next(&mut body).await {
+    while let Ok(Some(bytes)) = next(body).await {
         read += bytes.len();
         if read > DRAIN_BYTES {
             break;

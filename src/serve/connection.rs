@@ -179,7 +179,7 @@ impl Connection {
         tokio::pin!(connection);
         let mut first = std::pin::pin!(tokio::time::sleep(self.app.settings.header_timeout));
         let write_timeout = self.app.settings.write_timeout;
-        let mut look = tokio::time::interval(write_timeout);
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + write_timeout, write_timeout);
         let mut waiting = true;
         let mut stopping = false;
         loop {

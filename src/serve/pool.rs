@@ -14,13 +14,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::task::{Fault, Item, Job, Outcome, Progress, SLICE, Task, Unit};
 use super::telemetry::Telemetry;
+use crate::model::GROUP;
 
 /// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;
-/// Units that a wide model computes together for little more than half of what they cost one by one.
-const TILE: usize = 6;
-/// What they may cost one by one, to be taken together in the place of a slice.
-const TILE_COST: Duration = SLICE.saturating_mul(6);
+/// What a [`GROUP`] of units may cost one by one to be taken in the place of a slice: a wide model computes them together
+/// for little more than half of that.
+const GROUP_COST: Duration = SLICE.saturating_mul(GROUP as u32);
 /// Most shadow texts waiting; further ones are dropped, they are a sample anyway.
 const MAX_BACKGROUND: usize = 128;
 
@@ -181,13 +181,14 @@ impl Shared {
     /// A slice of the request in front, and of those after it as far as they fit into the same turn.
     fn take_slices(&self, queue: &mut Queue) -> Vec<Slice> {
         let mut slices: Vec<Slice> = Vec::new();
-        let (mut left, mut room) = (SLICE, MAX_TOGETHER);
-        let mut tile_left = TILE_COST;
+        let (mut spent, mut taken) = (Duration::ZERO, 0);
         // Each thread its share of what waits: one must not take everything while others are idle.
         let share = queue.ready.len().div_ceil(self.threads);
         while let Some(task) = queue.ready.front() {
             if let Some(first) = slices.first()
-                && (slices.len() >= share || room == 0 || !Arc::ptr_eq(&first.task.loaded, &task.loaded))
+                && (slices.len() >= share
+                    || taken == MAX_TOGETHER
+                    || !Arc::ptr_eq(&first.task.loaded, &task.loaded))
             {
                 break;
             }
@@ -205,13 +206,12 @@ impl Shared {
             while let Some(unit) = progress.units.front() {
                 let cost = task.cost(unit);
                 let begun = !units.is_empty() || !slices.is_empty();
-                let fills_tile = MAX_TOGETHER - room < TILE && cost <= tile_left;
-                if begun && ((cost > left && !fills_tile) || room == 0) {
+                let limit = if taken < GROUP { GROUP_COST } else { SLICE };
+                if begun && (cost > limit.saturating_sub(spent) || taken == MAX_TOGETHER) {
                     break;
                 }
-                left = left.saturating_sub(cost);
-                tile_left = tile_left.saturating_sub(cost);
-                room = room.saturating_sub(1);
+                spent += cost;
+                taken += 1;
                 units.extend(progress.units.pop_front());
             }
             if units.is_empty() && !progress.units.is_empty() {

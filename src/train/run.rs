@@ -321,12 +321,16 @@ fn save(
             "validation, LSTM alone".to_string(),
             measure(&assemble(&alone, &tensors, &None), held_out),
         );
+        let trained;
         let (table, share) = match &material.wide {
             // The network has learnt what this share leaves to it.
-            Some(table) => (table.clone(), Some(stack::SHARE)),
-            None => (stack::wide_part(&material.train, material.data.train, settings.ngrams)?, None),
+            Some(table) => (table, Some(stack::SHARE)),
+            None => {
+                trained = stack::wide_part(&material.train, material.data.train, settings.ngrams)?;
+                (&trained, None)
+            }
         };
-        let (table, factors) = stack::stack(&deep, &table, held_out, share, &mut tensors)?;
+        let (table, factors) = stack::stack(&deep, table, held_out, share, &mut tensors)?;
         round(&mut tensors);
         config.ngrams = true;
         (ngrams, weighed) = (Some(table), Some(factors));
