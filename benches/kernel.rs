@@ -50,7 +50,7 @@ fn inference(criterion: &mut Criterion) {
 fn batches(criterion: &mut Criterion) {
     for isa in Isa::available() {
         let mut group = criterion.benchmark_group(format!("6 times 500 steps, {}", isa.name()));
-        for hidden in [128, 256] {
+        for hidden in [32, 64, 128, 256] {
             let recurrent = Recurrent::new(isa, hidden, &numbers(4 * hidden * hidden));
             let table = aligned(&numbers(100 * 4 * hidden));
             let rows: Vec<u32> = (0..500u32).map(|step| step * 7919 % 100).collect();

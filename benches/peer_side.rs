@@ -177,7 +177,9 @@ fn score_all(predictor: &Predictor, texts: &[&str], threads: usize) -> Vec<f32> 
         let mut scores = Vec::new();
         loop {
             let Some(chunk) = queue.lock().unwrap().next() else { return scores };
-            scores.extend(chunk.iter().map(|text| predictor.predict(text).unwrap().probability));
+            let encode = |text: &&str| predictor.encode(text, Truncate::Tail).unwrap();
+            let encodings: Vec<_> = chunk.iter().map(encode).collect();
+            scores.extend(predictor.run(&encodings).iter().map(|prediction| prediction.probability));
         }
     };
     std::thread::scope(|scope| {

@@ -1,10 +1,12 @@
 //! The tokenizer, the engine and the network against what Keras and PyTorch answered (see tests/golden/README.md).
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use imdb_sentiment::Error;
+use imdb_sentiment::kernel::{Isa, KERNEL_VARIABLE};
 use imdb_sentiment::model::{Network, load_directory};
 use imdb_sentiment::predict::{Predictor, Truncate};
 use imdb_sentiment::text::{Scheme, Tokenizer};
@@ -50,6 +52,9 @@ fn cases() -> Vec<(String, Case)> {
 
 #[test]
 fn the_predictor_answers_as_keras_and_pytorch_do() {
+    // With recurrent weights in 16 bits the golden weights, wider than a trained model's, are rounded a little.
+    let rounds = Isa::current().name() == "avx512vnni";
+    let (of_probability, of_logit) = if rounds { (5e-4, 2e-3) } else { (0.0, 2e-5) };
     for (name, case) in cases() {
         let predictor = Predictor::load(&golden().join(&case.model)).unwrap();
         for review in &case.reviews {
@@ -65,13 +70,27 @@ fn the_predictor_answers_as_keras_and_pytorch_do() {
             assert_eq!(prediction.dropped_tokens > 0, review.truncated, "{what}");
             let gap = (prediction.probability as f64 - review.probability).abs();
             assert!(
-                gap <= case.tolerance,
+                gap <= case.tolerance.max(of_probability),
                 "{what}: {} against {}",
                 prediction.probability,
                 review.probability
             );
-            assert!((prediction.logit as f64 - review.logit).abs() <= 2e-5, "{what}");
+            let gap = (prediction.logit as f64 - review.logit).abs();
+            assert!(gap <= of_logit, "{what}: {} against {}", prediction.logit, review.logit);
         }
+    }
+}
+
+#[test]
+fn every_instruction_set_answers_so() {
+    for isa in Isa::available() {
+        let test = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "the_predictor_answers_as_keras_and_pytorch_do"])
+            .env(KERNEL_VARIABLE, isa.name())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&test.stdout);
+        assert!(test.status.success() && said.contains("1 passed"), "{}: {said}", isa.name());
     }
 }
 

@@ -18,7 +18,7 @@ pub const KERNEL_VARIABLE: &str = "IMDB_SENTIMENT_KERNEL";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Isa {
-    /// As `Avx512`, with the recurrent weights of wide layers in 16 bits at inference (AVX-512 BW and VNNI too).
+    /// As `Avx512`, with recurrent weights in 16 bits at inference (AVX-512 BW and VNNI too).
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     /// 16 floats at a time (AVX-512 F and DQ).
@@ -100,7 +100,7 @@ impl Isa {
         }
     }
 
-    /// Whether wide layers hold their recurrent weights in 16 bits at inference.
+    /// Whether recurrent weights are held in 16 bits at inference.
     pub(super) fn rounds_weights(self) -> bool {
         #[cfg(target_arch = "x86_64")]
         return self == Isa::Avx512Vnni;
@@ -172,6 +172,33 @@ pub(super) unsafe fn block_of_sixteen(layer: SixteenLayer, lanes: &[Lane], scrat
     }
     #[cfg(not(target_arch = "x86_64"))]
     unreachable!("no other processor packs weights in 16 bits: {:?}", (layer.lines, lanes.len(), scratch))
+}
+
+/// One sequence through a layer of at most [`SINGLE_PANELS`] with weights in 16 bits.
+///
+/// # Safety
+/// As [`infer::single`]; the processor has [`Isa::Avx512Vnni`].
+pub(super) unsafe fn single_of_sixteen(layer: SixteenLayer, lane: Lane, scratch: *mut f32) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
+    unsafe fn vnni(layer: SixteenLayer, lane: Lane, scratch: *mut f32) {
+        use super::sixteen::single::single;
+        unsafe {
+            match layer.layer.panels {
+                1 => single::<1>(layer, lane, scratch),
+                2 => single::<2>(layer, lane, scratch),
+                3 => single::<3>(layer, lane, scratch),
+                _ => single::<4>(layer, lane, scratch),
+            }
+        }
+    }
+    // SAFETY: the caller's promise.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        vnni(layer, lane, scratch)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("no other processor packs weights in 16 bits: {:?}", (layer.lines, lane.steps, scratch))
 }
 
 /// Panels up to which a single sequence takes [`infer::single`]: weights up to 64 KiB.

@@ -35,7 +35,7 @@ pub(super) struct Layer {
 impl Layer {
     /// Pre-activations of the position `position` of `lane`, where the state is `width` floats wide.
     #[inline(always)]
-    unsafe fn input(&self, lane: &Lane, position: usize, width: usize) -> *const f32 {
+    pub(super) unsafe fn input(&self, lane: &Lane, position: usize, width: usize) -> *const f32 {
         unsafe {
             let row = *lane.rows.add(position) as usize;
             let (table, row) =
@@ -47,12 +47,12 @@ impl Layer {
 
 impl Lane {
     #[inline(always)]
-    unsafe fn position(&self, step: usize, reverse: bool) -> usize {
+    pub(super) unsafe fn position(&self, step: usize, reverse: bool) -> usize {
         if reverse { self.steps - 1 - step } else { step }
     }
 
     #[inline(always)]
-    unsafe fn emit(&self, position: usize, h: *const f32, hidden: usize) {
+    pub(super) unsafe fn emit(&self, position: usize, h: *const f32, hidden: usize) {
         if !self.output.is_null() {
             // SAFETY: the output has `stride >= hidden` floats for every position.
             unsafe { std::ptr::copy_nonoverlapping(h, self.output.add(position * self.stride), hidden) }
@@ -161,6 +161,15 @@ pub(super) trait Steps<S: Simd>: Copy {
     /// As [`Simd`]; `row` has [`Steps::stride`] floats.
     unsafe fn note(&self, h: S::V, row: *mut f32, panel: usize);
 
+    /// One step of the cell from scaled pre-activations in the order i, f, g, o: `(h', c')`.
+    ///
+    /// # Safety
+    /// As [`Simd`].
+    #[inline(always)]
+    unsafe fn cell(&self, gates: [S::V; 4], c: S::V) -> (S::V, S::V) {
+        unsafe { S::cell(gates, c) }
+    }
+
     /// Adds the products of the weights of `panel` with the rows from `h` on to `sums`.
     ///
     /// # Safety
@@ -266,7 +275,7 @@ unsafe fn block_step<S: Simd, K: Steps<S>, const R: usize>(
             steps.multiply(&mut sums, panel, h);
             for r in 0..R {
                 let c = lanes[r].c.add(panel * l);
-                let (new_h, new_c) = S::cell(sums[r], S::load(c));
+                let (new_h, new_c) = steps.cell(sums[r], S::load(c));
                 S::store(c, new_c);
                 let row = next.add(r * steps.stride());
                 S::store(row.add(panel * l), new_h);

@@ -10,7 +10,7 @@
 //! embedding, once), one per position otherwise. What is left per step, `U h` and the activations, happens in
 //! registers. Kernels are written once over a small set of vector operations and compiled for AVX-512, AVX2 with
 //! FMA, and whatever the target offers; [`Isa::current`] chooses at run time. Where AVX-512 VNNI is at hand, inference
-//! through more than 64 units multiplies in 16 bits (`sixteen.rs`).
+//! multiplies in 16 bits (`sixteen`).
 //!
 //! This is the only room with `unsafe`, behind an API that checks lengths and rows.
 
@@ -158,15 +158,15 @@ enum RecurrentWeights {
 }
 
 impl Recurrent {
-    /// Packs `weight_hh` `[4 hidden, hidden]`, gates in the order i, f, g, o. More than 64 units are held in 16 bits
-    /// where the instruction set is made for it.
+    /// Packs `weight_hh` `[4 hidden, hidden]`, gates in the order i, f, g, o; in 16 bits where the instruction set is
+    /// made for it.
     ///
     /// # Panics
     /// When the slice has another length.
     pub fn new(isa: Isa, hidden: usize, weight_hh: &[f32]) -> Self {
         assert!(hidden > 0 && weight_hh.len() == 4 * hidden * hidden, "shape of the recurrent weight");
         let panels = Panels::new(isa, hidden);
-        let weights = match isa.rounds_weights() && panels.count() > dispatch::SINGLE_PANELS {
+        let weights = match isa.rounds_weights() {
             true => RecurrentWeights::Sixteen(sixteen::Weights::pack(panels, weight_hh)),
             false => RecurrentWeights::Floats(panels.pack(weight_hh, hidden, panels.state_width())),
         };
@@ -218,32 +218,33 @@ impl Recurrent {
             panels: self.panels.count(),
             reverse,
         };
-        // SAFETY (all branches): rows, states and outputs were checked above, the weights were packed for these
-        // panels, and every lane has a state and an output of its own since `sequences` is borrowed mutably.
-        if layer.panels <= dispatch::SINGLE_PANELS {
-            let mut scratch = AlignedVec::zeros(2 * width);
-            for lane in lanes.into_iter().filter(|lane| lane.steps > 0) {
-                unsafe { dispatch::single(self.isa, layer, lane, scratch.as_mut_ptr()) }
-            }
-            return;
-        }
+        let few = layer.panels <= dispatch::SINGLE_PANELS;
         lanes.sort_by_key(|lane| std::cmp::Reverse(lane.steps));
         let rows = self.isa.tile_rows();
         let mut scratch = AlignedVec::zeros(3 * rows * width);
-        for lanes in lanes.chunks(rows) {
-            match &self.weights {
-                RecurrentWeights::Floats(_) => unsafe {
-                    dispatch::block(self.isa, layer, lanes, scratch.as_mut_ptr())
-                },
-                RecurrentWeights::Sixteen(sixteen::Weights { lines, scales }) => {
-                    let layer = SixteenLayer {
-                        layer,
-                        lines: lines.as_ptr(),
-                        scales: scales.as_ptr(),
-                        chunk: sixteen::CHUNK,
-                    };
-                    unsafe { dispatch::block_of_sixteen(layer, lanes, scratch.as_mut_ptr()) }
-                }
+        let scratch = scratch.as_mut_ptr();
+        // SAFETY (all branches): rows, states and outputs were checked above, the weights were packed for these
+        // panels, and every lane has a state and an output of its own since `sequences` is borrowed mutably.
+        match &self.weights {
+            RecurrentWeights::Floats(_) if few => {
+                lanes
+                    .into_iter()
+                    .for_each(|lane| unsafe { dispatch::single(self.isa, layer, lane, scratch) });
+            }
+            RecurrentWeights::Floats(_) => {
+                lanes
+                    .chunks(rows)
+                    .for_each(|lanes| unsafe { dispatch::block(self.isa, layer, lanes, scratch) });
+            }
+            RecurrentWeights::Sixteen(weights) => {
+                let layer = SixteenLayer::new(layer, weights);
+                let rows = if few { sixteen::ROWS_OF_FEW_PANELS } else { rows };
+                lanes.chunks(rows).for_each(|lanes| unsafe {
+                    match lanes {
+                        [lane] if few => dispatch::single_of_sixteen(layer, *lane, scratch),
+                        lanes => dispatch::block_of_sixteen(layer, lanes, scratch),
+                    }
+                });
             }
         }
     }

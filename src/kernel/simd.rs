@@ -143,7 +143,7 @@ mod x86 {
     use std::arch::x86_64::*;
 
     use super::Simd;
-    use crate::kernel::tanh_table::{COEFFICIENTS, LIMIT, SCALE};
+    use crate::kernel::tanh_table::{FINE, LIMIT, SCALE};
 
     /// Registers of 16 floats.
     #[derive(Clone, Copy)]
@@ -237,7 +237,7 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512dq")]
     unsafe fn tanh_by_table(scaled: __m512) -> __m512 {
-        let row = |degree: usize| COEFFICIENTS.0[degree].as_ptr();
+        let row = |degree: usize| FINE.0[degree].as_ptr();
         // SAFETY: register-to-register arithmetic; the loads are of whole aligned rows of a static table.
         unsafe {
             let mut result = scaled;

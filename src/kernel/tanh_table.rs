@@ -1,8 +1,12 @@
-//! tanh by table for registers of 16 floats: 16 polynomials of degree 5, picked by a permutation within registers.
+//! tanh by table for registers of 16 floats: a polynomial for each interval, picked by a permutation within registers.
 //!
-//! With `u = 1 + SCALE |x|`, the interval of `u` is the low bits of its exponent and the top two bits of its mantissa,
-//! so one shift finds it, and its lower end is `u` with the other bits cleared. Intervals are narrow near 0, where
-//! tanh bends, and wide where it is flat; at `u = 16` tanh is 1 but for half a unit in its last place.
+//! With `u = 1 + SCALE |x|`, the interval of `u` is the low bits of its exponent and the top bits of its mantissa, so
+//! one shift finds it. Intervals are narrow near 0, where tanh bends, and wide where it is flat; at `u = 16` tanh is 1
+//! but for half a unit in its last place.
+//!
+//! The fine table has 16 intervals and degree 5, in the distance from the interval's lower end, which is `u` with the
+//! other bits cleared. The coarse one has 32 and degree 3, in `u` itself: 11 instructions instead of 18, for kernels
+//! that round the state to 16 bits anyway.
 //!
 //! Against the exponential of [`super::activation`] this has a third of the latency (no division), which is what one
 //! sequence of a small layer waits for. Printed by `tools/tanh_table.py`.
@@ -18,7 +22,7 @@ pub(super) const LIMIT: f32 = 15.999_999;
 
 /// Coefficients by power of the distance from the interval's lower end, then by interval.
 #[rustfmt::skip]
-pub(super) static COEFFICIENTS: Table = Table([
+pub(super) static FINE: Table<[f32; 16], 6> = Table([
     // times r^0
     [5.226654410e-01, 7.013741136e-01, 8.210398555e-01, 8.956928849e-01, 9.402266145e-01, 9.808693528e-01, 9.939631820e-01, 9.981036186e-01, 9.994051456e-01, 9.999415278e-01, 9.999942780e-01, 9.999994636e-01, 0.000000000e+00, 1.439922601e-01, 2.821348011e-01, 4.094913900e-01],
     // times r^1
@@ -33,6 +37,19 @@ pub(super) static COEFFICIENTS: Table = Table([
     [-4.125148058e-03, -2.923416439e-03, -9.607350221e-04, 3.825552994e-05, 3.064447083e-04, 1.586736907e-04, 5.672464977e-05, 1.849618275e-05, 3.413495051e-06, 3.364996246e-07, 3.307910745e-08, 3.250899994e-09, 8.448477834e-03, 5.598484073e-03, 1.575501869e-03, -1.918362104e-03],
 ]);
 
-/// Aligned, so that each row is one register.
+/// Coefficients by power of `u`, then by interval; off by at most 1.6e-6.
+#[rustfmt::skip]
+pub(super) static COARSE: Table<[f32; 32], 4> = Table([
+    // times u^0
+    [-8.312346935e-01, -9.686233997e-01, -1.077931523e+00, -1.135161877e+00, -1.129757524e+00, -1.063931584e+00, -9.484655261e-01, -7.979245186e-01, -5.409634709e-01, -1.889480203e-01, 1.216625720e-01, 3.711872399e-01, 5.602556467e-01, 6.980137825e-01, 7.956259251e-01, 8.633562922e-01, 9.256869555e-01, 9.685448408e-01, 9.870452285e-01, 9.947840571e-01, 9.979397058e-01, 9.991994500e-01, 9.996933341e-01, 9.998840094e-01, -5.153770447e-01, -5.192937851e-01, -5.294247866e-01, -5.481128097e-01, -5.772044659e-01, -6.176190972e-01, -6.690545082e-01, -7.298977971e-01],
+    // times u^1
+    [9.296330214e-01, 1.113280773e+00, 1.245018601e+00, 1.307972193e+00, 1.302960753e+00, 1.242447019e+00, 1.143600821e+00, 1.023202300e+00, 8.328338861e-01, 5.976248384e-01, 4.107390940e-01, 2.742391825e-01, 1.794341952e-01, 1.156780422e-01, 7.373414189e-02, 4.657417536e-02, 2.338016778e-02, 8.971683681e-03, 3.378230380e-03, 1.252534566e-03, 4.584047419e-04, 1.659152185e-04, 5.947688260e-05, 2.114260133e-05, 3.860907257e-01, 3.964423537e-01, 4.206572771e-01, 4.613355994e-01, 5.194376111e-01, 5.939901471e-01, 6.821327209e-01, 7.794775963e-01],
+    // times u^2
+    [-1.250160187e-01, -2.068850547e-01, -2.598296404e-01, -2.829192579e-01, -2.813794315e-01, -2.628318667e-01, -2.346197516e-01, -2.025167197e-01, -1.554909348e-01, -1.030769870e-01, -6.558020413e-02, -4.068146646e-02, -2.483085915e-02, -1.499277167e-02, -8.983757347e-03, -5.352705717e-03, -2.474823268e-03, -8.593939710e-04, -2.954687516e-04, -1.007797764e-04, -3.414769526e-05, -1.150549269e-05, -3.857790034e-06, -1.288039584e-06, 1.939486414e-01, 1.848251522e-01, 1.655248702e-01, 1.359999627e-01, 9.730830044e-02, 5.145496130e-02, 1.095559914e-03, -5.082895607e-02],
+    // times u^3
+    [-6.627880502e-04, 1.150892489e-02, 1.860443316e-02, 2.142809145e-02, 2.127148584e-02, 1.937609911e-02, 1.669149101e-02, 1.383764949e-02, 9.964231402e-03, 6.068948191e-03, 3.560136305e-03, 2.045712201e-03, 1.162099419e-03, 6.559457397e-04, 3.689296427e-04, 2.070871560e-04, 8.801907097e-05, 2.761932046e-05, 8.660886124e-06, 2.715324854e-06, 8.512420777e-07, 2.668550962e-07, 8.365562820e-08, 2.622490669e-08, -6.466232985e-02, -6.198078766e-02, -5.685102567e-02, -4.970540106e-02, -4.111433774e-02, -3.171136230e-02, -2.211854607e-02, -1.288452279e-02],
+]);
+
+/// Aligned, so that each row is whole registers.
 #[repr(align(64))]
-pub(super) struct Table(pub [[f32; 16]; 6]);
+pub(super) struct Table<Row, const N: usize>(pub [Row; N]);
