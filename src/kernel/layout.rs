@@ -30,8 +30,17 @@ impl AlignedVec {
 
     /// Makes room for `len` floats, keeping the allocation where it is large enough; the contents are unspecified.
     pub fn resize(&mut self, len: usize) {
-        self.lines.resize(len.div_ceil(16), Line::default());
+        let lines = len.div_ceil(16);
+        // What lies behind is kept, or it would be filled again when the buffer grows back.
+        if lines > self.lines.len() {
+            self.lines.resize(lines, Line::default());
+        }
         self.len = len;
+    }
+
+    /// Floats that there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.lines.len() * 16
     }
 }
 
@@ -107,6 +116,17 @@ impl Panels {
             }
         });
         packed
+    }
+
+    /// Takes a recurrent weight that is packed, unscaled, apart into `[4 hidden, hidden]`.
+    pub fn unpack(self, packed: &[f32], weight: &mut [f32]) {
+        let width = 4 * self.lanes;
+        self.for_each_row(|row, position, _| {
+            let start = position / width * self.state_width() * width + position % width;
+            for (input, value) in weight[row * self.hidden..][..self.hidden].iter_mut().enumerate() {
+                *value = packed[start + input * width];
+            }
+        });
     }
 
     /// Brings rows of gates `[n, 4 hidden]`, a bias `[4 hidden]` added, into panels, scaled: `[n, gate_width]`.

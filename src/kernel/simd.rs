@@ -31,6 +31,8 @@ pub(super) trait Simd: Copy + Send + Sync + 'static {
     unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Zero where the size is below `least`, else `v`.
+    unsafe fn drop_below(v: Self::V, least: f32) -> Self::V;
     /// `2^(v - ROUND)` where `v` is a whole number of at least -126 and at most 127 with [`ROUND`] added to it.
     unsafe fn power_of_two(v: Self::V) -> Self::V;
     /// What the pre-activations of the input, forget and output gates are multiplied by before the functions below.
@@ -127,6 +129,10 @@ impl Simd for Portable {
         lanes!(l => a[l] * b[l] + c[l])
     }
     #[inline(always)]
+    unsafe fn drop_below(v: Self::V, least: f32) -> Self::V {
+        lanes!(l => if v[l].abs() < least { 0.0 } else { v[l] })
+    }
+    #[inline(always)]
     unsafe fn power_of_two(v: Self::V) -> Self::V {
         lanes!(l => f32::from_bits((v[l].to_bits() << 23).wrapping_add(1.0f32.to_bits())))
     }
@@ -196,6 +202,13 @@ mod x86 {
         #[inline(always)]
         unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
             unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn drop_below(v: Self::V, least: f32) -> Self::V {
+            unsafe {
+                let kept = _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(_mm512_abs_ps(v), _mm512_set1_ps(least));
+                _mm512_maskz_mov_ps(kept, v)
+            }
         }
         #[inline(always)]
         unsafe fn power_of_two(v: Self::V) -> Self::V {
@@ -330,6 +343,13 @@ mod x86 {
         #[inline(always)]
         unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
             unsafe { _mm256_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn drop_below(v: Self::V, least: f32) -> Self::V {
+            unsafe {
+                let size = _mm256_andnot_ps(_mm256_set1_ps(-0.0), v);
+                _mm256_and_ps(_mm256_cmp_ps::<_CMP_NLT_UQ>(size, _mm256_set1_ps(least)), v)
+            }
         }
         #[inline(always)]
         unsafe fn power_of_two(v: Self::V) -> Self::V {

@@ -16,9 +16,16 @@ impl Pool {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A buffer of `len` floats with unspecified contents.
+    /// A buffer of `len` floats with unspecified contents: the smallest that is large enough.
     fn take(&self, len: usize) -> AlignedVec {
-        let mut buffer = self.lock().pop().unwrap_or_default();
+        let mut buffers = self.lock();
+        let fitting = (0..buffers.len()).filter(|&at| buffers[at].capacity() >= len);
+        let Some(best) = fitting.min_by_key(|&at| buffers[at].capacity()) else {
+            // In the place of one that is too small, so that there are never more than are in use at once.
+            buffers.pop();
+            return AlignedVec::zeros(len);
+        };
+        let mut buffer = buffers.swap_remove(best);
         buffer.resize(len);
         buffer
     }
@@ -62,7 +69,7 @@ struct Block {
     cells: AlignedVec,
     tanhs: AlignedVec,
     hiddens: AlignedVec,
-    /// Gradient of the recurrent weight, `[gate_width, state_width]`; filled by the way back.
+    /// Gradient of the recurrent weight, packed as the weight is; filled by the way back.
     gradient: AlignedVec,
 }
 
@@ -343,12 +350,9 @@ impl Tape {
             self.blocks.push(prefix);
         }
         let gates = 4 * panels.hidden;
-        let mut table = vec![0.0; self.table_rows * gates];
+        let table = self.table_gradient();
         let mut sum = AlignedVec::zeros(panels.gate_width() * width);
         for block in &self.blocks {
-            for (row, dz) in block.rows.iter().zip(block.gates.chunks_exact(panels.gate_width())) {
-                panels.add_row(dz, &mut table[*row as usize * gates..][..gates]);
-            }
             sum.iter_mut().zip(block.gradient.iter()).for_each(|(sum, value)| *sum += value);
         }
         let mut bias = vec![0.0; gates];
@@ -356,12 +360,40 @@ impl Tape {
             bias.iter_mut().zip(row).for_each(|(bias, value)| *bias += value);
         }
         let mut weight_hh = vec![0.0; gates * panels.hidden];
-        panels.for_each_row(|row, position, _| {
-            let from = &sum[position * width..][..panels.hidden];
-            weight_hh[row * panels.hidden..][..panels.hidden].copy_from_slice(from);
-        });
+        panels.unpack(&sum, &mut weight_hh);
         self.recycle(pool);
         Gradients { table, weight_hh, bias }
+    }
+
+    /// The gradient of the table, each thread adding up rows of its own: as many steps for each, in the same order
+    /// however many threads there are.
+    fn table_gradient(&self) -> Vec<f32> {
+        let gates = 4 * self.panels.hidden;
+        let mut table = vec![0.0; self.table_rows * gates];
+        let mut counts = vec![0usize; self.table_rows];
+        self.blocks.iter().flat_map(|block| &block.rows).for_each(|&row| counts[row as usize] += 1);
+        let share = counts.iter().sum::<usize>().div_ceil(self.threads.max(1)).max(1);
+        let mut parts = Vec::with_capacity(self.threads);
+        let (mut rest, mut first, mut steps) = (table.as_mut_slice(), 0, 0);
+        for (row, count) in counts.iter().enumerate() {
+            steps += count;
+            if steps >= share || row + 1 == self.table_rows {
+                let part = rest.split_off_mut(..(row + 1 - first) * gates).unwrap_or_default();
+                parts.push((first..row + 1, part));
+                (first, steps) = (row + 1, 0);
+            }
+        }
+        for_each_parallel(self.threads, &mut parts, |(rows, part)| {
+            for block in &self.blocks {
+                for (row, dz) in block.rows.iter().zip(block.gates.chunks_exact(self.panels.gate_width())) {
+                    let row = *row as usize;
+                    if rows.contains(&row) {
+                        self.panels.add_row(dz, &mut part[(row - rows.start) * gates..][..gates]);
+                    }
+                }
+            }
+        });
+        table
     }
 
     /// Gives the buffers back to the pool they came from; for a pass that does not go back.

@@ -166,6 +166,10 @@ pub(super) unsafe fn backward<S: Simd>(task: &mut Backward<'_>) {
     }
 }
 
+/// Gradients of a state below this are taken as zero: hundreds of steps back they shrink to subnormal floats, which cost
+/// the processor a hundred times a normal one's time, and no sum that an optimizer sees would show them.
+const VANISHED: f32 = 1e-24;
+
 #[inline(always)]
 unsafe fn backward_step<S: Simd, const R: usize>(task: &mut Backward<'_>, at: usize) {
     unsafe {
@@ -185,13 +189,15 @@ unsafe fn backward_step<S: Simd, const R: usize>(task: &mut Backward<'_>, at: us
                 if !task.dc_steps.is_empty() {
                     dc_here = S::add(dc_here, S::load(task.dc_steps.as_ptr().add(at * width + unit)));
                 }
+                let (dh_here, mut dc_here) =
+                    (S::drop_below(dh_here, VANISHED), S::drop_below(dc_here, VANISHED));
                 let gates = dz.add(r * 4 * width + p * 4 * l);
                 let (i, f) = (S::load(gates), S::load(gates.add(l)));
                 let (g, o) = (S::load(gates.add(2 * l)), S::load(gates.add(3 * l)));
                 let t = S::load(task.kept.tanhs.as_ptr().add(at * width + unit));
                 let old = S::load(task.kept.cells.as_ptr().add(at * width + unit));
                 let dho = S::mul(dh_here, o);
-                let dc_here = S::add(dc_here, S::mul(dho, S::sub(one, S::mul(t, t))));
+                dc_here = S::add(dc_here, S::mul(dho, S::sub(one, S::mul(t, t))));
                 S::store(gates, S::mul(S::mul(dc_here, g), S::mul(i, S::sub(one, i))));
                 S::store(gates.add(l), S::mul(S::mul(dc_here, old), S::mul(f, S::sub(one, f))));
                 S::store(gates.add(2 * l), S::mul(S::mul(dc_here, i), S::sub(one, S::mul(g, g))));
@@ -235,11 +241,12 @@ unsafe fn backward_tile<S: Simd, const R: usize, const N: usize>(
     }
 }
 
-/// Steps whose gates and hidden states are added up before the next tile's turn; as many as stay in the
-/// second-level cache for the sizes this crate is used with.
-const CHUNK: usize = 256;
+/// Steps whose gates and hidden states are added up before the next tile's turn: as many as leave a panel's gates in
+/// the first-level cache.
+const CHUNK: usize = 64;
 
-/// The gradient of the recurrent weight: `sum[j][k] += dz[n][j] * h[n][k]` over all steps `n`.
+/// The gradient of the recurrent weight, `[panel][unit][4 lanes]` as the weight is packed: the outer products of the
+/// hidden state with the gates' gradients, added to `sum` over all steps.
 ///
 /// # Safety
 /// As [`Simd`]; `dz` has `4 * panels * LANES` floats a step, `h` a quarter of that, and `sum` is their product.
@@ -248,31 +255,25 @@ pub(super) unsafe fn outer_products<S: Simd>(panels: usize, dz: &[f32], h: &[f32
     unsafe {
         let (width, gates) = (panels * S::LANES, 4 * panels * S::LANES);
         let steps = h.len() / width;
-        let mut from = 0;
-        while from < steps {
+        for from in (0..steps).step_by(CHUNK) {
             let count = CHUNK.min(steps - from);
             let (dz, h) = (dz.as_ptr().add(from * gates), h.as_ptr().add(from * width));
-            let mut first = 0;
-            for group in group_widths(panels) {
-                // The number of gates is a multiple of four lanes, so of four rows.
-                for row in (0..gates).step_by(4) {
-                    let sum = sum.as_mut_ptr().add(row * width + first * S::LANES);
-                    let (dz, h) = (dz.add(row), h.add(first * S::LANES));
-                    match group {
-                        4 => outer_tile::<S, 4>(count, dz, gates, h, width, sum),
-                        2 => outer_tile::<S, 2>(count, dz, gates, h, width, sum),
-                        _ => outer_tile::<S, 1>(count, dz, gates, h, width, sum),
-                    }
+            for panel in 0..panels {
+                let dz = dz.add(panel * 4 * S::LANES);
+                let mut unit = 0;
+                while unit < width {
+                    let rows = (width - unit).min(S::TILE_ROWS);
+                    let sum = sum.as_mut_ptr().add((panel * width + unit) * 4 * S::LANES);
+                    with_rows!(rows, outer_tile, S, count, dz, gates, h.add(unit), width, sum);
+                    unit += rows;
                 }
-                first += group;
             }
-            from += count;
         }
     }
 }
 
 #[inline(always)]
-unsafe fn outer_tile<S: Simd, const N: usize>(
+unsafe fn outer_tile<S: Simd, const R: usize>(
     count: usize,
     dz: *const f32,
     gates: usize,
@@ -281,27 +282,27 @@ unsafe fn outer_tile<S: Simd, const N: usize>(
     sum: *mut f32,
 ) {
     unsafe {
-        let mut acc = [[S::splat(0.0); N]; 4];
-        for (r, row) in acc.iter_mut().enumerate() {
-            for n in 0..N {
-                row[n] = S::load(sum.add(r * width + n * S::LANES));
+        let mut acc = [[S::splat(0.0); 4]; R];
+        for r in 0..R {
+            for g in 0..4 {
+                acc[r][g] = S::load(sum.add((r * 4 + g) * S::LANES));
             }
         }
         for step in 0..count {
-            let mut column = [S::splat(0.0); N];
-            for n in 0..N {
-                column[n] = S::load(h.add(step * width + n * S::LANES));
+            let mut column = [S::splat(0.0); 4];
+            for g in 0..4 {
+                column[g] = S::load(dz.add(step * gates + g * S::LANES));
             }
-            for r in 0..4 {
-                let value = S::splat(*dz.add(step * gates + r));
-                for n in 0..N {
-                    acc[r][n] = S::fma(column[n], value, acc[r][n]);
+            for r in 0..R {
+                let value = S::splat(*h.add(step * width + r));
+                for g in 0..4 {
+                    acc[r][g] = S::fma(column[g], value, acc[r][g]);
                 }
             }
         }
-        for r in 0..4 {
-            for n in 0..N {
-                S::store(sum.add(r * width + n * S::LANES), acc[r][n]);
+        for r in 0..R {
+            for g in 0..4 {
+                S::store(sum.add((r * 4 + g) * S::LANES), acc[r][g]);
             }
         }
     }
