@@ -189,18 +189,21 @@ impl Engine {
         let (hidden, directions) = (self.config.hidden_size, self.config.directions());
         let width = directions * hidden;
         let positions: usize = reviews.iter().map(|ids| ids.len()).sum();
-        // Rows of the first layer's table, and the words that it lacks.
-        let mut rows: Vec<u32> = Vec::with_capacity(positions);
+        // Rows of the first layer's table, and the words that it lacks; the ids themselves where it lacks none.
+        let folded = self.input.kept == self.config.vocab_size;
+        let mut rows: Vec<u32> = Vec::with_capacity(if folded { 0 } else { positions });
         let mut fresh: Vec<&[f32]> = Vec::new();
-        for &id in reviews.iter().copied().flatten() {
-            rows.push(match (id as usize).checked_sub(self.input.kept) {
-                None => id,
-                Some(other) => {
-                    let size = self.config.embedding_dim;
-                    fresh.push(&self.input.embedding[other * size..][..size]);
-                    (self.input.kept + fresh.len() - 1) as u32
-                }
-            });
+        if !folded {
+            for &id in reviews.iter().copied().flatten() {
+                rows.push(match (id as usize).checked_sub(self.input.kept) {
+                    None => id,
+                    Some(other) => {
+                        let size = self.config.embedding_dim;
+                        fresh.push(&self.input.embedding[other * size..][..size]);
+                        (self.input.kept + fresh.len() - 1) as u32
+                    }
+                });
+            }
         }
         let mut input: Vec<f32> = Vec::new();
         let mut last: Vec<Vec<f32>> = Vec::new();
@@ -232,7 +235,7 @@ impl Engine {
                     let data =
                         data.map_or(&mut [][..], |data| &mut data[keep_all as usize * side * hidden..]);
                     sequences.push(Sequence {
-                        rows: &rows[at..at + ids.len()],
+                        rows: if depth == 0 && folded { ids } else { &rows[at..at + ids.len()] },
                         state: self.starts[start].clone(),
                         output: keep_all.then_some(Output { data, stride: width }),
                     });
