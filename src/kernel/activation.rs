@@ -12,6 +12,8 @@
 //! | sigmoid | 5 ULP for x >= -4, 18 ULP for x >= -20; at most 1e-7 everywhere | 2 ULP of 1 (1.2e-7) everywhere |
 //! | tanh | 4 ULP | 3 ULP of 1 (1.8e-7) everywhere |
 //!
+//! Where the state is rounded to 16 bits ([`super::sixteen`]), tanh comes from a coarser table, 27 ULP of 1 (1.6e-6).
+//!
 //! "ULP of 1" is the spacing of floats just below 1, 6e-8: an absolute error. By the exponential, the sigmoid of a very
 //! negative number is off by more units of its own because rounding the scaled argument moves the exponential by as
 //! many units as the argument has size; the exponent is capped at 30.

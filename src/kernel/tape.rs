@@ -23,6 +23,7 @@ impl Pool {
         let Some(best) = fitting.min_by_key(|&at| buffers[at].capacity()) else {
             // In the place of one that is too small, so that there are never more than are in use at once.
             buffers.pop();
+            drop(buffers);
             return AlignedVec::zeros(len);
         };
         let mut buffer = buffers.swap_remove(best);

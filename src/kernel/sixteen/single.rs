@@ -29,7 +29,7 @@ macro_rules! pair {
 /// In assembly for the reason that `wide.rs` gives, and so that a weight comes straight from memory.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
-unsafe fn four_pairs([sums]: &mut [[__m512i; 4]; 1], [lines]: [*const __m512i; 1], h: *const i32) {
+unsafe fn four_pairs(sums: &mut [__m512i; 4], lines: *const __m512i, h: *const i32) {
     let [mut i, mut f, mut g, mut o] = *sums;
     // SAFETY: the caller vouches for four pairs at both pointers; nothing is written.
     unsafe {
@@ -145,12 +145,9 @@ unsafe fn gates<const P: usize, const N: usize>(
             let lines = |n: usize| layer.lines.add(((panel + n) * pairs + pair) * 4).cast::<__m512i>();
             let mut both = [[_mm512_setzero_si512(); 4]; 2];
             both[..N].copy_from_slice(sums);
-            if N == 2 {
-                four_pairs_of_two(&mut both, [lines(0), lines(1)], states.add(pair));
-            } else {
-                let mut one = [both[0]];
-                four_pairs(&mut one, [lines(0)], states.add(pair));
-                both[0] = one[0];
+            match N {
+                1 => four_pairs(&mut both[0], lines(0), states.add(pair)),
+                _ => four_pairs_of_two(&mut both, [lines(0), lines(1)], states.add(pair)),
             }
             sums.copy_from_slice(&both[..N]);
         };
