@@ -155,15 +155,25 @@ macro_rules! kernels {
     )*};
 }
 
-/// Up to six sequences in step, longest first, through a layer with weights in 16 bits.
+/// Up to six sequences in step, longest first, through a layer with weights in 16 bits; a lone one through few panels
+/// takes the way that is made for it.
 ///
 /// # Safety
 /// As [`infer::block_of`]; the processor has [`Isa::Avx512Vnni`].
-pub(super) unsafe fn block_of_sixteen(layer: SixteenLayer, lanes: &[Lane], scratch: *mut f32) {
+pub(super) unsafe fn sixteen(layer: SixteenLayer, lanes: &[Lane], scratch: *mut f32) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
     unsafe fn vnni(layer: SixteenLayer, lanes: &[Lane], scratch: *mut f32) {
-        unsafe { infer::block_of::<Avx512, _>(layer, lanes, scratch) }
+        use super::sixteen::single::single;
+        unsafe {
+            match (lanes, layer.layer.panels) {
+                (&[lane], 1) => single::<1>(layer, lane, scratch),
+                (&[lane], 2) => single::<2>(layer, lane, scratch),
+                (&[lane], 3) => single::<3>(layer, lane, scratch),
+                (&[lane], SINGLE_PANELS) => single::<SINGLE_PANELS>(layer, lane, scratch),
+                _ => infer::block_of::<Avx512, _>(layer, lanes, scratch),
+            }
+        }
     }
     // SAFETY: the caller's promise.
     #[cfg(target_arch = "x86_64")]
@@ -172,33 +182,6 @@ pub(super) unsafe fn block_of_sixteen(layer: SixteenLayer, lanes: &[Lane], scrat
     }
     #[cfg(not(target_arch = "x86_64"))]
     unreachable!("no other processor packs weights in 16 bits: {:?}", (layer.lines, lanes.len(), scratch))
-}
-
-/// One sequence through a layer of at most [`SINGLE_PANELS`] with weights in 16 bits.
-///
-/// # Safety
-/// As [`infer::single`]; the processor has [`Isa::Avx512Vnni`].
-pub(super) unsafe fn single_of_sixteen(layer: SixteenLayer, lane: Lane, scratch: *mut f32) {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
-    unsafe fn vnni(layer: SixteenLayer, lane: Lane, scratch: *mut f32) {
-        use super::sixteen::single::single;
-        unsafe {
-            match layer.layer.panels {
-                1 => single::<1>(layer, lane, scratch),
-                2 => single::<2>(layer, lane, scratch),
-                3 => single::<3>(layer, lane, scratch),
-                _ => single::<4>(layer, lane, scratch),
-            }
-        }
-    }
-    // SAFETY: the caller's promise.
-    #[cfg(target_arch = "x86_64")]
-    unsafe {
-        vnni(layer, lane, scratch)
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    unreachable!("no other processor packs weights in 16 bits: {:?}", (layer.lines, lane.steps, scratch))
 }
 
 /// Panels up to which a single sequence takes [`infer::single`]: weights up to 64 KiB.

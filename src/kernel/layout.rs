@@ -95,6 +95,12 @@ impl Panels {
         (unit / self.lanes * 4 + gate) * self.lanes + unit % self.lanes
     }
 
+    /// Where the first input of the gate at `position` stands in a packed weight; the others follow `4 * lanes` apart.
+    fn packed_start(self, position: usize, inputs: usize) -> usize {
+        let width = 4 * self.lanes;
+        position / width * inputs * width + position % width
+    }
+
     /// Calls `each(row, position, scale)` for every row of a PyTorch gate weight.
     pub fn for_each_row(self, mut each: impl FnMut(usize, usize, f32)) {
         for gate in 0..4 {
@@ -110,7 +116,7 @@ impl Panels {
         let mut packed = AlignedVec::zeros(self.gate_width() * padded);
         let width = 4 * self.lanes;
         self.for_each_row(|row, position, scale| {
-            let start = position / width * padded * width + position % width;
+            let start = self.packed_start(position, padded);
             for (input, value) in weight[row * inputs..][..inputs].iter().enumerate() {
                 packed[start + input * width] = value * scale;
             }
@@ -122,7 +128,7 @@ impl Panels {
     pub fn unpack(self, packed: &[f32], weight: &mut [f32]) {
         let width = 4 * self.lanes;
         self.for_each_row(|row, position, _| {
-            let start = position / width * self.state_width() * width + position % width;
+            let start = self.packed_start(position, self.state_width());
             for (input, value) in weight[row * self.hidden..][..self.hidden].iter_mut().enumerate() {
                 *value = packed[start + input * width];
             }

@@ -239,12 +239,7 @@ impl Recurrent {
             RecurrentWeights::Sixteen(weights) => {
                 let layer = SixteenLayer::new(layer, weights);
                 let rows = if few { sixteen::ROWS_OF_FEW_PANELS } else { rows };
-                lanes.chunks(rows).for_each(|lanes| unsafe {
-                    match lanes {
-                        [lane] if few => dispatch::single_of_sixteen(layer, *lane, scratch),
-                        lanes => dispatch::block_of_sixteen(layer, lanes, scratch),
-                    }
-                });
+                lanes.chunks(rows).for_each(|lanes| unsafe { dispatch::sixteen(layer, lanes, scratch) });
             }
         }
     }

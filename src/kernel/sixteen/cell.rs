@@ -3,6 +3,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
+use super::super::simd::ROUND;
 use super::super::tanh_table::{COARSE, LIMIT, SCALE};
 use super::ONE;
 
@@ -93,8 +94,6 @@ pub(super) unsafe fn cell([i, f, g, o]: [__m512; 4], c: __m512) -> (__m512, __m5
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
 pub(super) unsafe fn round_to_16_bits(h: __m512) -> __m256i {
-    /// What a float has in its low bits, once this is added, is the number next to it, as long as that is small.
-    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
     /// The lower word of each pair; what fills the upper half is not read.
     static EVEN: [i16; 32] = {
         let mut words = [0; 32];
