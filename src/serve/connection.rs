@@ -18,9 +18,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
+use super::AppState;
+use super::http::stalled::Untaken;
+use super::router::router;
 use super::settings::Settings;
-use super::untaken::Untaken;
-use super::{AppState, router};
 
 /// Serves `listener` until `shutdown` is ready and what was accepted is answered or the grace is over.
 ///

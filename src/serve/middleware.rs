@@ -8,10 +8,11 @@ use axum::http::{HeaderName, HeaderValue, Request, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::http::body;
+use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
+use super::observe::telemetry::Telemetry;
 use super::problem::{Kind, Problem};
-use super::telemetry::Telemetry;
-use super::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
-use super::{App, AppState, body};
+use super::{App, AppState};
 
 /// Headers of every answer: it is data, never a page of ours to be framed, sniffed or kept.
 const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [

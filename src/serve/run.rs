@@ -4,7 +4,8 @@ use std::process::exit;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::{App, Settings, logging, reload, serve};
+use super::observe::logging;
+use super::{App, Settings, reload, serve};
 use crate::error::{Error, Result};
 
 /// Connections that the kernel keeps while there is no room for them; it takes less if its own limit is lower.

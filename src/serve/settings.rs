@@ -303,7 +303,7 @@ impl Settings {
             ("--max-pending-reviews", self.max_pending_reviews),
             ("--max-connections", self.max_connections),
             ("--max-body-bytes", self.max_body_bytes),
-            ("--max-buffered-bytes", self.max_buffered_bytes / super::body::PERMIT_BYTES),
+            ("--max-buffered-bytes", self.max_buffered_bytes / super::http::body::PERMIT_BYTES),
         ] {
             // What a semaphore can count in one step.
             if value > u32::MAX as usize >> 3 {

@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::openapi::{ArrayBuilder, Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::json::{self, Object, Text, Whole};
 use super::predict::{
     NamedModelProblems, PARSE_INLINE_BYTES, Review, ScoringProblems, json_response, on_compute_thread,
 };
-use super::problem::{Kind, Problem};
-use super::score::{Question, Scored, score};
-use super::{App, AppState, body};
 use crate::predict::Truncate;
+use crate::serve::compute::score::{Question, Scored, score};
+use crate::serve::http::body;
+use crate::serve::http::json::{self, Object, Text, Whole};
+use crate::serve::problem::{Kind, Problem};
+use crate::serve::{App, AppState};
 
 /// The body; fields that other services know and this one does not are passed over, as their clients expect.
 #[derive(Debug, Deserialize)]

@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-use super::settings::{LogFormat, Settings};
 use crate::error::{Error, Result};
+use crate::serve::settings::{LogFormat, Settings};
 
 /// Starts logging as `settings` say, for the whole process; a second call changes nothing.
 ///

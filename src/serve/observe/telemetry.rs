@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::metrics::{Counter, Exposition, Gauge, Histogram};
-use super::models::{Models, unix_seconds};
+use super::exposition::{Counter, Exposition, Gauge, Histogram};
 use crate::predict::Prediction;
+use crate::serve::models::{Models, unix_seconds};
 
 /// The paths that the router knows, as metrics name them; the last stands for every other one.
 pub const ROUTES: [&str; 19] = [
@@ -309,7 +309,7 @@ fn write_models(text: &mut Exposition, models: &Models) {
     write_drift(text, &loaded);
 }
 
-fn write_drift(text: &mut Exposition, loaded: &[std::sync::Arc<super::models::Loaded>]) {
+fn write_drift(text: &mut Exposition, loaded: &[std::sync::Arc<crate::serve::models::Loaded>]) {
     let drifts: Vec<_> = loaded
         .iter()
         .filter_map(|model| model.drift.as_ref().map(|drift| (&*model.name, drift, drift.distance())))

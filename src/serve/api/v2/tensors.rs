@@ -9,11 +9,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::json::{self, Object, Whole};
-use super::predict::Review;
-use super::problem::{Kind, Problem};
-use super::score::{Question, Scored, Verdict, check_abstain};
 use crate::predict::{Prediction, Truncate};
+use crate::serve::api::predict::Review;
+use crate::serve::compute::score::{Question, Scored, Verdict, check_abstain};
+use crate::serve::http::json::{self, Object, Whole};
+use crate::serve::problem::{Kind, Problem};
 
 /// The name of the one input.
 pub const INPUT: &str = "text";

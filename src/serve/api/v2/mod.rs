@@ -10,12 +10,18 @@ use axum::http::{HeaderName, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::huggingface::path_text;
-use super::predict::{NamedModelProblems, ScoringProblems, on_compute_thread};
-use super::problem::{Kind, Problem, ProblemBody};
-use super::score::{Question, score};
-use super::tensors::{InferAnswer, InferBody, InferRequest, InferResponse, Wanted};
-use super::{App, AppState, body, status};
+use crate::serve::api::huggingface::path_text;
+use crate::serve::api::predict::{
+    NamedModelProblems, PARSE_INLINE_BYTES, ScoringProblems, WRITE_INLINE, on_compute_thread,
+};
+use crate::serve::compute::score::{Question, score};
+use crate::serve::problem::{Kind, Problem, ProblemBody};
+mod tensors;
+
+use self::tensors::{InferAnswer, InferBody, InferRequest, InferResponse, Wanted};
+use crate::serve::api::operations;
+use crate::serve::http::body;
+use crate::serve::{App, AppState};
 
 /// The header that says how many bytes of the body are JSON; the rest are tensors.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -49,7 +55,7 @@ pub async fn live() -> Json<Value> {
     responses((status = 200, description = "Ready", body = Object, example = json!({"ready": true})),
         (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
 pub async fn ready(app: State<AppState>) -> Result<Json<Value>, Problem> {
-    status::ready(app).await.map_err(Problem::with_error)?;
+    operations::ready(app).await.map_err(Problem::with_error)?;
     Ok(Json(json!({"ready": true})))
 }
 
@@ -148,7 +154,7 @@ pub enum ModelProblems {
 fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>, Problem> {
     let loaded = app.slot(Some(model)).map_err(Problem::with_error)?.current();
     loaded.check_version(version).map_err(Problem::with_error)?;
-    let outputs: Vec<Value> = super::tensors::OUTPUTS
+    let outputs: Vec<Value> = tensors::OUTPUTS
         .iter()
         .map(|output| json!({"name": output.name, "datatype": output.datatype, "shape": output.shape(-1)}))
         .collect();
@@ -156,7 +162,7 @@ fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>
         "name": &*loaded.name,
         "versions": [&loaded.version],
         "platform": env!("CARGO_PKG_NAME"),
-        "inputs": [{"name": super::tensors::INPUT, "datatype": "BYTES", "shape": [-1]}],
+        "inputs": [{"name": tensors::INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": outputs,
     })))
 }
@@ -190,7 +196,7 @@ async fn answer(
     let held = body::read(app, request).await?;
     let bytes = held.bytes.clone();
     // Not the fastest way, but one that holds no HTTP thread: this protocol moves tensors of any size.
-    let parsed = if bytes.len() <= super::predict::PARSE_INLINE_BYTES {
+    let parsed = if bytes.len() <= PARSE_INLINE_BYTES {
         parse(bytes, header_length)?
     } else {
         on_compute_thread(app, move || parse(bytes, header_length)).await??
@@ -199,7 +205,7 @@ async fn answer(
     question.model = Some(Cow::Owned(model));
     question.version = version.map(Cow::Owned);
     let scored = score(app, question).await?;
-    let InferResponse { json, tensors } = if scored.predictions.len() <= super::predict::WRITE_INLINE {
+    let InferResponse { json, tensors } = if scored.predictions.len() <= WRITE_INLINE {
         InferResponse::of(&scored, &wanted)
     } else {
         on_compute_thread(app, move || InferResponse::of(&scored, &wanted)).await?

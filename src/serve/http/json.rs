@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::problem::Problem;
+use crate::serve::problem::Problem;
 
 /// Reads a request's body, which must be a JSON object.
 ///

@@ -9,8 +9,8 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::settings::{Secret, Settings};
 use crate::error::{Error, Result};
+use crate::serve::settings::{Secret, Settings};
 
 /// The API keys, of which only digests are kept.
 #[derive(Debug)]

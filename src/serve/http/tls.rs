@@ -9,8 +9,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto::ring, version};
 
-use super::settings::Settings;
 use crate::error::{Error, Result};
+use crate::serve::settings::Settings;
 
 /// Certificate and key, and where they were read.
 pub struct Tls {

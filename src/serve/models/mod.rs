@@ -10,16 +10,19 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
-use super::cost::Cost;
-use super::drift::Drift;
-use super::problem::{Kind, Problem};
-use super::settings::{ModelSource, Settings, check_model_name};
-use super::telemetry::ModelSeries;
+pub mod cost;
+mod drift;
+
+use self::cost::Cost;
+use self::drift::Drift;
 use crate::error::{Error, Result};
 use crate::model::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, TRAINING_FILE, load_companion,
 };
 use crate::predict::{Encoding, Predictor, Truncate};
+use crate::serve::observe::telemetry::ModelSeries;
+use crate::serve::problem::{Kind, Problem};
+use crate::serve::settings::{ModelSource, Settings, check_model_name};
 
 /// The files of a model directory whose change makes it another model.
 const MODEL_FILES: [&str; 7] =

@@ -18,10 +18,10 @@ use opentelemetry_sdk::trace::{
     BatchSpanProcessor, SpanData, SpanEvents, SpanExporter as _, SpanLinks, SpanProcessor,
 };
 
-use super::settings::Settings;
 use super::throttle::Throttle;
-use super::trace::TraceContext;
 use crate::error::{Error, Result};
+use crate::serve::http::trace::TraceContext;
+use crate::serve::settings::Settings;
 
 /// Time for the collector to take one batch.
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -3,7 +3,8 @@
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{huggingface, predict, problem, status, v2};
+use super::{huggingface, operations, predict, v2};
+use crate::serve::problem;
 
 /// The description of everything that the router answers.
 #[derive(Debug, OpenApi)]
@@ -24,7 +25,7 @@ use super::{huggingface, predict, problem, status, v2};
     paths(
         predict::predict,
         huggingface::default_model, huggingface::named_model,
-        status::health, status::live, status::ready, status::info, status::metrics, status::openapi,
+        operations::health, operations::live, operations::ready, operations::info, operations::metrics, operations::openapi,
         v2::server, v2::live, v2::ready, v2::model, v2::model_version, v2::model_ready, v2::model_version_ready,
         v2::infer, v2::infer_version,
     ),

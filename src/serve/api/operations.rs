@@ -7,11 +7,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::metrics::Exposition;
-use super::models::{Reload, SelfTest, Slot, unix_seconds};
-use super::problem::{Kind, Problem, ProblemBody};
-use super::{AppState, process};
 use crate::model::Config;
+use crate::serve::AppState;
+use crate::serve::models::{Reload, SelfTest, Slot, unix_seconds};
+use crate::serve::observe::exposition::Exposition;
+use crate::serve::observe::process;
+use crate::serve::problem::{Kind, Problem, ProblemBody};
 
 /// The body of a health answer.
 #[derive(Serialize, ToSchema)]

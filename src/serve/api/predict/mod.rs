@@ -9,11 +9,12 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, ToSchema};
 
-use super::json::{self, Text, present};
-use super::problem::{Kind, Problem, ProblemBody};
-use super::score::{Question, Scored, check_abstain, score};
-use super::{App, AppState, body};
 use crate::predict::{Prediction, Truncate};
+use crate::serve::compute::score::{Question, Scored, check_abstain, score};
+use crate::serve::http::body;
+use crate::serve::http::json::{self, Text, present};
+use crate::serve::problem::{Kind, Problem, ProblemBody};
+use crate::serve::{App, AppState};
 
 /// Bodies up to this many bytes are parsed on the HTTP thread: about 50 µs. Larger ones go to the compute threads.
 pub const PARSE_INLINE_BYTES: usize = 64 * 1024;

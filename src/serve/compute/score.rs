@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::App;
-use super::models::{Loaded, Slot};
-use super::problem::{Kind, Problem};
 use super::task::{Fault, Item, Job};
-use super::telemetry::LABELS;
 use crate::predict::{Prediction, Truncate};
+use crate::serve::App;
+use crate::serve::models::{Loaded, Slot};
+use crate::serve::observe::telemetry::LABELS;
+use crate::serve::problem::{Kind, Problem};
 
 /// Most that cutting texts into ids may take on an HTTP thread; beyond, the compute threads do it.
 const ENCODING_BUDGET: Duration = Duration::from_micros(50);

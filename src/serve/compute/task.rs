@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::cost::Cost;
-use super::models::Loaded;
 use crate::error::Error;
 use crate::predict::{Encoding, Prediction, Truncate};
+use crate::serve::models::Loaded;
+use crate::serve::models::cost::Cost;
 
 /// Work in one turn: long against the price of a turn (about a microsecond), short against what a client notices.
 pub const SLICE: Duration = Duration::from_millis(1);

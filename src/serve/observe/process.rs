@@ -1,6 +1,6 @@
 //! Figures of the process, from `/proc`; named as Prometheus's own clients name them.
 
-use super::metrics::Exposition;
+use super::exposition::Exposition;
 
 /// Writes what the system tells of this process; nothing where there is no `/proc`.
 pub fn write(text: &mut Exposition) {

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::App;
-use super::models::{Models, Slot};
 use super::score::Scored;
 use crate::predict::Truncate;
+use crate::serve::App;
+use crate::serve::models::{Models, Slot};
 
 /// Longest text that is shadowed: what waits is bounded in number, so its size must be, too, and a thread that is at it
 /// can do nothing else.

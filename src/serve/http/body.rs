@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 use http_body_util::BodyExt;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::App;
-use super::problem::{Kind, Problem};
+use crate::serve::App;
+use crate::serve::problem::{Kind, Problem};
 
 /// Bytes that one permit of the buffer stands for.
 pub const PERMIT_BYTES: usize = 1024;

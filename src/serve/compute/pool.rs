@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::task::{Fault, Item, Job, Outcome, Progress, SLICE, Task, Unit};
-use super::telemetry::Telemetry;
 use crate::model::GROUP;
+use crate::serve::observe::telemetry::Telemetry;
 
 /// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;

@@ -1,0 +1,13 @@
+//! From texts to predictions: the one core behind every protocol.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `score` | a request's texts in, its predictions out, computed where it costs least |
+//! | `pool` | compute threads behind a bounded, fair queue |
+//! | `task` | one request's work on its way through them |
+//! | `shadow` | a second model that scores a share of the traffic for comparison |
+
+pub mod pool;
+pub mod score;
+pub mod shadow;
+pub mod task;

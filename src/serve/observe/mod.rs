@@ -1,0 +1,17 @@
+//! What the service says of itself to those who run it.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `telemetry` | what is counted |
+//! | `exposition` | counters, gauges, histograms, and their text for Prometheus |
+//! | `process` | figures of the process, from `/proc` |
+//! | `logging`, `throttle` | log lines, and fewer of them |
+//! | `spans` | a span of every request for an OpenTelemetry collector |
+
+pub mod exposition;
+pub mod logging;
+pub mod process;
+#[cfg(feature = "otlp")]
+pub mod spans;
+pub mod telemetry;
+pub mod throttle;
