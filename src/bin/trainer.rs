@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use imdb_sentiment::Error;
-use imdb_sentiment::train::cli::{Cli, run};
+use imdb_sentiment::train::commands::{Cli, run};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

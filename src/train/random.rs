@@ -14,8 +14,6 @@ pub enum Purpose {
     Order = 3,
     /// What a step draws for itself (dropout, crops).
     Step = 4,
-    /// Which groups of reviews a fold leaves out.
-    Folds = 5,
     /// Which made-up sentences there are.
     Sentences = 6,
 }

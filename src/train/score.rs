@@ -1,13 +1,17 @@
 //! Texts to ids and ids to logits, on every thread of the pool, in order.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::model::Config;
+use crate::model::{Array, Config, Metadata, ModelFiles, NgramTable};
 use crate::predict::{Encoding, Predictor, encode_tail};
 use crate::text::Vocabulary;
+use crate::train::data::corpus::Review;
+use crate::train::data::example::Example;
+use crate::train::metrics::Metrics;
 
 /// Reviews that one thread scores together.
 const CHUNK: usize = 64;
@@ -46,4 +50,49 @@ pub fn mean_logits(models: &[PathBuf], texts: &[&str]) -> Result<Vec<f32>> {
         means.iter_mut().zip(logits).for_each(|(mean, logit)| *mean += logit / models.len() as f32);
     }
     Ok(means)
+}
+
+/// Labelled reviews as examples of weight 1.
+pub fn examples(reviews: &[&Review], config: &Config, vocabulary: &Vocabulary) -> Vec<Example> {
+    let texts: Vec<&str> = reviews.iter().map(|review| review.text.as_str()).collect();
+    let ids = encode_all(&texts, config, vocabulary);
+    let labelled = ids.into_iter().zip(reviews);
+    labelled
+        .filter_map(|(ids, review)| {
+            Some(Example { ids, target: review.class.target()?, weight: 1.0, beside: 0.0 })
+        })
+        .collect()
+}
+
+/// Figures of `predictor` on labelled examples.
+pub fn measure(predictor: &Predictor, examples: &[Example]) -> Metrics {
+    Metrics::of(&logits_of(predictor, examples), &targets_of(examples))
+}
+
+/// The logits of examples.
+pub fn logits_of(predictor: &Predictor, examples: &[Example]) -> Vec<f32> {
+    let ids: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
+    logits(predictor, &ids)
+}
+
+/// The targets of examples.
+pub fn targets_of(examples: &[Example]) -> Vec<f32> {
+    examples.iter().map(|example| example.target).collect()
+}
+
+/// A predictor from the parts of a model in training.
+pub fn predictor(
+    config: &Config,
+    vocabulary: &Vocabulary,
+    tensors: BTreeMap<String, Array>,
+    ngrams: Option<NgramTable>,
+) -> Predictor {
+    Predictor::new(ModelFiles {
+        name: "in training".into(),
+        config: config.clone(),
+        vocabulary: vocabulary.clone(),
+        tensors,
+        ngrams,
+        metadata: Metadata::new(),
+    })
 }

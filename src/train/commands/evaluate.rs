@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::corpus::{Corpus, Review};
-use super::metrics::Metrics;
-use super::record::TrainingRecord;
-use super::run::digest_of_reviews;
-use super::score::mean_logits;
-use super::split::Sides;
-use super::table::{Format, Table};
 use crate::error::{Error, Result};
+use crate::train::data::corpus::{Corpus, Review};
+use crate::train::data::digest::digest_of_reviews;
+use crate::train::data::labelled_file::{Format, Table};
+use crate::train::data::split::Sides;
+use crate::train::metrics::Metrics;
+use crate::train::report::record::TrainingRecord;
+use crate::train::score::mean_logits;
 
 /// Which reviews of a data set to evaluate on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -22,18 +22,6 @@ pub enum Part {
     Final,
     /// The data set's `test/` half.
     Test,
-}
-
-impl Part {
-    /// The part's name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Validation => "validation",
-            Self::Train => "train",
-            Self::Final => "final",
-            Self::Test => "test",
-        }
-    }
 }
 
 /// What to evaluate, on what.

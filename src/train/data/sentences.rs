@@ -9,13 +9,13 @@ use rand::Rng;
 use rand::seq::IndexedRandom;
 use serde::Deserialize;
 
-use super::fit::Example;
-use super::pairs;
-use super::random::{Purpose, generator};
 use crate::error::Result;
 use crate::model::Config;
 use crate::predict::encode_tail;
 use crate::text::Vocabulary;
+use crate::train::data::example::Example;
+use crate::train::data::minimal_pairs;
+use crate::train::random::{Purpose, generator};
 
 const GRAMMAR: &str = include_str!("sentences.toml");
 
@@ -111,11 +111,11 @@ fn tidy(sentence: &str) -> String {
 /// The sentences of a run under `seed` with their targets; none of the minimal pairs' texts is among them.
 ///
 /// # Errors
-/// Those of [`pairs::load_pairs`].
+/// Those of [`minimal_pairs::load_pairs`].
 pub fn sentences(seed: u64, config: &Config, vocabulary: &Vocabulary) -> Result<Vec<Example>> {
     let grammar = Grammar::built_in();
     let bare = |text: &str| text.to_lowercase().trim_end_matches(['.', '!']).to_string();
-    let pairs = pairs::load_pairs(None)?;
+    let pairs = minimal_pairs::load_pairs(None)?;
     let held_out: HashSet<String> = pairs.iter().flat_map(|pair| [bare(&pair.a), bare(&pair.b)]).collect();
     let (texts, mut rng) = (grammar.texts(), generator(seed, Purpose::Sentences, 0));
     let drawn = (0..SENTENCES).map(|_| grammar.draw(&texts, &mut rng));

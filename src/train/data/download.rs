@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use md5::{Digest, Md5};
 
-use super::progress;
 use crate::error::{Error, Result};
+use crate::train::progress;
 
 /// Where an archive lies and how its bytes are known.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::EpochRow;
-use super::metrics::Metrics;
-use super::pairs::Behaviour;
-use super::settings::Settings;
-use super::stack::Stack;
 use crate::error::Result;
 use crate::model::{TRAINING_FILE, load_companion};
+use crate::train::data::minimal_pairs::Behaviour;
+use crate::train::fit::EpochRow;
+use crate::train::metrics::Metrics;
+use crate::train::ngrams::stack::Stack;
+use crate::train::settings::Settings;
 
 /// The training record of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,9 +6,9 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use rand::Rng;
 
-use super::random::{Purpose, generator};
 use crate::error::{Error, Result};
 use crate::model::{Array, Config, TensorSpec, layout};
+use crate::train::random::{Purpose, generator};
 
 /// Bound of the uniform distribution that an embedding starts from, as in Keras.
 const EMBEDDING_BOUND: f32 = 0.05;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::metrics::{Bin, bins};
+use crate::train::metrics::{Bin, bins};
 
 /// Name of the diagram's file in a model directory.
 pub const RELIABILITY_FILE: &str = "calibration.svg";

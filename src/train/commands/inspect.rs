@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::record::TrainingRecord;
 use crate::error::{Error, Result};
 use crate::model::load_directory;
+use crate::train::report::record::TrainingRecord;
 
 /// Tensors, shapes, parameters, digests, settings and results of the model in `directory`, as text.
 ///

@@ -14,19 +14,20 @@ use candle_nn::Optimizer;
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use super::checkpoint;
-use super::corpus::Corpus;
-use super::fit::{EpochRow, Position, State};
-use super::optimizer::{OptimizerConfig, StatefulOptimizer, clip_global_norm};
-use super::random::{Purpose, generator};
-use super::sampled_softmax::{Rows, sampled_softmax};
-use super::settings::{OptimizerKind, Settings};
-use super::split;
-use super::variables::Variables;
-use super::vectors::{Vectors, load_vectors, save_vectors};
-use super::{progress, run, score};
 use crate::error::{Error, Result};
 use crate::model::{Config, Network};
+use crate::train::data::corpus::Corpus;
+use crate::train::data::digest::digest_of_ids;
+use crate::train::data::split;
+use crate::train::fit::checkpoint;
+use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer, clip_global_norm};
+use crate::train::fit::variables::Variables;
+use crate::train::fit::{EpochRow, Position, State};
+use crate::train::pretrain::sampled_softmax::{Rows, sampled_softmax};
+use crate::train::pretrain::word_vectors::{Vectors, load_vectors, save_vectors};
+use crate::train::random::{Purpose, generator};
+use crate::train::settings::{OptimizerKind, Settings};
+use crate::train::{progress, score};
 
 /// How the language model is trained.
 #[derive(Clone, Copy, Debug, PartialEq, clap::Args)]
@@ -139,7 +140,7 @@ pub fn run(job: &LanguageJob, out: &mut (dyn Write + Send), interrupted: &Atomic
     say(out, format!("{} reviews, {tokens} tokens in {} stretches\n", reviews.len(), stretches.len()))?;
 
     let path = checkpoint::path_for(&job.output);
-    let digest = format!("{} {}", run::digest_of_ids(&reviews), job.language.candidates);
+    let digest = format!("{} {}", digest_of_ids(&reviews), job.language.candidates);
     let mut state = if job.resume {
         checkpoint::load(&path, &settings, &digest)?
     } else {

@@ -6,26 +6,28 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_nn::Optimizer;
-use sha2::{Digest, Sha256};
 
-use super::checkpoint;
-use super::corpus::{Corpus, Review};
-use super::fit::{EpochRow, Example, Hooks, Position, Schedule, State, Task, fit};
-use super::metrics::{Metrics, fit_temperature};
-use super::optimizer::{OptimizerConfig, StatefulOptimizer};
-use super::record::{DataRecord, TrainingRecord};
-use super::sampling::Sampling;
-use super::settings::Settings;
-use super::split::{self as sides, Sides};
-use super::variables::Variables;
-use super::vectors::{Vectors, load_vectors};
-use super::{card, companions, pairs, reliability, score, sentences, stack, words};
 use crate::error::{Error, Result};
 use crate::model::{
-    Array, Config, Dropout, Metadata, ModelFiles, Network, NgramTable, Scratch, TRAINING_FILE, save_directory,
+    Array, Config, Dropout, Metadata, Network, NgramTable, Scratch, TRAINING_FILE, save_directory,
 };
-use crate::predict::Predictor;
 use crate::text::Vocabulary;
+use crate::train::data::corpus::{Corpus, Review};
+use crate::train::data::digest::{digest_of_examples, digest_of_reviews};
+use crate::train::data::example::Example;
+use crate::train::data::split::{self as sides, Sides};
+use crate::train::data::{minimal_pairs, sentences, vocabulary};
+use crate::train::fit::batch::Sampling;
+use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
+use crate::train::fit::variables::Variables;
+use crate::train::fit::{EpochRow, Hooks, Position, Schedule, State, Task, checkpoint, fit};
+use crate::train::metrics::fit_temperature;
+use crate::train::ngrams::stack;
+use crate::train::pretrain::word_vectors::{Vectors, load_vectors};
+use crate::train::report::record::{DataRecord, TrainingRecord};
+use crate::train::report::{card, companions, curve, reliability};
+use crate::train::score::{self, examples, logits_of, measure, predictor, targets_of};
+use crate::train::settings::Settings;
 
 /// The tokens that end a sentence, where the tokenizer keeps them.
 const SENTENCE_ENDS: [&str; 5] = [".", "!", "?", "...", "<br>"];
@@ -103,7 +105,7 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
             material.wide = Some(table);
         }
     }
-    let examples_sha256 = digest_of(material.train.iter().chain(&sentences));
+    let examples_sha256 = digest_of_examples(material.train.iter().chain(&sentences));
     let mut state = if job.resume {
         checkpoint::load(&checkpoint, &settings, &examples_sha256)?
     } else {
@@ -199,7 +201,7 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         (Some(path), None) => Vocabulary::from_word_index(path, settings.vocab_size)?,
         (None, None) => {
             let texts = train.iter().map(|review| review.text.as_str());
-            words::count_vocabulary(texts, settings.config().tokenizer, settings.vocab_size)?
+            vocabulary::count_vocabulary(texts, settings.config().tokenizer, settings.vocab_size)?
         }
     };
     let config = Config { vocab_size: vocabulary.len(), ..settings.config() };
@@ -246,48 +248,6 @@ fn taught(reviews: &[&Review], teachers: &[PathBuf], material: &Material) -> Res
         beside: 0.0,
     };
     Ok(soft.map(example).collect())
-}
-
-/// Labelled reviews as examples of weight 1.
-pub fn examples(reviews: &[&Review], config: &Config, vocabulary: &Vocabulary) -> Vec<Example> {
-    let texts: Vec<&str> = reviews.iter().map(|review| review.text.as_str()).collect();
-    let ids = score::encode_all(&texts, config, vocabulary);
-    let labelled = ids.into_iter().zip(reviews);
-    labelled
-        .filter_map(|(ids, review)| {
-            Some(Example { ids, target: review.class.target()?, weight: 1.0, beside: 0.0 })
-        })
-        .collect()
-}
-
-/// Figures of `predictor` on labelled examples.
-pub fn measure(predictor: &Predictor, examples: &[Example]) -> Metrics {
-    Metrics::of(&logits_of(predictor, examples), &targets_of(examples))
-}
-
-fn logits_of(predictor: &Predictor, examples: &[Example]) -> Vec<f32> {
-    let ids: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
-    score::logits(predictor, &ids)
-}
-
-fn targets_of(examples: &[Example]) -> Vec<f32> {
-    examples.iter().map(|example| example.target).collect()
-}
-
-fn predictor(
-    config: &Config,
-    vocabulary: &Vocabulary,
-    tensors: BTreeMap<String, Array>,
-    ngrams: Option<NgramTable>,
-) -> Predictor {
-    Predictor::new(ModelFiles {
-        name: "in training".into(),
-        config: config.clone(),
-        vocabulary: vocabulary.clone(),
-        tensors,
-        ngrams,
-        metadata: Metadata::new(),
-    })
 }
 
 /// Writes the model directory with its card, record, golden reviews and baseline.
@@ -353,7 +313,10 @@ fn save(
         finished,
         stack: weighed,
         results,
-        behaviour: pairs::behaviour(&pairs::judge(&predictor, pairs::load_pairs(None)?)?),
+        behaviour: minimal_pairs::behaviour(&minimal_pairs::judge(
+            &predictor,
+            minimal_pairs::load_pairs(None)?,
+        )?),
     };
     let metadata = Metadata::from([
         ("preset".to_string(), settings.preset.clone()),
@@ -367,7 +330,7 @@ fn save(
         (TRAINING_FILE, record.to_json().into_bytes()),
         (crate::model::GOLDEN_FILE, json(serde_json::to_string_pretty(&golden))),
         ("README.md", card::model_card(&name, &record).into_bytes()),
-        (card::CURVE_FILE, card::curve(&record.epochs).into_bytes()),
+        (curve::CURVE_FILE, curve::curve(&record.epochs).into_bytes()),
     ];
     if !held_out.is_empty() {
         let diagram = reliability::reliability(&logits_of(&predictor, held_out), &targets_of(held_out));
@@ -411,36 +374,4 @@ fn line(row: &EpochRow, epochs: usize, reviews: usize) -> String {
 fn file_name(path: &Path) -> String {
     let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     whole.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
-}
-
-fn digest_of<'e>(examples: impl IntoIterator<Item = &'e Example>) -> String {
-    let mut digest = Sha256::new();
-    for example in examples {
-        digest.update((example.ids.len() as u64).to_le_bytes());
-        digest.update(example.target.to_le_bytes());
-        digest.update(example.weight.to_le_bytes());
-        digest.update(example.beside.to_le_bytes());
-        example.ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
-    }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// SHA-256 over reviews given as ids.
-pub fn digest_of_ids(reviews: &[Vec<u32>]) -> String {
-    let mut digest = Sha256::new();
-    for ids in reviews {
-        digest.update((ids.len() as u64).to_le_bytes());
-        ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
-    }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// SHA-256 over class, id and text of `reviews`, in order.
-pub fn digest_of_reviews(reviews: &[&Review]) -> String {
-    let mut digest = Sha256::new();
-    for review in reviews {
-        digest.update(format!("{}/{}/{}\n", review.class.folder(), review.id, review.text.len()));
-        digest.update(&review.text);
-    }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,14 +1,14 @@
 //! Training of the wide part: which grams it has, their log-count ratios, their weights.
 
-use half::f16;
-use rand::seq::SliceRandom;
-use rayon::prelude::*;
+pub mod logistic;
+pub mod stack;
 
-use super::fit::Example;
-use super::logistic::{Aim, Rows, Stop};
-use super::random::{Purpose, generator};
+use half::f16;
+
+use self::logistic::{Aim, Rows, Stop};
 use crate::error::{Error, Result};
 use crate::model::{LONGEST_NGRAM, Ngram, NgramIndex, NgramTable, Scratch, each_gram, parts};
+use crate::train::data::example::Example;
 
 /// How a table of grams is trained. The defaults measured best on held-out films, within what chance decides.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,49 +109,6 @@ fn fit(keys: &[u64], reviews: &[&[u32]], aims: &[Aim], settings: &NgramSettings)
     let stop = Stop { tolerance: settings.tolerance, steps: settings.steps };
     let (weights, bias) = rows.fit(aims, settings.strength, stop);
     Fit { keys: keys.to_vec(), ratios: rows.ratios, weights, bias }
-}
-
-/// The score of every example from a table that has learnt from no example of its group: the groups (films) are dealt
-/// into `folds`, by `seed`, and one table is trained for each fold on all the others.
-///
-/// # Errors
-/// [`Error::Setting`] for fewer than two folds or fewer groups than folds, else as [`train_ngrams`].
-///
-/// # Panics
-/// When there are not as many `groups` as `examples`.
-pub fn out_of_fold(
-    examples: &[&Example],
-    groups: &[u32],
-    folds: usize,
-    seed: u64,
-    settings: &NgramSettings,
-) -> Result<Vec<f32>> {
-    assert_eq!(examples.len(), groups.len(), "one group for each example");
-    let mut order = groups.to_vec();
-    order.sort_unstable();
-    order.dedup();
-    if folds < 2 || order.len() < folds {
-        return Err(Error::setting("folds", format!("{folds} folds of {} groups", order.len())));
-    }
-    let known = order.clone();
-    order.shuffle(&mut generator(seed, Purpose::Folds, 0));
-    let mut fold_of = vec![0; known.len()];
-    for (at, group) in order.iter().enumerate() {
-        fold_of[known.partition_point(|known| known < group)] = at % folds;
-    }
-    let fold = |group: &u32| fold_of[known.partition_point(|known| known < group)];
-
-    let tables: Vec<Result<NgramTable>> = (0..folds)
-        .into_par_iter()
-        .map(|left_out| {
-            let others = examples.iter().zip(groups).filter(|(_, group)| fold(group) != left_out);
-            train_ngrams(&others.map(|(example, _)| *example).collect::<Vec<_>>(), settings)
-        })
-        .collect();
-    let tables = tables.into_iter().collect::<Result<Vec<_>>>()?;
-    let mut scratch = Scratch::default();
-    let scored = examples.iter().zip(groups);
-    Ok(scored.map(|(example, group)| tables[fold(group)].score(&example.ids, &mut scratch)).collect())
 }
 
 /// The keys, ascending, of the grams that stand in at least `min` reviews.
@@ -330,33 +287,6 @@ mod tests {
     }
 
     #[test]
-    fn no_fold_sees_its_own_groups() {
-        // A word of its own tells the label of each film; a model that has not seen the film cannot know it.
-        let film = |group: u32, n: u32| {
-            let target = (group % 2) as f32;
-            example(&[FILM, 100 + group, if n == 0 { GOOD } else { BAD }], target)
-        };
-        let examples: Vec<Example> =
-            (0..12).flat_map(|group| (0..4).map(move |n| film(group, n % 2))).collect();
-        let groups: Vec<u32> = (0..48).map(|at| 7000 - at / 4 * 3).collect();
-        let refs: Vec<&Example> = examples.iter().collect();
-        let logits = out_of_fold(&refs, &groups, 4, 1, &settings()).unwrap();
-        let seen = train(&examples, &settings()).unwrap();
-        let margin = |example: &Example, logit: f32| logit * (2.0 * example.target - 1.0);
-        assert!(examples.iter().all(|example| margin(example, score(&seen, &example.ids)) > 0.5));
-        let guessed = examples.iter().zip(&logits).map(|(example, logit)| margin(example, *logit));
-        assert!(guessed.sum::<f32>() < 1.0);
-        assert_eq!(out_of_fold(&refs, &groups, 4, 1, &settings()).unwrap(), logits);
-        // Turning a film's labels round changes no score of its own.
-        let mut turned = examples.clone();
-        turned[..4].iter_mut().for_each(|example| example.target = 1.0 - example.target);
-        let refs: Vec<&Example> = turned.iter().collect();
-        let others = out_of_fold(&refs, &groups, 4, 1, &settings()).unwrap();
-        assert_eq!(others[..4], logits[..4]);
-        assert_ne!(others, logits);
-    }
-
-    #[test]
     fn what_cannot_be_learnt_from_is_named() {
         let fault = |examples: &[Example], settings: &NgramSettings| {
             train(examples, settings).unwrap_err().to_string()
@@ -373,12 +303,6 @@ mod tests {
             assert!(
                 fault(&examples(), &NgramSettings { strength: wrong, ..settings() }).contains("`strength`")
             );
-        }
-        let (one, refs) = (examples(), Vec::from_iter(0..24));
-        let all: Vec<&Example> = one.iter().collect();
-        for (folds, groups) in [(1, refs.clone()), (3, vec![7; 24])] {
-            let fault = out_of_fold(&all, &groups, folds, 1, &settings()).unwrap_err().to_string();
-            assert!(fault.contains("`folds`"), "{fault}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::metrics::class_weights;
+use crate::train::metrics::class_weights;
 
 /// Reviews as rows of a sparse matrix, `X = S B R`: B tells which columns a row has, R scales the columns by `ratios`,
 /// S brings every row to length 1 (a row of length 0 stays 0).

@@ -1,5 +1,11 @@
 //! The fit loop: batches, steps, epochs, the best epoch; and the state from which it goes on after a stop.
 
+pub mod batch;
+pub mod checkpoint;
+pub mod loss;
+pub mod optimizer;
+pub mod variables;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -8,28 +14,17 @@ use candle_nn::Optimizer;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
-use super::metrics::Metrics;
-use super::optimizer::{StatefulOptimizer, binary_cross_entropy, clip_global_norm};
-use super::progress;
-use super::random::{Purpose, generator};
-use super::sampling::{Sampling, Step};
-use super::settings::Keep;
-use super::variables::Variables;
+use self::batch::{Sampling, Step};
+use self::loss::binary_cross_entropy;
+use self::optimizer::{StatefulOptimizer, clip_global_norm};
+use self::variables::Variables;
 use crate::error::Result;
 use crate::model::{Array, Dropout, Network};
-
-/// A review to learn from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Example {
-    /// Start id first, at most `max_length`.
-    pub ids: Vec<u32>,
-    /// Probability that it is positive: 0 or 1 for a label, anything between for a teacher's opinion.
-    pub target: f32,
-    /// How much it counts beside the others of its batch; 1 by default.
-    pub weight: f32,
-    /// What the rest of the model will add to the network's logit, so that the network learns what is left; 0 by default.
-    pub beside: f32,
-}
+use crate::train::data::example::Example;
+use crate::train::metrics::Metrics;
+use crate::train::progress;
+use crate::train::random::{Purpose, generator};
+use crate::train::settings::Keep;
 
 /// Which examples make up each step.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -10,16 +10,16 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::corpus::Corpus;
-use super::random::{Purpose, generator};
-use super::settings::Settings;
-use super::split;
-use super::words::count_vocabulary;
-use super::{progress, score};
 use crate::error::{Error, Result};
 use crate::kernel::{Isa, MAX_CONTEXTS, SkipGram};
 use crate::model::{Array, Config};
 use crate::text::{START_ID, Vocabulary};
+use crate::train::data::corpus::Corpus;
+use crate::train::data::split;
+use crate::train::data::vocabulary::count_vocabulary;
+use crate::train::random::{Purpose, generator};
+use crate::train::settings::Settings;
+use crate::train::{progress, score};
 
 /// How vectors are trained; the defaults are word2vec's, but for the rate of windows that share their draw.
 #[derive(Clone, Copy, Debug, PartialEq, clap::Args)]

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use super::progress;
 use crate::error::{Error, Result};
+use crate::train::progress;
 
 /// A review longer than this is no review; the longest of the public release has 14 kB.
 const REVIEW_LIMIT_BYTES: u64 = 4 << 20;

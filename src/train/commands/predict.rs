@@ -8,10 +8,10 @@ use std::time::Instant;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::progress;
-use super::table::{Format, Row, Table};
 use crate::error::{Error, Result};
 use crate::predict::{Predictor, Truncate};
+use crate::train::data::labelled_file::{Format, Row, Table};
+use crate::train::progress;
 
 /// Reviews in memory at a time: enough to keep every thread busy, few enough to be a stream.
 const CHUNK: usize = 4096;

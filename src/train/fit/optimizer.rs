@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, InplaceOp2, Layout, Tensor, Var};
+use candle_core::{CpuStorage, InplaceOp2, Layout, Var};
 use candle_nn::Optimizer;
 
-use super::settings::{OptimizerKind, Settings};
 use crate::error::{Error, Result};
+use crate::train::settings::{OptimizerKind, Settings};
 
 /// How a gradient becomes a step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -222,27 +222,10 @@ pub fn clip_global_norm(vars: &[Var], grads: &mut GradStore, limit: f64) -> Resu
     Ok(norm)
 }
 
-/// The weighted mean binary cross-entropy of `logits`, shape `[B]`, against `targets` in 0 to 1; a scalar.
-///
-/// `max(z, 0) - z t + ln(1 + exp(-|z|))`, which stays finite for any logit; |z| is written `2 max(z, 0) - z`, whose
-/// derivative at 0 makes the whole one right there too.
-///
-/// # Errors
-/// When a tensor operation fails.
-pub fn binary_cross_entropy(logits: &Tensor, targets: &[f32], weights: &[f32]) -> Result<Tensor> {
-    let tensor = |values: &[f32]| Tensor::from_slice(values, values.len(), logits.device());
-    let total: f32 = weights.iter().sum();
-    let positive = logits.relu()?;
-    let size = ((&positive * 2.0)? - logits)?;
-    let tail = (size.neg()?.exp()? + 1.0)?.log()?;
-    let losses = ((positive - (logits * tensor(targets)?)?)? + tail)?;
-    Ok(((losses * tensor(weights)?)?.sum_all()? / f64::from(total))?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::Device;
+    use candle_core::{Device, Tensor};
 
     fn var(values: &[f32]) -> Var {
         Var::from_slice(values, values.len(), &Device::Cpu).unwrap()
@@ -328,23 +311,5 @@ mod tests {
         assert_eq!(clip_global_norm(&vars, &mut grads, 1.0).unwrap(), 5.0);
         let clipped = |var: &Var| grads.get(var).unwrap().to_vec1::<f32>().unwrap()[0];
         assert!((clipped(&a) - 0.6).abs() < 1e-6 && (clipped(&b) - 0.8).abs() < 1e-6);
-    }
-
-    #[test]
-    fn cross_entropy_is_finite_and_its_gradient_is_the_error() {
-        let logits = var(&[0.0, 2.0, -3.0, 200.0, -200.0]);
-        let (targets, weights) = ([1.0, 0.0, 0.3, 0.0, 1.0], [1.0, 1.0, 2.0, 1.0, 1.0]);
-        let loss = binary_cross_entropy(&logits, &targets, &weights).unwrap();
-        let grads = loss.backward().unwrap();
-        let gradient = grads.get(&logits).unwrap().to_vec1::<f32>().unwrap();
-        let logits = logits.to_vec1::<f32>().unwrap();
-        let mut expected = 0.0;
-        for at in 0..5 {
-            let (z, t, w) = (f64::from(logits[at]), f64::from(targets[at]), f64::from(weights[at]) / 6.0);
-            expected += w * (z.max(0.0) - z * t + (-z.abs()).exp().ln_1p());
-            let error = w * (1.0 / (1.0 + (-z).exp()) - t);
-            assert!((f64::from(gradient[at]) - error).abs() < 1e-6, "{at}: {} {error}", gradient[at]);
-        }
-        assert!((f64::from(loss.to_scalar::<f32>().unwrap()) - expected).abs() < 1e-4);
     }
 }

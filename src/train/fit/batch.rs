@@ -4,7 +4,7 @@ use std::ops::{Range, RangeInclusive};
 
 use rand::Rng;
 
-use super::fit::Example;
+use crate::train::data::example::Example;
 
 /// How the texts of a step are drawn.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,8 +125,8 @@ fn behind_start(ids: &[u32], range: Range<usize>) -> Vec<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::{Purpose, generator};
     use super::*;
+    use crate::train::random::{Purpose, generator};
 
     fn example(ids: Vec<u32>, target: f32) -> Example {
         Example { ids, target, weight: 1.0, beside: 0.0 }

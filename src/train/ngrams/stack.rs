@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::fit::Example;
-use super::logistic::combine;
-use super::ngrams::{NgramSettings, train_ngrams};
 use crate::error::{Error, Result};
 use crate::model::{Array, NgramTable, Scratch};
+use crate::train::data::example::Example;
+use crate::train::ngrams::logistic::combine;
+use crate::train::ngrams::{NgramSettings, train_ngrams};
 
 /// Reviews that a gram must stand in where unlabelled reviews are learnt from too: they are three times as many.
 const MIN_REVIEWS_WITH_SOFT: usize = 10;

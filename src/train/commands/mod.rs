@@ -1,4 +1,9 @@
-//! The trainer's command line.
+//! The trainer's command line; one file a sub-command.
+
+mod evaluate;
+mod inspect;
+mod predict;
+mod train;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -7,18 +12,19 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::batch::{Scoring, score_file};
-use super::download::{Source, cached};
-use super::evaluate::{Evaluation, Part, evaluate};
-use super::inspect::inspect;
-use super::language::{self, LanguageJob, LanguageSettings};
-use super::pairs;
-use super::run::{Job, train};
-use super::settings::{Overrides, Settings};
-use super::table::Format;
-use super::vectors::{self, VectorJob, VectorSettings};
+use self::evaluate::{Evaluation, Part, evaluate};
+use self::inspect::inspect;
+use self::predict::{Scoring, score_file};
+use self::train::{Job, train};
 use crate::error::{Error, Result};
 use crate::predict::Predictor;
+use crate::train::data::download::{Source, cached};
+use crate::train::data::labelled_file::Format;
+use crate::train::data::minimal_pairs;
+use crate::train::pretrain::language_model::{LanguageJob, LanguageSettings};
+use crate::train::pretrain::word_vectors::{VectorJob, VectorSettings};
+use crate::train::pretrain::{language_model, word_vectors};
+use crate::train::settings::{Overrides, Settings};
 
 /// Trains, evaluates and inspects sentiment models of film reviews.
 #[derive(Debug, Parser)]
@@ -244,7 +250,7 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
                 data: args.data.path()?,
                 output: args.output,
             };
-            vectors::run(&job, out)
+            word_vectors::run(&job, out)
         }
         Command::Language(args) => {
             let job = LanguageJob {
@@ -256,14 +262,17 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
                 resume: args.resume,
                 stop_after: args.stop_after,
             };
-            language::run(&job, out, interrupted)
+            language_model::run(&job, out, interrupted)
         }
         Command::Pairs(args) => {
             for model in &args.models {
-                let judged =
-                    pairs::judge(&Predictor::load(model)?, pairs::load_pairs(args.pairs.as_deref())?)?;
-                let failures = if args.failures { pairs::failures(&judged) + "\n" } else { String::new() };
-                let table = pairs::table(&pairs::behaviour(&judged));
+                let judged = minimal_pairs::judge(
+                    &Predictor::load(model)?,
+                    minimal_pairs::load_pairs(args.pairs.as_deref())?,
+                )?;
+                let failures =
+                    if args.failures { minimal_pairs::failures(&judged) + "\n" } else { String::new() };
+                let table = minimal_pairs::table(&minimal_pairs::behaviour(&judged));
                 write!(out, "{}\n\n{table}\n{failures}", model.display()).map_err(Error::io("output"))?;
             }
             Ok(())

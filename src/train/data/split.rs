@@ -3,10 +3,10 @@
 use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
-use super::corpus::{Corpus, Review};
-use super::random::{Purpose, generator};
-use super::settings::{Settings, Split};
 use crate::error::{Error, Result};
+use crate::train::data::corpus::{Corpus, Review};
+use crate::train::random::{Purpose, generator};
+use crate::train::settings::{Settings, Split};
 
 /// The two sides of a split, as positions in the list of labelled reviews.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Sides {
 }
 
 impl Sides {
-    /// Splits `reviews` (sorted, as a [`super::Corpus`] has them) as `settings` say.
+    /// Splits `reviews` (sorted, as a [`Corpus`] has them) as `settings` say.
     ///
     /// A random split shuffles by `split_seed` and holds out the last share, as the published tutorial does. A split
     /// by film sets aside the films whose [`film_position`] lies under `final_share` and holds out those that lie
@@ -104,8 +104,8 @@ pub fn texts_to_learn_from<'c>(corpus: &'c Corpus, settings: &Settings) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::super::corpus::Class;
     use super::*;
+    use crate::train::data::corpus::Class;
 
     fn reviews(count: u32, film: impl Fn(u32) -> Option<u32>) -> Vec<Review> {
         let review =

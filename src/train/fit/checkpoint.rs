@@ -9,12 +9,12 @@ use candle_nn::Optimizer;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::fit::{Position, State};
-use super::optimizer::{OptimizerConfig, StatefulOptimizer};
-use super::settings::Settings;
-use super::variables::Variables;
 use crate::error::{Error, Result};
 use crate::model::Array;
+use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
+use crate::train::fit::variables::Variables;
+use crate::train::fit::{Position, State};
+use crate::train::settings::Settings;
 
 /// What `__metadata__.format` says.
 const FORMAT: &str = "imdb-sentiment-checkpoint/1";
