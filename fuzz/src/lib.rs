@@ -1,9 +1,9 @@
-//! How the bytes that a fuzzer gives become the inputs of the properties which `tests/properties.rs` tries as well.
+//! How the bytes that a fuzzer gives become the inputs of the properties which `tests/it/properties.rs` tries as well.
 
-#[path = "../../tests/common/model.rs"]
+#[path = "../../tests/it/common/model.rs"]
 #[allow(dead_code)]
 mod model;
-#[path = "../../tests/common/properties.rs"]
+#[path = "../../tests/it/common/properties.rs"]
 pub mod properties;
 
 use properties::{FILES, GOOD_FILES};

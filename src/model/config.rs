@@ -4,20 +4,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::ngrams::NGRAM_ID_LIMIT;
+use super::ngrams::key::NGRAM_ID_LIMIT;
+use super::pooling::Pooling;
 use crate::error::{Error, Result};
 use crate::text::{SPECIAL_WORDS, Scheme};
-
-/// How the states of a review become one vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pooling {
-    /// The last hidden state of each direction.
-    #[default]
-    Last,
-    /// The maximum over time, then the mean over time, of every unit of both directions.
-    MaxMean,
-}
 
 /// What stands where a review is shorter than the model reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,11 +98,7 @@ impl Config {
 
     /// Length of the vector that the classifier reads.
     pub fn feature_dim(&self) -> usize {
-        let states = self.directions() * self.hidden_size;
-        match self.pooling {
-            Pooling::Last => states,
-            Pooling::MaxMean => 2 * states,
-        }
+        self.pooling.width() * self.directions() * self.hidden_size
     }
 
     /// Reads and checks the bytes of `path`, a `config.json`.

@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use super::config::{Config, Padding, Pooling};
+use super::config::{Config, Padding};
 use super::ngrams::{NgramTable, Scratch};
+use super::pooling::{Pooling, max_mean};
 use super::weights::Array;
 use crate::kernel::{
     AlignedVec, GateTable, Isa, Output, Projection, Recurrent, Sequence, State, for_each_parallel,
@@ -258,25 +259,11 @@ impl Engine {
                 let mut rest = input.as_slice();
                 let lengths = reviews.iter().map(|ids| ids.len());
                 lengths
-                    .map(|length| max_mean(rest.split_off(..length * width).unwrap_or_default(), width))
+                    .map(|length| {
+                        max_mean(rest.split_off(..length * width).unwrap_or_default(), width, |_, _| {})
+                    })
                     .collect()
             }
         }
     }
-}
-
-/// Maximum, then mean, over the rows of `states`.
-fn max_mean(states: &[f32], width: usize) -> Vec<f32> {
-    let mut pooled = states[..width].to_vec();
-    pooled.resize(2 * width, 0.0);
-    let (max, mean) = pooled.split_at_mut(width);
-    for row in states.chunks_exact(width) {
-        for ((max, mean), &value) in max.iter_mut().zip(mean.iter_mut()).zip(row) {
-            *max = if value > *max { value } else { *max };
-            *mean += value;
-        }
-    }
-    let length = (states.len() / width) as f32;
-    mean.iter_mut().for_each(|sum| *sum /= length);
-    pooled
 }

@@ -1,6 +1,6 @@
 //! Finds the distinct grams of a review: one pass over its ids, one probe per gram, nothing allocated.
 
-use super::{HIGHEST, ID_BITS, is_word};
+use super::key::{HIGHEST, ID_BITS, is_word};
 
 /// A gram and what it adds to the two sums of a score, side by side so that one cache line brings both.
 #[derive(Clone, Copy, Debug)]

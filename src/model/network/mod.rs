@@ -1,15 +1,22 @@
 //! The network in candle: embedding, LSTM, pooling, classifier; training goes through it.
 
+mod lstm;
+mod pooling;
+mod storage;
+
 use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use rand::Rng;
 
-use super::config::{Config, Padding, Pooling};
-use super::lstm::{LstmLayer, Ragged, max_mean_pool};
+use super::config::{Config, Padding};
+use super::pooling::Pooling;
 use crate::error::{Error, Result};
 use crate::text::PADDING_ID;
+
+pub use lstm::{LstmLayer, Ragged};
+pub use pooling::max_mean_pool;
 
 /// Shares of what a training step leaves out, 0 to below 1; what stays is scaled up to keep the expectation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

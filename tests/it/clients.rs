@@ -1,12 +1,10 @@
 //! Clients that break off, dawdle or send what nobody sends: each gets its status, and the next one is served.
 
-mod common;
-
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::{Answer, Server, start};
+use crate::common::{Answer, Server, start};
 use serde_json::json;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];

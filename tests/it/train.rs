@@ -1,11 +1,9 @@
 //! The trainer on a tiny made-up archive: learning, equal bytes, interrupting and resuming, the other commands.
 
-mod common;
-
 use std::fs;
 use std::path::Path;
 
-use common::reviews::{NEGATIVE, POSITIVE, archive, text, train, trainer};
+use crate::common::reviews::{NEGATIVE, POSITIVE, archive, text, train, trainer};
 use imdb_sentiment::predict::Predictor;
 
 fn weights(model: &Path) -> Vec<u8> {

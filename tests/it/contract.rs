@@ -1,13 +1,11 @@
 //! `openapi.yaml` against the router, both ways.
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 
-use common::{Answer, Server, write_model};
+use crate::common::{Answer, Server, write_model};
 use imdb_sentiment::serve::{Description, openapi_yaml};
 use serde_json::Value;
 use utoipa::OpenApi;

@@ -1,4 +1,4 @@
-//! What must hold whatever comes in; tried by `tests/properties.rs` for seconds and by `fuzz/` for as long as wanted.
+//! What must hold whatever comes in; tried by `tests/it/properties.rs` for seconds and by `fuzz/` for as long as wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -12,9 +12,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, Device, Layout, Shape, Tensor};
 use candle_nn::VarBuilder;
 
+use super::storage::{copied, values};
 use crate::error::Result;
 use crate::kernel::{Isa, Pool, Tape, TrainingInput};
 
@@ -125,19 +126,6 @@ struct Recurrence {
     tape: Mutex<Option<Tape>>,
 }
 
-/// The values of a contiguous CPU tensor.
-fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        candle_core::bail!("the fused LSTM reads contiguous tensors")
-    };
-    Ok(&storage.as_slice::<f32>()?[start..end])
-}
-
-/// The values of a tensor, copied.
-fn copied(tensor: &Tensor) -> candle_core::Result<Vec<f32>> {
-    tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
-}
-
 impl CustomOp3 for Recurrence {
     fn name(&self) -> &'static str {
         "fused-lstm"
@@ -204,90 +192,15 @@ impl Drop for Recurrence {
     }
 }
 
-/// Maximum, then mean, over time of sequences that lie end to end: `[positions, D]` to `[sequences, 2 D]`.
-///
-/// # Errors
-/// When a tensor operation fails.
-pub fn max_mean_pool(states: &Tensor, lengths: &[usize]) -> Result<Tensor> {
-    Ok(states.contiguous()?.apply_op1(MaxMean { lengths: lengths.to_vec(), winners: Mutex::default() })?)
-}
-
-#[derive(Debug)]
-struct MaxMean {
-    lengths: Vec<usize>,
-    /// For each sequence and column the position that holds the maximum.
-    winners: Mutex<Vec<u32>>,
-}
-
-impl CustomOp1 for MaxMean {
-    fn name(&self) -> &'static str {
-        "max-mean-pool"
-    }
-
-    fn cpu_fwd(&self, states: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
-        let (positions, width) = layout.shape().dims2()?;
-        if self.lengths.iter().sum::<usize>() != positions || self.lengths.contains(&0) {
-            candle_core::bail!("lengths that do not add up to {positions} positions, or an empty sequence")
-        }
-        let states = values(states, layout)?;
-        let mut pooled = Vec::with_capacity(self.lengths.len() * 2 * width);
-        let mut winners = Vec::with_capacity(self.lengths.len() * width);
-        let mut start = 0;
-        for &length in &self.lengths {
-            let mut best = states[start * width..][..width].to_vec();
-            let mut mean = vec![0f32; width];
-            let mut winner = vec![start as u32; width];
-            for position in start..start + length {
-                let row = &states[position * width..][..width];
-                for (at, &value) in row.iter().enumerate() {
-                    mean[at] += value;
-                    if value > best[at] {
-                        (best[at], winner[at]) = (value, position as u32);
-                    }
-                }
-            }
-            pooled.extend(best);
-            pooled.extend(mean.iter().map(|sum| sum / length as f32));
-            winners.extend(winner);
-            start += length;
-        }
-        *self.winners.lock().unwrap_or_else(|e| e.into_inner()) = winners;
-        Ok((CpuStorage::F32(pooled), Shape::from((self.lengths.len(), 2 * width))))
-    }
-
-    fn bwd(
-        &self,
-        states: &Tensor,
-        _pooled: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<Option<Tensor>> {
-        let (positions, width) = states.dims2()?;
-        let gradient = copied(gradient)?;
-        let winners = self.winners.lock().unwrap_or_else(|e| e.into_inner());
-        let mut back = vec![0f32; positions * width];
-        let mut start = 0;
-        for (sequence, &length) in self.lengths.iter().enumerate() {
-            let (of_max, of_mean) = gradient[sequence * 2 * width..][..2 * width].split_at(width);
-            for row in back[start * width..(start + length) * width].chunks_exact_mut(width) {
-                row.iter_mut().zip(of_mean).for_each(|(back, mean)| *back = mean / length as f32);
-            }
-            for (at, (&winner, max)) in winners[sequence * width..].iter().zip(of_max).enumerate() {
-                back[winner as usize * width + at] += max;
-            }
-            start += length;
-        }
-        Ok(Some(Tensor::from_vec(back, states.shape(), &Device::Cpu)?))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
 
-    use candle_core::{IndexOp, Var};
+    use candle_core::{DType, IndexOp, Var};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
+    use super::super::max_mean_pool;
     use super::*;
 
     fn random(rng: &mut ChaCha8Rng, shape: (usize, usize), scale: f32) -> Var {

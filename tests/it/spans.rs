@@ -1,7 +1,4 @@
 //! Spans of requests, with a collector played by the test.
-#![cfg(feature = "otlp")]
-
-mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,7 +7,7 @@ use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use common::{Server, command, write_model};
+use crate::common::{Server, command, write_model};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -163,7 +160,7 @@ fn a_silent_or_absent_collector_harms_nobody() {
         // More than the queue holds.
         for _ in 0..6000 {
             stream.get_mut().write_all(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
-            assert_eq!(common::Answer::read(&mut stream).unwrap().status, 200);
+            assert_eq!(crate::common::Answer::read(&mut stream).unwrap().status, 200);
         }
         drop(stream);
         let started = Instant::now();

@@ -1,8 +1,6 @@
 //! Random inputs for seconds: what `fuzz/` tries for as long as wanted.
 
-mod common;
-
-use common::properties::{FILES, GOOD_FILES, ROUTES, model_directory, request_body, tokenizer};
+use crate::common::properties::{FILES, GOOD_FILES, ROUTES, model_directory, request_body, tokenizer};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 

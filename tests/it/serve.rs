@@ -1,15 +1,13 @@
 //! The service: the real binary over real sockets.
 
-mod common;
-
 use std::io::{BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::properties::GOOD_FILES;
-use common::{Answer, Server, command, start, write_model, write_request};
+use crate::common::properties::GOOD_FILES;
+use crate::common::{Answer, Server, command, start, write_model, write_request};
 use imdb_sentiment::model::{NGRAMS_FILE, NgramTable};
 use imdb_sentiment::predict::Predictor;
 use serde_json::json;

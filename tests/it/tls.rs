@@ -1,14 +1,12 @@
 //! TLS over real sockets: versions, HTTP/2, and certificates that are replaced.
 
-mod common;
-
 use std::io::BufReader;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use common::{Answer, Server, write_model, write_request};
+use crate::common::{Answer, Server, write_model, write_request};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{

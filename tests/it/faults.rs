@@ -1,16 +1,14 @@
 //! What breaks around a model directory: damaged files, a writer killed in the middle, a disk that takes no more.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use common::properties::{FILES, GOOD_FILES, model_directory};
-use common::reviews::{archive, text, train, train_command};
-use common::write_model;
+use crate::common::properties::{FILES, GOOD_FILES, model_directory};
+use crate::common::reviews::{archive, text, train, train_command};
+use crate::common::write_model;
 use imdb_sentiment::model::{Precision, load_directory, save_directory};
 use imdb_sentiment::predict::Predictor;
 
@@ -187,7 +185,7 @@ fn a_save_on_a_full_disk_leaves_the_old_model() {
     let old = contents(&model);
     let mut again = Command::new(std::env::current_exe().unwrap());
     again
-        .args(["--exact", "a_save_on_a_full_disk_leaves_the_old_model", "--nocapture"])
+        .args(["--exact", "faults::a_save_on_a_full_disk_leaves_the_old_model", "--nocapture"])
         .env(DIRECTORY, &model);
     let done = on_a_small_disk(8, &again);
     assert!(!done.status.success());

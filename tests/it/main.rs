@@ -1,0 +1,17 @@
+//! Integration tests: one binary, so that the library is linked once.
+
+mod common;
+
+mod architecture;
+mod clients;
+mod contract;
+mod download;
+mod faults;
+mod golden;
+mod ngrams;
+mod properties;
+mod serve;
+#[cfg(feature = "otlp")]
+mod spans;
+mod tls;
+mod train;
