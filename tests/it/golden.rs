@@ -100,9 +100,9 @@ fn the_ids_are_those_that_keras_pads() {
         let predictor = Predictor::load(&golden().join(&case.model)).unwrap();
         for review in case.reviews.iter().filter(|review| review.tokens > 0) {
             let encoding = predictor.encode(&review.text, Truncate::Tail).unwrap();
-            let padded = review.input_ids.len() - encoding.windows()[0].len();
+            let padded = review.input_ids.len() - encoding.windows[0].len();
             assert!(review.input_ids[..padded].iter().all(|&id| id == 0), "{name}: {}", review.name);
-            assert_eq!(encoding.windows()[0], review.input_ids[padded..], "{name}: {}", review.name);
+            assert_eq!(encoding.windows[0], review.input_ids[padded..], "{name}: {}", review.name);
         }
     }
 }
@@ -125,7 +125,7 @@ fn the_network_in_candle_is_the_same_function() {
         let reviews: Vec<&Review> = case.reviews.iter().filter(|review| review.tokens > 0).collect();
         let encodings: Vec<Vec<u32>> = reviews
             .iter()
-            .map(|review| predictor.encode(&review.text, Truncate::Tail).unwrap().windows()[0].clone())
+            .map(|review| predictor.encode(&review.text, Truncate::Tail).unwrap().windows[0].clone())
             .collect();
         let ids: Vec<&[u32]> = encodings.iter().map(Vec::as_slice).collect();
         let logits: Vec<f32> = network.forward(&ids).unwrap().to_vec1().unwrap();
