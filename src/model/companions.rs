@@ -1,11 +1,11 @@
 //! Files that travel with a model: golden reviews for the self-test, the baseline for drift, the training record.
 
-use std::fs;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::directory::read_limited;
 use crate::error::{Error, Result};
 
 /// Name of the [`Golden`] file in a model directory.
@@ -19,10 +19,28 @@ pub const TRAINING_FILE: &str = "training.json";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Golden {
-    /// How far a probability may lie from the recorded one; instruction sets differ in the last bits.
+    /// How far a probability may lie from the recorded one, 0.01 at most; instruction sets differ in the last bits.
+    #[serde(deserialize_with = "small")]
     pub tolerance: f32,
     /// The reviews.
     pub reviews: Vec<GoldenReview>,
+}
+
+/// The largest tolerance that still tells one model from another.
+const LARGEST_TOLERANCE: f32 = 0.01;
+
+/// A file beside the weights is smaller.
+const LIMIT_BYTES: u64 = 64 << 20;
+
+/// Refuses a tolerance that would let any model pass.
+fn small<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    let tolerance = f32::deserialize(deserializer)?;
+    match (0.0..=LARGEST_TOLERANCE).contains(&tolerance) {
+        true => Ok(tolerance),
+        false => Err(serde::de::Error::custom(format!(
+            "tolerance is {tolerance}, it must lie between 0 and {LARGEST_TOLERANCE}"
+        ))),
+    }
 }
 
 /// One made-up review of a [`Golden`] file.
@@ -83,12 +101,12 @@ pub const PROBABILITY_BOUNDS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8
 /// [`Error::Io`] when it cannot be read, [`Error::Invalid`] when it holds something else.
 pub fn load_companion<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>> {
     let path = directory.join(name);
-    match fs::read(&path) {
+    match read_limited(&path, LIMIT_BYTES) {
         Ok(bytes) => {
             serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::invalid(&path, e.to_string()))
         }
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::io(&path)(e)),
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

@@ -8,6 +8,7 @@ use safetensors::tensor::SafeTensors;
 
 use super::config::Config;
 use super::ngrams::{NGRAMS_FILE, NgramTable};
+use super::output::DirectoryKind;
 use super::replace::replace_directory;
 use super::weights::{Array, FORMAT, Metadata, Precision, encode, layout, read_tensor};
 use crate::error::{Error, Result};
@@ -21,6 +22,15 @@ const CONFIG_FILE: &str = "config.json";
 const VOCABULARY_FILE: &str = "vocab.txt";
 /// Where the weights' metadata keep the SHA-256 of [`NGRAMS_FILE`].
 const NGRAMS_DIGEST: &str = "ngrams_sha256";
+
+/// A `config.json` has a few hundred bytes.
+const CONFIG_LIMIT_BYTES: u64 = 1 << 20;
+/// Ten million words, the most that a configuration may name, and their lines' ends.
+const VOCABULARY_LIMIT_BYTES: u64 = 256 << 20;
+/// The header of a weights file, metadata included.
+const HEADER_LIMIT_BYTES: u64 = 16 << 20;
+/// Twenty million grams of twelve bytes.
+const NGRAMS_LIMIT_BYTES: u64 = 256 << 20;
 
 /// The parts of a model directory that the network needs, checked against each other.
 #[derive(Clone, Debug)]
@@ -48,10 +58,11 @@ pub struct ModelFiles {
 /// stands with the weights, a table of grams of words that the vocabulary has not.
 pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
     let config_path = directory.join(CONFIG_FILE);
-    let config_bytes = fs::read(&config_path).map_err(Error::io(&config_path))?;
+    let config_bytes = read_limited(&config_path, CONFIG_LIMIT_BYTES)?;
     let config = Config::from_bytes(&config_path, &config_bytes)?;
 
     let vocabulary_path = directory.join(VOCABULARY_FILE);
+    check_size(&vocabulary_path, VOCABULARY_LIMIT_BYTES)?;
     let vocabulary = Vocabulary::load(&vocabulary_path)?;
     if vocabulary.len() != config.vocab_size {
         let reason = format!("{} words, {CONFIG_FILE} says {}", vocabulary.len(), config.vocab_size);
@@ -59,7 +70,9 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
     }
 
     let path = directory.join(WEIGHTS_FILE);
-    let bytes = fs::read(&path).map_err(Error::io(&path))?;
+    // The widest type takes eight bytes a value; more is not what the configuration describes.
+    let values: usize = layout(&config).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
+    let bytes = read_limited(&path, 8 * values as u64 + HEADER_LIMIT_BYTES)?;
     let unreadable =
         |e: safetensors::SafeTensorError| Error::invalid(&path, format!("not a weights file: {e}"));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
@@ -69,7 +82,7 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
 
     let ngrams_path = directory.join(NGRAMS_FILE);
     let ngrams_bytes = match config.ngrams {
-        true => Some(fs::read(&ngrams_path).map_err(Error::io(&ngrams_path))?),
+        true => Some(read_limited(&ngrams_path, NGRAMS_LIMIT_BYTES)?),
         false => None,
     };
 
@@ -117,14 +130,15 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
 }
 
 /// Writes a model directory in one step: a reader sees the old one or the new one, whole, whenever it looks and
-/// whatever stops the writer. Files of the old directory that are not written anew are kept.
+/// whatever stops the writer. Links are followed; plain files of the old directory that are no part of a model are kept.
 ///
 /// `extra` are further files, name and bytes (model card, training history; [`NGRAMS_FILE`], as
 /// [`NgramTable::to_bytes`] gives it, where and only where `config.ngrams` is set). The digests of configuration,
 /// vocabulary and table of grams are added to `metadata`.
 ///
 /// # Errors
-/// [`Error::Io`] when the disk refuses; the old directory is untouched then. [`Error::Tensor`] when `tensors` are
+/// [`Error::Io`] when the disk refuses, [`Error::Invalid`] when something else than a model directory lies there; it is
+/// untouched then. [`Error::Tensor`] when `tensors` are
 /// not those of [`layout`]. [`Error::Invalid`] when `config.ngrams` and `extra` do not agree.
 pub fn save_directory(
     directory: &Path,
@@ -161,5 +175,26 @@ pub fn save_directory(
     let mut files: Vec<(&str, &[u8])> =
         vec![(CONFIG_FILE, &config_json), (VOCABULARY_FILE, &vocabulary_text), (WEIGHTS_FILE, &weights)];
     files.extend(extra.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
-    replace_directory(directory, &files)
+    replace_directory(directory, DirectoryKind::Model, &files)
+}
+
+/// Refuses what is no plain file of at most `limit` bytes.
+pub(super) fn check_size(path: &Path, limit: u64) -> Result<()> {
+    let metadata = fs::metadata(path).map_err(Error::io(path))?;
+    if metadata.is_file() && metadata.len() <= limit {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        path,
+        match metadata.is_file() {
+            true => format!("{} bytes, at most {limit} belong there", metadata.len()),
+            false => "not a plain file".into(),
+        },
+    ))
+}
+
+/// The bytes of `path`, a plain file of at most `limit`.
+pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    check_size(path, limit)?;
+    fs::read(path).map_err(Error::io(path))
 }

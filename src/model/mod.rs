@@ -6,6 +6,7 @@ mod directory;
 mod engine;
 mod network;
 mod ngrams;
+mod output;
 mod pooling;
 mod replace;
 mod weights;
@@ -22,5 +23,7 @@ pub use ngrams::{
     LONGEST_NGRAM, NGRAM_ID_LIMIT, NGRAMS_FILE, Ngram, NgramTable, Scratch, pack_ngram, unpack_ngram,
 };
 pub(crate) use ngrams::{NgramIndex, each_gram, parts};
+pub(crate) use output::{CARD_MARK, DirectoryKind, Lock, OutputDirectory};
 pub use pooling::Pooling;
+pub(crate) use replace::{NewFile, remove_unfinished, replace_directory, write_atomically};
 pub use weights::{Array, FORMAT, Metadata, Precision, TensorSpec, layout};

@@ -1,53 +1,175 @@
-//! Puts a whole directory in the place of another in one step.
+//! Writing a file or a directory in one step. What is being written lies beside its place as `.NAME.PROCESS.partial`
+//! until it is whole.
 
-use std::fs;
-use std::io::Write;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::ngrams::NGRAMS_FILE;
+use super::output::{DirectoryKind, Strangers, remove_partial_files, replaceable};
 use crate::error::{Error, Result};
 
-/// Puts a directory with `files` in the place of `directory` in one step.
-pub(super) fn replace_directory(directory: &Path, files: &[(&str, &[u8])]) -> Result<()> {
-    let parent = match directory.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
+/// The folder and the name of `directory`, links followed where it is there already.
+pub(super) fn place(directory: &Path) -> Result<(PathBuf, String)> {
+    let path = match fs::symlink_metadata(directory) {
+        Ok(_) => fs::canonicalize(directory).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::invalid(directory, "is a link to nothing; it is not replaced"),
+            _ => Error::io(directory)(e),
+        })?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => directory.to_path_buf(),
+        Err(e) => return Err(Error::io(directory)(e)),
     };
-    fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
-    let name =
-        directory.file_name().ok_or_else(|| Error::invalid(directory, "not the name of a directory"))?;
-    let beside = parent.join(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-    let written = write_files(directory, &beside, files).and_then(|()| exchange(&beside, directory));
-    // After an exchange this is the old directory; after a fault it is what was half written.
-    if beside.exists() {
-        let removed = fs::remove_dir_all(&beside).map_err(Error::io(&beside));
-        return written.and(removed);
-    }
-    written
+    let name = path.file_name().ok_or_else(|| Error::invalid(directory, "not the name of a directory"))?;
+    let name = name.to_str().ok_or_else(|| Error::invalid(directory, "its name is not UTF-8"))?;
+    Ok((folder_of(&path), name.to_string()))
 }
 
-fn write_files(old: &Path, beside: &Path, files: &[(&str, &[u8])]) -> Result<()> {
+/// The folder that `path` lies in.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Where something called `name` in `folder` is written before it is whole.
+fn beside(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!(".{name}.{}.partial", std::process::id()))
+}
+
+/// What this process is writing and has not put in its place yet.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what this process is writing and has not put in its place yet; for a process that is about to end.
+pub fn remove_unfinished() {
+    for path in std::mem::take(&mut *unfinished()) {
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    }
+}
+
+/// A file that is written beside its place and put there once it is whole; dropped before that, it is gone.
+#[derive(Debug)]
+pub struct NewFile {
+    place: PathBuf,
+    beside: PathBuf,
+    file: File,
+}
+
+impl NewFile {
+    /// Begins a file that is to lie at `place`: links are followed, and what killed writers left is cleared.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the folder takes no file, [`Error::Invalid`] where something else than a file lies there.
+    pub fn create(place: &Path) -> Result<Self> {
+        let (folder, name) = self::place(place)?;
+        let place = folder.join(&name);
+        let old = match fs::metadata(&place) {
+            Ok(old) if !old.is_file() => return Err(Error::invalid(&place, "is there already and no file")),
+            old => old.ok(),
+        };
+        fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        remove_partial_files(&folder, &name)?;
+        let beside = beside(&folder, &name);
+        let file = File::create(&beside).map_err(Error::io(&beside))?;
+        unfinished().insert(beside.clone());
+        let new = Self { place, beside, file };
+        if let Some(old) = old {
+            new.file.set_permissions(old.permissions()).map_err(Error::io(&new.beside))?;
+        }
+        Ok(new)
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the disk refuses; what lay there before is untouched then.
+    pub fn persist(self) -> Result<()> {
+        self.file.sync_all().map_err(Error::io(&self.beside))?;
+        fs::rename(&self.beside, &self.place).map_err(Error::io(&self.place))?;
+        sync_folder(&folder_of(&self.place))
+    }
+}
+
+impl Write for NewFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        // Gone already where it was put in its place. Half a file is of no use, and a full disk is better off without it.
+        let _ = fs::remove_file(&self.beside);
+        unfinished().remove(&self.beside);
+    }
+}
+
+/// Writes the file at `path` in one step: a reader sees the old one or the new one, whole.
+///
+/// # Errors
+/// As [`NewFile::create`] and [`NewFile::persist`].
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut new = NewFile::create(path)?;
+    new.write_all(bytes).map_err(Error::io(path))?;
+    new.persist()
+}
+
+fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
+}
+
+/// Puts a directory with `files` in the place of `directory` in one step. Plain files of the old one that are none of
+/// its kind stay.
+///
+/// # Errors
+/// [`Error::Io`] when the disk refuses, [`Error::Invalid`] when something lies there that must not be replaced; the old
+/// directory is untouched then.
+pub fn replace_directory(directory: &Path, kind: DirectoryKind, files: &[(&str, &[u8])]) -> Result<()> {
+    let (folder, name) = place(directory)?;
+    let directory = &folder.join(&name);
+    fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+    replaceable(directory, kind, Strangers::Kept)?;
+    let beside = beside(&folder, &name);
+    unfinished().insert(beside.clone());
+    let written = write_files(directory, kind, &beside, files).and_then(|()| exchange(&beside, directory));
+    // After an exchange this is the old directory; after a fault it is what was half written.
+    let removed = match beside.exists() {
+        true => fs::remove_dir_all(&beside).map_err(Error::io(&beside)),
+        false => Ok(()),
+    };
+    unfinished().remove(&beside);
+    written.and(removed).and_then(|()| sync_folder(&folder))
+}
+
+fn write_files(old: &Path, kind: DirectoryKind, beside: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     if beside.exists() {
         fs::remove_dir_all(beside).map_err(Error::io(beside))?;
     }
     fs::create_dir(beside).map_err(Error::io(beside))?;
     for entry in fs::read_dir(old).into_iter().flatten().flatten() {
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        // A table of grams belongs to the weights it came with.
-        let kept = is_file && entry.file_name() != NGRAMS_FILE;
-        if kept && files.iter().all(|(name, _)| entry.file_name() != *name) {
-            let to = beside.join(entry.file_name());
-            fs::copy(entry.path(), &to)
-                .and_then(|_| fs::File::open(&to)?.sync_all())
-                .map_err(Error::io(&to))?;
+        let name = entry.file_name();
+        // What travels with weights belongs to those it came with.
+        let own = kind.own().iter().any(|own| name == *own);
+        if !own && files.iter().all(|(written, _)| name != *written) {
+            let to = beside.join(&name);
+            fs::copy(entry.path(), &to).and_then(|_| File::open(&to)?.sync_all()).map_err(Error::io(&to))?;
         }
     }
     for (name, bytes) in files {
         let path = beside.join(name);
-        let mut file = fs::File::create(&path).map_err(Error::io(&path))?;
+        let mut file = File::create(&path).map_err(Error::io(&path))?;
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(&path))?;
     }
-    fs::File::open(beside).and_then(|dir| dir.sync_all()).map_err(Error::io(beside))
+    sync_folder(beside)
 }
 
 /// Renames `beside` to `directory`, swapping the two where there is already one.

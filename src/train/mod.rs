@@ -8,6 +8,7 @@
 //! | `pretrain` | word vectors and the language model, which need no labels |
 //! | `ngrams` | the table of n-grams: its training, and its weight beside the network's |
 //! | `report` | record, card and pictures of a model, and the files for the server's self-test |
+//! | `stage`, `interrupt` | what a stage has around its loop: claimed output, checkpoint, threads; Ctrl-C |
 //! | `settings`, `metrics`, `score`, `random`, `progress` | what all of these stand on |
 //!
 //! `fit::fit` is the loop of every network here; what one stage needs and another does not (soft targets, weights of
@@ -16,6 +17,7 @@
 pub mod commands;
 mod data;
 mod fit;
+mod interrupt;
 mod metrics;
 mod ngrams;
 mod pretrain;
@@ -24,8 +26,10 @@ mod random;
 mod report;
 mod score;
 mod settings;
+mod stage;
 
 pub use data::download::{Source, cached};
+pub use interrupt::{EXIT_CODE, Interrupt};
 // What `benches/peer_side.rs` measures beside its peers.
 pub use data::corpus::{Corpus, Review};
 pub use fit::loss::binary_cross_entropy;

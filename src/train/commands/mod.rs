@@ -7,7 +7,6 @@ mod train;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -21,10 +20,12 @@ use crate::predict::Predictor;
 use crate::train::data::download::{Source, cached};
 use crate::train::data::labelled_file::Format;
 use crate::train::data::minimal_pairs;
+use crate::train::interrupt::Interrupt;
 use crate::train::pretrain::language_model::{LanguageJob, LanguageSettings};
 use crate::train::pretrain::word_vectors::{VectorJob, VectorSettings};
 use crate::train::pretrain::{language_model, word_vectors};
 use crate::train::settings::{Overrides, Settings};
+use crate::train::stage::{Expendable, OutputArgs, ResumeArgs, print};
 
 /// Trains, evaluates and inspects sentiment models of film reviews.
 #[derive(Debug, Parser)]
@@ -93,9 +94,8 @@ impl DataArgs {
 struct TrainArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// The model directory to write; a checkpoint lies beside it while training goes on.
-    #[arg(long, value_name = "DIR")]
-    output: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
     /// A published word index (JSON of word to rank) as vocabulary; otherwise the training reviews' words are counted.
     #[arg(long, value_name = "FILE")]
     vocabulary: Option<PathBuf>,
@@ -105,15 +105,11 @@ struct TrainArgs {
     /// A model whose opinion of the unlabelled reviews is learnt from as well; several are averaged.
     #[arg(long = "teacher", value_name = "DIR")]
     teachers: Vec<PathBuf>,
-    /// Go on from the checkpoint of a stopped run with the same settings, to the same weights in the end.
-    #[arg(long)]
-    resume: bool,
+    #[command(flatten)]
+    resume: ResumeArgs,
     /// A TOML file of settings, named as the flags below with `_` for `-`.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
-    /// Stop as if interrupted after so many steps in all.
-    #[arg(long, hide = true)]
-    stop_after: Option<u64>,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -122,9 +118,8 @@ struct TrainArgs {
 struct VectorArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// The directory to write.
-    #[arg(long, value_name = "DIR")]
-    output: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
     #[command(flatten)]
     preset: PresetArgs,
     #[command(flatten)]
@@ -160,20 +155,15 @@ impl PresetArgs {
 struct LanguageArgs {
     #[command(flatten)]
     data: DataArgs,
-    /// The directory to write; a checkpoint lies beside it once training is stopped.
-    #[arg(long, value_name = "DIR")]
-    output: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
     /// Word vectors to start from (a directory that `trainer vectors` wrote).
     #[arg(long, value_name = "DIR")]
     vectors: PathBuf,
     #[command(flatten)]
     preset: PresetArgs,
-    /// Go on from the checkpoint of a stopped run with the same settings.
-    #[arg(long)]
-    resume: bool,
-    /// Stop as if interrupted after so many steps in all.
-    #[arg(long, hide = true)]
-    stop_after: Option<u64>,
+    #[command(flatten)]
+    resume: ResumeArgs,
     #[command(flatten)]
     settings: LanguageSettings,
 }
@@ -222,11 +212,11 @@ struct PredictArgs {
     output: Option<PathBuf>,
 }
 
-/// Runs one command line; answers go to `out`, `interrupted` stops a training.
+/// Runs one command line; answers go to `out`, `interrupt` stops a training.
 ///
 /// # Errors
 /// What went wrong, in one line; [`Error::Interrupted`] for a training that was stopped and saved.
-pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
+pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Result<()> {
     match cli.command {
         Command::Train(args) => {
             let file = args.settings.as_deref().map(Overrides::load).transpose()?.unwrap_or_default();
@@ -238,10 +228,9 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
                 teachers: args.teachers,
                 output: args.output,
                 resume: args.resume,
-                stop_after: args.stop_after,
                 command: typed_command(std::env::args().skip(1)),
             };
-            train(&job, out, interrupted)
+            train(&job, &mut Expendable(out), interrupt)
         }
         Command::Vectors(args) => {
             let job = VectorJob {
@@ -250,7 +239,7 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
                 data: args.data.path()?,
                 output: args.output,
             };
-            word_vectors::run(&job, out)
+            word_vectors::run(&job, &mut Expendable(out))
         }
         Command::Language(args) => {
             let job = LanguageJob {
@@ -260,9 +249,8 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
                 vectors: args.vectors,
                 output: args.output,
                 resume: args.resume,
-                stop_after: args.stop_after,
             };
-            language_model::run(&job, out, interrupted)
+            language_model::run(&job, &mut Expendable(out), interrupt)
         }
         Command::Pairs(args) => {
             for model in &args.models {
@@ -293,10 +281,6 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> 
         }
         Command::Inspect { model } => print(out, &inspect(&model)?),
     }
-}
-
-fn print(out: &mut dyn Write, text: &str) -> Result<()> {
-    out.write_all(text.as_bytes()).map_err(Error::io("standard output"))
 }
 
 /// The command as it was typed, the program's folder and those of absolute paths left out.

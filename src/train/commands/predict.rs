@@ -1,7 +1,7 @@
 //! `trainer predict`: scores the reviews of a file or of standard input, in order, as they come.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::predict::{Predictor, Truncate};
 use crate::train::data::labelled_file::{Format, Row, Table};
+use crate::train::data::output::{FileId, Output};
 use crate::train::progress;
 
 /// Reviews in memory at a time: enough to keep every thread busy, few enough to be a stream.
@@ -54,6 +55,12 @@ struct Answer {
 /// Those of reading the model, of reading the input (its line named) and of writing. A text without a word is no
 /// error: its answer says so, and the order stays.
 pub fn score_file(scoring: &Scoring, out: &mut dyn Write, log: &mut dyn Write) -> Result<()> {
+    let read: Vec<FileId> = match &scoring.input {
+        Some(path) => FileId::at(path),
+        None => FileId::of(std::io::stdin()),
+    }
+    .into_iter()
+    .collect();
     let predictor = Predictor::load(&scoring.model)?;
     let format = scoring.format.or_else(|| scoring.input.as_deref().and_then(Format::of_path));
     let format = format.unwrap_or(Format::Txt);
@@ -71,10 +78,7 @@ pub fn score_file(scoring: &Scoring, out: &mut dyn Write, log: &mut dyn Write) -
 
     let as_csv = scoring.output.as_deref().and_then(Format::of_path) == Some(Format::Csv);
     let shown = scoring.output.clone().unwrap_or_else(|| "standard output".into());
-    let mut writer: Box<dyn Write + '_> = match &scoring.output {
-        Some(path) => Box::new(BufWriter::new(File::create(path).map_err(Error::io(path))?)),
-        None => Box::new(out),
-    };
+    let mut writer = Output::open(scoring.output.as_deref(), &read, out)?;
     let write_error = |e: std::io::Error| Error::io(&shown)(e);
     if as_csv {
         writer
@@ -99,6 +103,7 @@ pub fn score_file(scoring: &Scoring, out: &mut dyn Write, log: &mut dyn Write) -
             bar.set_position(count);
         }
     }
+    writer.finish()?;
     bar.finish_and_clear();
     let seconds = started.elapsed().as_secs_f64();
     let rate = count as f64 / seconds.max(1e-9);

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_nn::Optimizer;
 
 use crate::error::{Error, Result};
 use crate::model::{
-    Array, Config, Dropout, Metadata, Network, NgramTable, Scratch, TRAINING_FILE, save_directory,
+    Array, Config, DirectoryKind, Dropout, Metadata, Network, NgramTable, Scratch, TRAINING_FILE,
+    save_directory,
 };
 use crate::text::Vocabulary;
 use crate::train::data::corpus::{Corpus, Review};
@@ -20,7 +20,8 @@ use crate::train::data::{minimal_pairs, sentences, vocabulary};
 use crate::train::fit::batch::Sampling;
 use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
 use crate::train::fit::variables::Variables;
-use crate::train::fit::{EpochRow, Hooks, Position, Schedule, State, Task, checkpoint, fit};
+use crate::train::fit::{EpochRow, Hooks, Position, Schedule, State, Task, fit};
+use crate::train::interrupt::Interrupt;
 use crate::train::metrics::fit_temperature;
 use crate::train::ngrams::stack;
 use crate::train::pretrain::word_vectors::{Vectors, load_vectors};
@@ -28,6 +29,7 @@ use crate::train::report::record::{DataRecord, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
 use crate::train::score::{self, examples, logits_of, measure, predictor, targets_of};
 use crate::train::settings::Settings;
+use crate::train::stage::{OutputArgs, ResumeArgs, Stage, on_threads, print};
 
 /// The tokens that end a sentence, where the tokenizer keeps them.
 const SENTENCE_ENDS: [&str; 5] = [".", "!", "?", "...", "<br>"];
@@ -46,11 +48,9 @@ pub struct Job {
     /// Models whose mean opinion of the unlabelled reviews is learnt from as well.
     pub teachers: Vec<PathBuf>,
     /// The model directory to write.
-    pub output: PathBuf,
+    pub output: OutputArgs,
     /// Whether to go on from the checkpoint beside the output.
-    pub resume: bool,
-    /// Stop as if interrupted after so many steps in all.
-    pub stop_after: Option<u64>,
+    pub resume: ResumeArgs,
     /// The command as it was typed, for the record.
     pub command: String,
 }
@@ -69,29 +69,24 @@ struct Material {
     wide: Option<NgramTable>,
 }
 
-/// Trains as `job` says, telling `out` about it; `interrupted` is looked at after every step.
+/// Trains as `job` says, telling `out` about it; `interrupt` is looked at after every step.
 ///
 /// # Errors
 /// [`Error::Interrupted`] when training was stopped, after checkpoint and model were saved; else what went wrong.
-pub fn train(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.settings.threads).build();
-    let pool = pool.map_err(|e| Error::setting("threads", e.to_string()))?;
-    pool.install(|| train_in_pool(job, out, interrupted))
+pub fn train(job: &Job, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Result<()> {
+    let stage = Stage::claim(&job.output, DirectoryKind::Model, &job.resume)?;
+    on_threads(job.settings.threads, || train_in_pool(job, stage, out, interrupt))
 }
 
-fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
+fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Result<()> {
     let mut settings = job.settings.clone();
     let mut material = prepare(job, &settings)?;
     // A small data set may have fewer words than were asked for.
     settings.vocab_size = material.vocabulary.len();
-    let say = |out: &mut (dyn Write + Send), text: &str| {
-        out.write_all(text.as_bytes()).map_err(Error::io("output"))
-    };
     let listed = toml::to_string(&settings).expect("plain data");
     let data = &material.data;
-    say(out, &format!("{listed}\n{} reviews to learn from, {} held out\n", data.train, data.validation))?;
+    print(out, &format!("{listed}\n{} reviews to learn from, {} held out\n", data.train, data.validation))?;
 
-    let checkpoint = checkpoint::path_for(&job.output);
     let mut sentences = Vec::new();
     if settings.sentences > 0.0 {
         sentences = sentences::sentences(settings.seed, &material.config, &material.vocabulary)?;
@@ -106,20 +101,15 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
         }
     }
     let examples_sha256 = digest_of_examples(material.train.iter().chain(&sentences));
-    let mut state = if job.resume {
-        checkpoint::load(&checkpoint, &settings, &examples_sha256)?
-    } else {
+    let fresh = || {
         let mut variables = Variables::initial(&material.config, settings.seed)?;
         for (name, array) in &material.start {
             variables.set(name, &array.data)?;
         }
         let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(&settings))?;
-        State { variables, optimizer, position: Position::default(), best: None }
+        Ok(State { variables, optimizer, position: Position::default(), best: None })
     };
-    if job.resume {
-        let Position { epoch, batch, .. } = state.position;
-        say(out, &format!("resuming after {epoch} epochs and {batch} steps\n"))?;
-    }
+    let mut state = stage.state(&settings, &examples_sha256, fresh, out)?;
 
     let sentence_ends: Vec<u32> =
         SENTENCE_ENDS.iter().filter_map(|mark| material.vocabulary.id(mark)).collect();
@@ -148,35 +138,27 @@ fn train_in_pool(job: &Job, out: &mut (dyn Write + Send), interrupted: &AtomicBo
             sentence_share: settings.sentences,
         },
     };
-    let finished = fit(
-        &task,
-        &network,
-        &mut state,
-        &mut Hooks {
-            validate: &mut |variables| {
-                let predictor =
-                    predictor(&material.config, &material.vocabulary, variables.to_arrays()?, None);
-                Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
-            },
-            epoch: &mut |row| say(out, &line(row, settings.epochs, data.train)),
-            checkpoint: &mut |state| checkpoint::save(&checkpoint, state, &settings, &examples_sha256),
-            stop: &|steps| {
-                interrupted.load(Ordering::Relaxed) || job.stop_after.is_some_and(|limit| steps >= limit)
-            },
+    let mut hooks = Hooks {
+        validate: &mut |variables| {
+            let predictor = predictor(&material.config, &material.vocabulary, variables.to_arrays()?, None);
+            Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
         },
-    )?;
+        epoch: &mut |row| print(out, &line(row, settings.epochs, data.train)),
+        checkpoint: &mut |state| stage.save_checkpoint(state, &settings, &examples_sha256),
+        stop: &|steps| job.resume.stop(interrupt, steps),
+    };
+    let finished = interrupt.heeded_by(|| fit(&task, &network, &mut state, &mut hooks))?;
+    if !finished && stage.keeps_finished() {
+        print(out, "the finished model that is there stays until this run has come to its end\n")?;
+        return stage.end(finished, out);
+    }
 
-    let record = save(job, &settings, &material, &state, finished)?;
+    let record = save(stage.output(), &job.command, &settings, &material, &state, finished)?;
     if let Some(metrics) = record.results.get("validation") {
         let kept = record.kept_epoch.map_or("present weights".into(), |epoch| format!("epoch {epoch}"));
-        say(out, &format!("\nvalidation, {kept}\n{}", metrics.to_text()))?;
+        print(out, &format!("\nvalidation, {kept}\n{}", metrics.to_text()))?;
     }
-    say(out, &format!("saved {}\n", job.output.display()))?;
-    if !finished {
-        say(out, &format!("stopped; go on with --resume from {}\n", checkpoint.display()))?;
-        return Err(Error::Interrupted);
-    }
-    std::fs::remove_file(&checkpoint).map_err(Error::io(&checkpoint))
+    stage.end(finished, out)
 }
 
 /// Reads and splits the reviews, settles the vocabulary and encodes.
@@ -252,7 +234,8 @@ fn taught(reviews: &[&Review], teachers: &[PathBuf], material: &Material) -> Res
 
 /// Writes the model directory with its card, record, golden reviews and baseline.
 fn save(
-    job: &Job,
+    output: &Path,
+    command: &str,
     settings: &Settings,
     material: &Material,
     state: &State,
@@ -305,7 +288,7 @@ fn save(
     }
     let record = TrainingRecord {
         version: env!("CARGO_PKG_VERSION").into(),
-        command: job.command.clone(),
+        command: command.into(),
         settings: settings.clone(),
         data: material.data.clone(),
         epochs: state.position.rows.clone(),
@@ -322,7 +305,7 @@ fn save(
         ("preset".to_string(), settings.preset.clone()),
         ("seed".to_string(), settings.seed.to_string()),
     ]);
-    let name = file_name(&job.output);
+    let name = file_name(output);
     let golden = companions::golden(&predictor)?;
     let baseline = companions::baseline(&predictor, &material.validation_texts);
     let json = |value: serde_json::Result<String>| (value.expect("plain data") + "\n").into_bytes();
@@ -342,15 +325,7 @@ fn save(
     if let Some(table) = &ngrams {
         extra.push((crate::model::NGRAMS_FILE, table.to_bytes()));
     }
-    save_directory(
-        &job.output,
-        &config,
-        &material.vocabulary,
-        &tensors,
-        &metadata,
-        settings.precision,
-        &extra,
-    )?;
+    save_directory(output, &config, &material.vocabulary, &tensors, &metadata, settings.precision, &extra)?;
     Ok(record)
 }
 

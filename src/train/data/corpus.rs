@@ -13,6 +13,15 @@ use crate::train::progress;
 /// A review longer than this is no review; the longest of the public release has 14 kB.
 const REVIEW_LIMIT_BYTES: u64 = 4 << 20;
 
+/// Texts of a data set together; the public release has 130 MB.
+const CORPUS_LIMIT_BYTES: u64 = 4 << 30;
+/// Lines of a `urls_*.txt`; the public release has 50,000 in the longest.
+const URLS_LIMIT: usize = 2_000_000;
+/// Bytes of such a file.
+const URLS_LIMIT_BYTES: u64 = 64 << 20;
+/// A name within an archive, with what tar writes around it.
+const NAME_LIMIT_BYTES: u64 = 64 << 10;
+
 /// The first bytes of every gzip file (RFC 1952, 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
@@ -150,6 +159,8 @@ impl Kind {
 #[derive(Default)]
 struct Reader {
     unlabelled: bool,
+    /// Bytes of the reviews so far.
+    bytes: u64,
     reviews: BTreeMap<(Half, Class, u32), Review>,
     films: BTreeMap<(Half, Class), Vec<Option<u32>>>,
 }
@@ -203,14 +214,27 @@ impl Reader {
         };
         let bar = progress::bytes(size, "reading");
         let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(bar.wrap_read(file))));
-        for entry in archive.entries().map_err(damaged)? {
+        // Raw: the tar reader would take a long name into memory whatever its length.
+        let mut long_name = None;
+        for entry in archive.entries().map_err(damaged)?.raw(true) {
             let mut entry = entry.map_err(damaged)?;
-            if !entry.header().entry_type().is_file() {
+            let (kind, size) = (entry.header().entry_type(), entry.size());
+            if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
+                if size > NAME_LIMIT_BYTES {
+                    return Err(Error::invalid(path, format!("an entry whose name takes {size} bytes")));
+                }
+                let mut bytes = Vec::new();
+                entry.read_to_end(&mut bytes).map_err(damaged)?;
+                long_name = if kind.is_gnu_longname() { Some(bytes) } else { pax_path(&bytes).or(long_name) };
                 continue;
             }
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-            let size = entry.size();
-            self.add(&path.join(&name), &name, size, &mut entry).map_err(|e| match e {
+            let name = long_name.take().unwrap_or_else(|| entry.path_bytes().into_owned());
+            if !kind.is_file() {
+                continue;
+            }
+            let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_string();
+            let shown = path.join(name.chars().take(200).collect::<String>().escape_debug().to_string());
+            self.add(&shown, &name, size, &mut entry).map_err(|e| match e {
                 Error::Io { source, .. } => damaged(source),
                 other => other,
             })?;
@@ -224,7 +248,7 @@ impl Reader {
     /// Takes in one file of the release; `shown` names it in errors.
     fn add(&mut self, shown: &Path, name: &str, size: u64, content: &mut impl Read) -> Result<()> {
         let read = |content: &mut dyn Read| -> Result<String> {
-            if size > REVIEW_LIMIT_BYTES.max(64 << 20) {
+            if size > URLS_LIMIT_BYTES {
                 return Err(Error::invalid(shown, format!("{size} bytes, too large for this data set")));
             }
             let mut bytes = Vec::with_capacity(size as usize);
@@ -246,13 +270,24 @@ impl Reader {
                 if text.trim().is_empty() {
                     return Err(Error::invalid(shown, "the review is empty"));
                 }
+                self.bytes += text.len() as u64;
+                if self.bytes > CORPUS_LIMIT_BYTES {
+                    let reason = format!("more than {CORPUS_LIMIT_BYTES} bytes of reviews before it");
+                    return Err(Error::invalid(shown, reason));
+                }
                 let review = Review { class, id, rating, film: None, text };
                 if self.reviews.insert((half, class, id), review).is_some() {
                     return Err(Error::invalid(shown, format!("review {id} stands twice")));
                 }
             }
             Kind::Urls { half, class } => {
-                let films = read(content)?.lines().map(film_of_url).collect();
+                let text = read(content)?;
+                // A line of one byte becomes eight.
+                let films: Vec<_> = text.lines().take(URLS_LIMIT + 1).map(film_of_url).collect();
+                if films.len() > URLS_LIMIT {
+                    let reason = format!("more than {URLS_LIMIT} lines");
+                    return Err(Error::invalid(shown, reason));
+                }
                 self.films.insert((half, class), films);
             }
             Kind::Other => {}
@@ -297,4 +332,16 @@ fn film_of_url(url: &str) -> Option<u32> {
     let digits = url.split("/title/tt").nth(1)?;
     let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
     digits[..end].parse().ok()
+}
+
+/// The name that a PAX extended header gives the next entry (records `LENGTH KEY=VALUE\n`).
+fn pax_path(mut records: &[u8]) -> Option<Vec<u8>> {
+    let mut path = None;
+    while let Some(space) = records.iter().position(|byte| *byte == b' ') {
+        let length: usize = std::str::from_utf8(&records[..space]).ok()?.parse().ok()?;
+        let record = records.get(space + 1..length)?.strip_suffix(b"\n")?;
+        path = record.strip_prefix(b"path=").map(<[u8]>::to_vec).or(path);
+        records = &records[length..];
+    }
+    path
 }

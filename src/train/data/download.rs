@@ -8,6 +8,7 @@ use std::time::Duration;
 use md5::{Digest, Md5};
 
 use crate::error::{Error, Result};
+use crate::model::Lock;
 use crate::train::progress;
 
 /// Where an archive lies and how its bytes are known.
@@ -53,6 +54,14 @@ pub fn cached(source: &Source, cache: Option<&Path>) -> Result<PathBuf> {
         return check(source, &path).map(|()| path);
     }
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+    if fs::symlink_metadata(&path).is_ok() {
+        return Err(Error::invalid(&path, "is there already and no file"));
+    }
+    // Two transfers into one file would mix their bytes.
+    let _lock = Lock::take(&folder.join(format!("{name}.lock")), &path)?;
+    if path.is_file() {
+        return check(source, &path).map(|()| path);
+    }
     let part = folder.join(format!("{name}.part"));
     fetch(source, &part)?;
     check(source, &part)?;

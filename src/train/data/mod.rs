@@ -9,6 +9,7 @@ pub mod download;
 pub mod example;
 pub mod labelled_file;
 pub mod minimal_pairs;
+pub mod output;
 pub mod sentences;
 pub mod split;
 pub mod vocabulary;

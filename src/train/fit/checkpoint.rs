@@ -2,22 +2,29 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use candle_nn::Optimizer;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::model::Array;
+use crate::model::{Array, write_atomically};
 use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
 use crate::train::fit::variables::Variables;
 use crate::train::fit::{Position, State};
 use crate::train::settings::Settings;
 
 /// What `__metadata__.format` says.
-const FORMAT: &str = "imdb-sentiment-checkpoint/1";
+const FORMAT: &str = "imdb-sentiment-checkpoint/2";
+/// What the format of every version begins with.
+const FAMILY: &str = "imdb-sentiment-checkpoint/";
+/// Where the metadata keep the digest of all the rest.
+const DIGEST: &str = "sha256";
+/// The header of a checkpoint, settings and epochs included, is shorter.
+const HEADER_LIMIT_BYTES: u64 = 8 << 20;
 
 /// Where the checkpoint of the model directory `output` lies: `<output>.checkpoint`.
 pub fn path_for(output: &Path) -> PathBuf {
@@ -44,34 +51,69 @@ pub fn save(path: &Path, state: &State, settings: &Settings, examples_sha256: &s
         arrays.insert(format!("optimizer/{name}"), (vec![values.len()], bytes(values)));
     }
     let json = |value: serde_json::Result<String>| value.expect("plain data");
-    let metadata = HashMap::from([
+    let mut metadata = HashMap::from([
         ("format".to_string(), FORMAT.to_string()),
         ("settings".to_string(), json(serde_json::to_string(settings))),
         ("examples_sha256".to_string(), examples_sha256.to_string()),
         ("steps".to_string(), state.optimizer.steps().to_string()),
         ("position".to_string(), json(serde_json::to_string(&state.position))),
     ]);
+    let tensors =
+        arrays.iter().map(|(name, (shape, bytes))| (name.as_str(), shape.as_slice(), bytes.as_slice()));
+    metadata.insert(DIGEST.to_string(), digest(&metadata, tensors));
     let views = arrays.iter().map(|(name, (shape, bytes))| {
         (name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes of the shape just written"))
     });
     let bytes =
         safetensors::serialize(views, Some(metadata)).map_err(|e| Error::invalid(path, e.to_string()))?;
+    write_atomically(path, &bytes)
+}
 
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        fs::create_dir_all(parent).map_err(Error::io(parent))?;
+/// SHA-256 over metadata (the digest itself left out) and tensors of a checkpoint.
+fn digest<'t>(
+    metadata: &HashMap<String, String>,
+    tensors: impl Iterator<Item = (&'t str, &'t [usize], &'t [u8])>,
+) -> String {
+    let mut digest = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        digest.update((bytes.len() as u64).to_le_bytes());
+        digest.update(bytes);
+    };
+    for (key, value) in metadata.iter().filter(|(key, _)| *key != DIGEST).collect::<BTreeMap<_, _>>() {
+        part(key.as_bytes());
+        part(value.as_bytes());
     }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".partial");
-    let beside = PathBuf::from(beside);
-    let written = fs::File::create(&beside)
-        .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-        .map_err(Error::io(&beside))
-        .and_then(|()| fs::rename(&beside, path).map_err(Error::io(path)));
-    if written.is_err() {
-        // Half a checkpoint is of no use, and a full disk is better off without it.
-        let _ = fs::remove_file(&beside);
+    let tensors: BTreeMap<_, _> = tensors.map(|(name, shape, bytes)| (name, (shape, bytes))).collect();
+    for (name, (shape, bytes)) in tensors {
+        part(name.as_bytes());
+        part(format!("{shape:?}").as_bytes());
+        part(bytes);
     }
-    written
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether there is a checkpoint at `path`.
+///
+/// # Errors
+/// [`Error::Invalid`] when something else lies there.
+pub fn is_there(path: &Path) -> Result<bool> {
+    let metadata = match fs::symlink_metadata(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        metadata => metadata.map_err(Error::io(path))?,
+    };
+    // The format stands in the header, which begins the file.
+    let mut start = Vec::new();
+    if metadata.is_file() {
+        let file = fs::File::open(path).map_err(Error::io(path))?;
+        file.take(HEADER_LIMIT_BYTES).read_to_end(&mut start).map_err(Error::io(path))?;
+    }
+    match start.windows(FAMILY.len()).any(|part| part == FAMILY.as_bytes()) {
+        true => Ok(true),
+        false => {
+            let reason = "is there already and no checkpoint; choose another name, nothing was touched";
+            Err(Error::invalid(path, reason))
+        }
+    }
 }
 
 /// Reads the state at `path`.
@@ -95,6 +137,11 @@ pub fn load(path: &Path, settings: &Settings, examples_sha256: &str) -> Result<S
     let entry = |key: &str| metadata.get(key).ok_or_else(|| damaged(format!("no `{key}`")));
     if entry("format")? != FORMAT {
         return Err(damaged(format!("format `{}`", entry("format")?)));
+    }
+    let tensors: Vec<_> = file.iter().collect();
+    let found = digest(&metadata, tensors.iter().map(|(name, view)| (*name, view.shape(), view.data())));
+    if *entry(DIGEST)? != found {
+        return Err(damaged("its digest is not that of what it holds".into()));
     }
     let saved: Settings = serde_json::from_str(entry("settings")?).map_err(|e| damaged(e.to_string()))?;
     if let Some(difference) = difference(&saved, settings) {

@@ -6,7 +6,6 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -15,18 +14,19 @@ use rand::Rng;
 use rand::seq::SliceRandom;
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Network};
+use crate::model::{Config, DirectoryKind, Network};
 use crate::train::data::corpus::Corpus;
 use crate::train::data::digest::digest_of_ids;
 use crate::train::data::split;
-use crate::train::fit::checkpoint;
 use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer, clip_global_norm};
 use crate::train::fit::variables::Variables;
 use crate::train::fit::{EpochRow, Position, State};
+use crate::train::interrupt::Interrupt;
 use crate::train::pretrain::sampled_softmax::{Rows, sampled_softmax};
 use crate::train::pretrain::word_vectors::{Vectors, load_vectors, save_vectors};
 use crate::train::random::{Purpose, generator};
 use crate::train::settings::{OptimizerKind, Settings};
+use crate::train::stage::{OutputArgs, ResumeArgs, Stage, on_threads, print};
 use crate::train::{progress, score};
 
 /// How the language model is trained.
@@ -67,11 +67,9 @@ pub struct LanguageJob {
     /// Word vectors to start from, with their vocabulary.
     pub vectors: PathBuf,
     /// The directory to write: what `train --vectors` reads, the LSTM's weights included.
-    pub output: PathBuf,
+    pub output: OutputArgs,
     /// Whether to go on from the checkpoint beside the output.
-    pub resume: bool,
-    /// Stop as if interrupted after so many steps in all.
-    pub stop_after: Option<u64>,
+    pub resume: ResumeArgs,
 }
 
 impl LanguageJob {
@@ -119,10 +117,9 @@ impl LanguageJob {
 /// # Errors
 /// Those of reading vectors and data set and of writing; [`Error::Interrupted`] when it was stopped, after its
 /// checkpoint was saved.
-pub fn run(job: &LanguageJob, out: &mut (dyn Write + Send), interrupted: &AtomicBool) -> Result<()> {
+pub fn run(job: &LanguageJob, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Result<()> {
     let mut settings = job.resolved()?;
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads).build();
-    let pool = pool.map_err(|e| Error::setting("threads", e.to_string()))?;
+    let stage = Stage::claim(&job.output, DirectoryKind::Vectors, &job.resume)?;
     let Vectors { vocabulary, dim, vectors, .. } = load_vectors(&job.vectors)?;
     // Words are told by their own vectors, so a state is as long as a vector.
     (settings.embedding_dim, settings.hidden_size) = (dim, dim);
@@ -131,52 +128,41 @@ pub fn run(job: &LanguageJob, out: &mut (dyn Write + Send), interrupted: &Atomic
     let corpus = Corpus::read(&job.data, true)?;
     let texts = split::texts_to_learn_from(&corpus, &settings)?;
     let whole = Config { max_length: usize::MAX, ..config.clone() };
-    let reviews = pool.install(|| score::encode_all(&texts, &whole, &vocabulary));
-    let stretches = cut(&reviews, job.language.stretch);
-    let say = |out: &mut (dyn Write + Send), text: String| {
-        out.write_all(text.as_bytes()).map_err(Error::io("output"))
-    };
-    let tokens: usize = stretches.iter().map(|stretch| stretch.len()).sum();
-    say(out, format!("{} reviews, {tokens} tokens in {} stretches\n", reviews.len(), stretches.len()))?;
+    on_threads(settings.threads, || {
+        let reviews = score::encode_all(&texts, &whole, &vocabulary);
+        let stretches = cut(&reviews, job.language.stretch);
+        let tokens: usize = stretches.iter().map(|stretch| stretch.len()).sum();
+        let counts = format!("{} reviews, {tokens} tokens in {} stretches\n", reviews.len(), stretches.len());
+        print(out, &counts)?;
 
-    let path = checkpoint::path_for(&job.output);
-    let digest = format!("{} {}", digest_of_ids(&reviews), job.language.candidates);
-    let mut state = if job.resume {
-        checkpoint::load(&path, &settings, &digest)?
-    } else {
-        let mut variables = Variables::initial(&config, settings.seed)?;
-        variables.set("embedding.weight", &vectors)?;
-        let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(&settings))?;
-        State { variables, optimizer, position: Position::default(), best: None }
-    };
-    let network = Network::new(&config, settings.threads, state.variables.builder())?;
-    let finished = pool.install(|| {
-        let stop =
-            |steps| interrupted.load(Ordering::Relaxed) || job.stop_after.is_some_and(|limit| steps >= limit);
-        epochs(&settings, job.language.candidates, &network, &stretches, &mut state, &stop, &mut |row| {
-            say(
-                out,
-                format!(
-                    "epoch {}/{}  loss {:.4}  {:.0} s\n",
-                    row.epoch, settings.epochs, row.loss, row.seconds
-                ),
-            )
-        })
-    })?;
-    if !finished {
-        checkpoint::save(&path, &state, &settings, &digest)?;
-        say(out, format!("stopped; go on with --resume from {}\n", path.display()))?;
-        return Err(Error::Interrupted);
-    }
-    let mut arrays = state.variables.to_arrays()?;
-    let embedding = arrays.remove("embedding.weight").expect("a variable of every network").data;
-    arrays.retain(|name, _| name.starts_with("lstm."));
-    save_vectors(&job.output, &embedding, &vocabulary, &arrays)?;
-    say(out, format!("saved {}\n", job.output.display()))?;
-    match std::fs::remove_file(&path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(&path)(e)),
-        _ => Ok(()),
-    }
+        let digest = format!("{} {}", digest_of_ids(&reviews), job.language.candidates);
+        let fresh = || {
+            let mut variables = Variables::initial(&config, settings.seed)?;
+            variables.set("embedding.weight", &vectors)?;
+            let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(&settings))?;
+            Ok(State { variables, optimizer, position: Position::default(), best: None })
+        };
+        let mut state = stage.state(&settings, &digest, fresh, out)?;
+        let network = Network::new(&config, settings.threads, state.variables.builder())?;
+        let stop = |steps| job.resume.stop(interrupt, steps);
+        let mut told = |row: &EpochRow| {
+            let (epoch, epochs) = (row.epoch, settings.epochs);
+            print(out, &format!("epoch {epoch}/{epochs}  loss {:.4}  {:.0} s\n", row.loss, row.seconds))
+        };
+        let candidates = job.language.candidates;
+        let finished = interrupt.heeded_by(|| {
+            epochs(&settings, candidates, &network, &stretches, &mut state, &stop, &mut told)
+        })?;
+        if finished {
+            let mut arrays = state.variables.to_arrays()?;
+            let embedding = arrays.remove("embedding.weight").expect("a variable of every network").data;
+            arrays.retain(|name, _| name.starts_with("lstm."));
+            save_vectors(stage.output(), &embedding, &vocabulary, &arrays)?;
+        } else {
+            stage.save_checkpoint(&state, &settings, &digest)?;
+        }
+        stage.end(finished, out)
+    })
 }
 
 /// The reviews cut into stretches of at most `length` tokens, ends of one token left out: nothing is told from them.

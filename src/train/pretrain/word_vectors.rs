@@ -12,13 +12,14 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::{Error, Result};
 use crate::kernel::{Isa, MAX_CONTEXTS, SkipGram};
-use crate::model::{Array, Config};
+use crate::model::{Array, Config, DirectoryKind, replace_directory};
 use crate::text::{START_ID, Vocabulary};
 use crate::train::data::corpus::Corpus;
 use crate::train::data::split;
 use crate::train::data::vocabulary::count_vocabulary;
 use crate::train::random::{Purpose, generator};
 use crate::train::settings::Settings;
+use crate::train::stage::{OutputArgs, ResumeArgs, Stage, print};
 use crate::train::{progress, score};
 
 /// How vectors are trained; the defaults are word2vec's, but for the rate of windows that share their draw.
@@ -78,7 +79,7 @@ pub struct VectorJob {
     /// The data set: folder or `.tar.gz`.
     pub data: PathBuf,
     /// The directory to write.
-    pub output: PathBuf,
+    pub output: OutputArgs,
 }
 
 /// Counts the vocabulary of the labelled reviews to learn from and of the unlabelled ones that no held-out film has,
@@ -88,6 +89,7 @@ pub struct VectorJob {
 /// Those of reading the data set and of writing the directory.
 pub fn run(job: &VectorJob, out: &mut dyn Write) -> Result<()> {
     job.vectors.check()?;
+    let stage = Stage::claim(&job.output, DirectoryKind::Vectors, &ResumeArgs::default())?;
     let corpus = Corpus::read(&job.data, true)?;
     let texts = split::texts_to_learn_from(&corpus, &job.settings)?;
     let config = job.settings.config();
@@ -96,8 +98,7 @@ pub fn run(job: &VectorJob, out: &mut dyn Write) -> Result<()> {
     let whole = Config { max_length: usize::MAX, ..config };
     let reviews = score::encode_all(&texts, &whole, &vocabulary);
     let tokens: usize = reviews.iter().map(Vec::len).sum();
-    let say = |out: &mut dyn Write, text: String| out.write_all(text.as_bytes()).map_err(Error::io("output"));
-    say(out, format!("{} words, {} reviews, {tokens} tokens\n", vocabulary.len(), reviews.len()))?;
+    print(out, &format!("{} words, {} reviews, {tokens} tokens\n", vocabulary.len(), reviews.len()))?;
     let started = Instant::now();
     let bar = progress::share("vectors");
     let mut vectors = train_vectors(&reviews, vocabulary.len(), &job.vectors, |share| {
@@ -105,8 +106,9 @@ pub fn run(job: &VectorJob, out: &mut dyn Write) -> Result<()> {
     });
     bar.finish_and_clear();
     normalize(&mut vectors);
-    save_vectors(&job.output, &vectors, &vocabulary, &BTreeMap::new())?;
-    say(out, format!("saved {} after {:.0} s\n", job.output.display(), started.elapsed().as_secs_f64()))
+    save_vectors(stage.output(), &vectors, &vocabulary, &BTreeMap::new())?;
+    print(out, &format!("trained in {:.0} s\n", started.elapsed().as_secs_f64()))?;
+    stage.end(true, out)
 }
 
 /// Slots of the table from which negatives are drawn; word2vec's choice is 1e8, for a vocabulary of millions.
@@ -228,14 +230,13 @@ const VOCABULARY_FILE: &str = "vocab.txt";
 /// Writes `vectors` `[vocab, dim]`, their vocabulary and further tensors (an LSTM's) into `directory`.
 ///
 /// # Errors
-/// [`Error::Io`] when the disk refuses.
+/// [`Error::Io`] when the disk refuses, [`Error::Invalid`] when something else lies there.
 pub fn save_vectors(
     directory: &Path,
     vectors: &[f32],
     vocabulary: &Vocabulary,
     others: &BTreeMap<String, Array>,
 ) -> Result<()> {
-    fs::create_dir_all(directory).map_err(Error::io(directory))?;
     let to_bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let shape = vec![vocabulary.len(), vectors.len() / vocabulary.len()];
     let mut tensors = BTreeMap::from([(EMBEDDING, (shape, to_bytes(vectors)))]);
@@ -248,12 +249,9 @@ pub fn save_vectors(
     let metadata = Some([("vocab_sha256".to_string(), vocabulary.sha256().to_string())].into());
     let path = directory.join(FILE);
     let file = safetensors::serialize(views, metadata).map_err(|e| Error::invalid(&path, e.to_string()))?;
-    let vocabulary_path = directory.join(VOCABULARY_FILE);
-    fs::write(&vocabulary_path, vocabulary.to_text()).map_err(Error::io(&vocabulary_path))?;
-    // Last and in one step: where the file stands, it is whole and its vocabulary with it.
-    let partial = directory.join(".vectors.partial");
-    fs::write(&partial, file).map_err(Error::io(&partial))?;
-    fs::rename(&partial, &path).map_err(Error::io(&path))
+    let words = vocabulary.to_text();
+    let files = [(FILE, file.as_slice()), (VOCABULARY_FILE, words.as_bytes())];
+    replace_directory(directory, DirectoryKind::Vectors, &files)
 }
 
 /// What a directory of word vectors holds.

@@ -1,5 +1,6 @@
 //! The model card (`README.md`) of a model directory.
 
+use crate::model::CARD_MARK;
 use crate::train::data::minimal_pairs;
 use crate::train::report::curve::CURVE_FILE;
 use crate::train::report::record::TrainingRecord;
@@ -57,7 +58,7 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         );
     }
     add(&format!("| held out | {} reviews, {held_out} |", data.validation));
-    add(&format!("| trainer | imdb-sentiment {} |", record.version));
+    add(&format!("{CARD_MARK}{} |", record.version));
     add(&format!("\n```\n{}\n```\n\n## Results\n", record.command));
     match record.kept_epoch {
         Some(epoch) => add(&format!("The weights are those after epoch {epoch} of {}.", settings.epochs)),

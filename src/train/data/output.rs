@@ -1,0 +1,102 @@
+//! Where the answers of a command go: standard output, a pipe or device that is written as it is, or a file that is
+//! written beside its place and put there once it is whole.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::model::NewFile;
+
+/// What tells one file from another, whatever its names: device and number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId(u64, u64);
+
+impl FileId {
+    /// That of the regular file behind an open descriptor; `None` for a pipe, a device or a terminal.
+    pub fn of(descriptor: impl AsFd) -> Option<Self> {
+        let stat = rustix::fs::fstat(descriptor).ok()?;
+        let regular = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile;
+        regular.then_some(Self(stat.st_dev as u64, stat.st_ino as u64))
+    }
+
+    /// That of the regular file at `path`, links followed.
+    pub fn at(path: &Path) -> Option<Self> {
+        File::open(path).ok().filter(|_| path.is_file()).and_then(Self::of)
+    }
+}
+
+/// An output that is being written.
+pub enum Output<'o> {
+    /// Standard output.
+    Standard(&'o mut dyn Write),
+    /// A pipe or a device.
+    Stream(BufWriter<File>),
+    /// A file that is not there yet, or not yet this one.
+    File(BufWriter<NewFile>),
+}
+
+/// The names under which a process may be told to write to its own standard output.
+const STANDARD: [&str; 4] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"];
+
+impl<'o> Output<'o> {
+    /// Opens `path`, or `standard` where it is `None` or names standard output.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where the output is one of the files that are read, under whatever name, or a directory;
+    /// [`Error::Io`].
+    pub fn open(path: Option<&Path>, read: &[FileId], standard: &'o mut dyn Write) -> Result<Self> {
+        let reads = |id: Option<FileId>| id.is_some_and(|id| read.contains(&id));
+        let same = |name: &Path| Error::invalid(name, "is the file that is read; nothing was touched");
+        let path = path.filter(|path| !STANDARD.iter().any(|name| Path::new(name) == *path));
+        let Some(path) = path else {
+            // Appended to what is read, answers would be read and answered for ever.
+            return match reads(FileId::of(io::stdout())) {
+                true => Err(same(Path::new("standard output"))),
+                false => Ok(Self::Standard(standard)),
+            };
+        };
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => Err(Error::invalid(path, "is a directory")),
+            Ok(metadata) if !metadata.is_file() => {
+                let file = OpenOptions::new().write(true).open(path).map_err(Error::io(path))?;
+                Ok(Self::Stream(BufWriter::new(file)))
+            }
+            _ if reads(FileId::at(path)) => Err(same(path)),
+            _ => Ok(Self::File(BufWriter::new(NewFile::create(path)?))),
+        }
+    }
+
+    /// Ends the output: a file is put in its place.
+    ///
+    /// # Errors
+    /// As of the operating system.
+    pub fn finish(mut self) -> Result<()> {
+        self.flush().map_err(Error::io("the output"))?;
+        match self {
+            Self::File(file) => {
+                file.into_inner().map_err(|e| Error::io("the output")(e.into_error()))?.persist()
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Write for Output<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Standard(out) => out.write(bytes),
+            Self::Stream(out) => out.write(bytes),
+            Self::File(out) => out.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Standard(out) => out.flush(),
+            Self::Stream(out) => out.flush(),
+            Self::File(out) => out.flush(),
+        }
+    }
+}
