@@ -114,12 +114,14 @@ fn partial(folder: &Path) -> Vec<String> {
 fn a_trainer_killed_while_it_writes_leaves_the_old_model_or_the_new_one() {
     let folder = tempfile::tempdir().unwrap();
     let (data, model) = (archive(folder.path(), 3), folder.path().join("model"));
-    let done = train(&data, &model, &["--epochs", "1", "--seed", "1"]);
+    // A killed run leaves its checkpoint; the next begins anew.
+    let anew = |seed: &'static str| ["--epochs", "1", "--force", "--restart", "--seed", seed];
+    let done = train(&data, &model, &anew("1"));
     assert!(done.status.success(), "{}", text(&done.stderr));
-    let old = contents(&model);
+    let mut old = contents(&model);
     let mut caught = 0;
     for delay in [0, 100, 300, 1_000, 3_000, 10_000, 30_000].map(Duration::from_micros) {
-        let mut command = train_command(&data, &model, &["--epochs", "1", "--seed", "2"]);
+        let mut command = train_command(&data, &model, &anew("2"));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let beside = format!(".model.{}.partial", child.id());
         let end = Instant::now() + Duration::from_secs(60);
@@ -137,7 +139,12 @@ fn a_trainer_killed_while_it_writes_leaves_the_old_model_or_the_new_one() {
             let record: serde_json::Value = serde_json::from_slice(&now["training.json"]).unwrap();
             assert_eq!(record["settings"]["seed"], 2);
             assert!(now.keys().eq(old.keys()));
-            train(&data, &model, &["--epochs", "1", "--seed", "1"]);
+            let done = train(&data, &model, &anew("1"));
+            assert!(done.status.success(), "{}", text(&done.stderr));
+            let again = contents(&model);
+            // The record holds the seconds that a run took; the weights are the same to the byte.
+            assert!(again.keys().eq(old.keys()) && again["model.safetensors"] == old["model.safetensors"]);
+            old = again;
         }
     }
     assert!(caught > 0, "no kill came in the middle");
@@ -161,7 +168,8 @@ fn a_trainer_on_a_full_disk_says_so_and_leaves_the_old_model() {
     assert!(train(&data, &model, &["--epochs", "1", "--seed", "1"]).status.success());
     let old = contents(&model);
     for kib in [0, 1, 4] {
-        let done = on_a_small_disk(kib, &train_command(&data, &model, &["--epochs", "1", "--seed", "2"]));
+        let anew = ["--epochs", "1", "--seed", "2", "--force", "--restart"];
+        let done = on_a_small_disk(kib, &train_command(&data, &model, &anew));
         let message = text(&done.stderr);
         assert_eq!(done.status.code(), Some(1), "{message}");
         let last = message.trim_end().lines().last().unwrap_or_default();

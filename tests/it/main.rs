@@ -9,6 +9,7 @@ mod download;
 mod faults;
 mod golden;
 mod ngrams;
+mod outputs;
 mod properties;
 mod serve;
 #[cfg(feature = "otlp")]

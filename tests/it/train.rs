@@ -91,7 +91,8 @@ fn a_stopped_run_goes_on_to_the_same_bytes() {
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert_eq!(weights(&whole), weights(&parts));
     // A checkpoint of other settings is refused.
-    train(&data, &parts, &[&settings[..], &["--stop-after", "2"]].concat());
+    let stopped = train(&data, &parts, &[&settings[..], &["--stop-after", "2", "--force"]].concat());
+    assert_eq!(stopped.status.code(), Some(130));
     let other = train(&data, &parts, &["--epochs", "9", "--resume"]);
     assert_eq!(other.status.code(), Some(1));
     assert!(text(&other.stderr).starts_with("error: "), "{}", text(&other.stderr));
