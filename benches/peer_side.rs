@@ -84,8 +84,10 @@ fn main() {
     let predictor = Predictor::new(files);
     let corpus = Corpus::read(&arguments.data, false).unwrap_or_else(|e| panic!("{e}"));
     let texts: Vec<&str> = corpus.train.iter().map(|review| review.text.as_str()).collect();
-    let encoded: Vec<Vec<u32>> =
-        texts.iter().map(|text| predictor.encode(text, Truncate::Tail).unwrap().windows.remove(0)).collect();
+    let encoded: Vec<Vec<u32>> = texts
+        .iter()
+        .map(|text| predictor.encode(text, Truncate::Tail).unwrap().windows()[0].clone())
+        .collect();
 
     // The same reviews for the peers: every n-th, so that both classes and all lengths are there.
     let some = |count: usize| encoded.iter().step_by(encoded.len() / count).take(count).collect::<Vec<_>>();
@@ -163,7 +165,7 @@ fn default_model(arguments: &Arguments, texts: &[&str]) -> f64 {
     let (config, tensors, ngrams) = (files.config.clone(), files.tensors.clone(), files.ngrams.clone());
     let (predictor, engine) = (Predictor::new(files), Engine::new(&config, tensors, ngrams));
     let some = texts.iter().step_by(texts.len() / 500).take(500);
-    let encode = |text: &&str| predictor.encode(text, Truncate::Tail).unwrap().windows.remove(0);
+    let encode = |text: &&str| predictor.encode(text, Truncate::Tail).unwrap().windows()[0].clone();
     let reviews: Vec<Vec<u32>> = some.map(encode).collect();
     write_ids(&arguments.work.join("default_500.jsonl"), &reviews);
     best(3, || reviews.iter().for_each(|ids| drop(black_box(engine.logits(&[ids])))))

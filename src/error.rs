@@ -68,9 +68,9 @@ pub enum Error {
     /// Training was stopped by the user.
     #[error("interrupted")]
     Interrupted,
-    /// A tensor operation failed.
+    /// A tensor operation failed; the framework's own error.
     #[error("tensor operation: {0}")]
-    Candle(#[from] candle_core::Error),
+    TensorOperation(Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl Error {

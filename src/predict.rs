@@ -21,21 +21,82 @@ pub enum Truncate {
     Error,
 }
 
-/// A text as the model reads it.
+/// What a text is said to be; its text is written here alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Label {
+    /// A negative review.
+    Negative,
+    /// A positive review.
+    Positive,
+    /// Neither side is probable enough for the caller.
+    Uncertain,
+}
+
+impl Label {
+    /// Every label; each stands at its own number (`Label::ALL[label as usize] == label`).
+    pub const ALL: [Self; 3] = [Self::Negative, Self::Positive, Self::Uncertain];
+
+    /// The more probable side, where a text is positive with `probability`; positive at 0.5.
+    pub fn of(probability: f32) -> Self {
+        if probability >= 0.5 { Self::Positive } else { Self::Negative }
+    }
+
+    /// The label as it is written everywhere.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Negative => "negative",
+            Self::Positive => "positive",
+            Self::Uncertain => "uncertain",
+        }
+    }
+}
+
+impl std::fmt::Display for Label {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl serde::Serialize for Label {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// A text as the model reads it, made by [`Predictor::encode`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoding {
+    pub(crate) windows: Vec<Vec<u32>>,
+    pub(crate) tokens: usize,
+    pub(crate) unknown_tokens: usize,
+    pub(crate) dropped_tokens: usize,
+}
+
+impl Encoding {
     /// The ids to run, start id first in every window; one window unless [`Truncate::Windows`] made more.
-    pub windows: Vec<Vec<u32>>,
+    pub fn windows(&self) -> &[Vec<u32>] {
+        &self.windows
+    }
+
     /// Tokens that the model reads, the start token included (counted once, whatever the windows).
-    pub tokens: usize,
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
     /// Words of the text that the vocabulary does not hold, dropped ones included.
-    pub unknown_tokens: usize,
+    pub fn unknown_tokens(&self) -> usize {
+        self.unknown_tokens
+    }
+
     /// Tokens that the model does not read because the text is too long.
-    pub dropped_tokens: usize,
+    pub fn dropped_tokens(&self) -> usize {
+        self.dropped_tokens
+    }
 }
 
 /// What the model says of one text.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Prediction {
     /// Before the sigmoid, after the temperature.
     pub logit: f32,
@@ -49,6 +110,23 @@ pub struct Prediction {
     pub unknown_tokens: usize,
     /// Tokens not read because the text was too long.
     pub dropped_tokens: usize,
+}
+
+impl Prediction {
+    /// The more probable side.
+    pub fn label(&self) -> Label {
+        Label::of(self.probability)
+    }
+
+    /// Probability of [`Prediction::label`], 0.5 to 1.
+    pub fn score(&self) -> f32 {
+        self.probability.max(1.0 - self.probability)
+    }
+
+    /// The more probable side, or [`Label::Uncertain`] where its probability is below `least`.
+    pub fn label_above(&self, least: f32) -> Label {
+        if self.score() < least { Label::Uncertain } else { self.label() }
+    }
 }
 
 /// A loaded model, ready to score texts from any number of threads.
@@ -67,8 +145,8 @@ impl Predictor {
     ///
     /// # Errors
     /// As [`load_directory`].
-    pub fn load(directory: &Path) -> Result<Self> {
-        Ok(Self::new(load_directory(directory)?))
+    pub fn load(directory: impl AsRef<Path>) -> Result<Self> {
+        Ok(Self::new(load_directory(directory.as_ref())?))
     }
 
     /// A predictor over checked model files.
@@ -128,7 +206,11 @@ impl Predictor {
         })
     }
 
-    /// Scores encoded texts on the calling thread, computing together what can be; in order.
+    /// Scores encoded texts on the calling thread, computing together what can be; in order. Which texts come together
+    /// changes no bit of any result.
+    ///
+    /// # Panics
+    /// When an encoding is another model's and holds an id, or more of them, than this one reads.
     pub fn run(&self, encodings: &[Encoding]) -> Vec<Prediction> {
         let windows: Vec<&[u32]> = encodings.iter().flat_map(|e| &e.windows).map(Vec::as_slice).collect();
         let logits = self.engine.logits(&windows);
@@ -152,6 +234,15 @@ impl Predictor {
                 }
             })
             .collect()
+    }
+
+    /// The logit, after the temperature, of each review given as ids: the start id first, not padded, at least one and at
+    /// most `max_length` long. As [`Predictor::run`] on the calling thread.
+    ///
+    /// # Panics
+    /// When a review is empty, too long or holds an id that the vocabulary has not.
+    pub fn logits(&self, reviews: &[&[u32]]) -> Vec<f32> {
+        self.engine.logits(reviews)
     }
 
     /// Scores one text, keeping its last tokens where it is too long.
@@ -201,6 +292,7 @@ fn overlapping_windows(ids: &[u32], limit: usize) -> Vec<Vec<u32>> {
         .collect()
 }
 
-fn sigmoid(x: f32) -> f32 {
+/// `1 / (1 + e^-x)`: from a logit to a probability.
+pub(crate) fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }

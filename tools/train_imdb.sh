@@ -13,7 +13,7 @@
 set -euo pipefail
 data="$1"
 cd "$(dirname "$0")/.."
-cargo build --release --bin trainer
+cargo build --release --features train --bin trainer
 trainer="${CARGO_TARGET_DIR:-target}/release/trainer"
 work=target/imdb
 output="${2:-$work/imdb}"

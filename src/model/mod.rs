@@ -1,9 +1,10 @@
-//! A model: its configuration, its weights on disk, and the network in candle.
+//! A model: its configuration, its weights on disk, the engine that runs it, and (feature `train`) the network in candle.
 
 mod companions;
 mod config;
 mod directory;
 mod engine;
+#[cfg(feature = "train")]
 mod network;
 mod ngrams;
 mod output;
@@ -18,10 +19,12 @@ pub use companions::{
 pub use config::{Config, Padding};
 pub use directory::{ModelFiles, load_directory, save_directory};
 pub use engine::{Engine, GROUP};
+#[cfg(feature = "train")]
 pub use network::{Dropout, LstmLayer, Network, Ragged, Reading, max_mean_pool};
 pub use ngrams::{
     LONGEST_NGRAM, NGRAM_ID_LIMIT, NGRAMS_FILE, Ngram, NgramTable, Scratch, pack_ngram, unpack_ngram,
 };
+#[cfg(feature = "train")]
 pub(crate) use ngrams::{NgramIndex, each_gram, parts};
 pub(crate) use output::{CARD_MARK, DirectoryKind, Lock, OutputDirectory};
 pub use pooling::Pooling;

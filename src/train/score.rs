@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::model::{Array, Config, Metadata, ModelFiles, NgramTable};
-use crate::predict::{Encoding, Predictor, encode_tail};
+use crate::predict::{Predictor, encode_tail};
 use crate::text::Vocabulary;
 use crate::train::data::corpus::Review;
 use crate::train::data::example::Example;
@@ -23,17 +23,7 @@ pub fn encode_all(texts: &[&str], config: &Config, vocabulary: &Vocabulary) -> V
 
 /// The logits of reviews given as ids.
 pub fn logits(predictor: &Predictor, reviews: &[&[u32]]) -> Vec<f32> {
-    let score = |chunk: &[&[u32]]| -> Vec<f32> {
-        let encoding = |ids: &&[u32]| Encoding {
-            windows: vec![ids.to_vec()],
-            tokens: ids.len(),
-            unknown_tokens: 0,
-            dropped_tokens: 0,
-        };
-        let encodings: Vec<Encoding> = chunk.iter().map(encoding).collect();
-        predictor.run(&encodings).into_iter().map(|prediction| prediction.logit).collect()
-    };
-    reviews.par_chunks(CHUNK).flat_map_iter(score).collect()
+    reviews.par_chunks(CHUNK).flat_map_iter(|chunk| predictor.logits(chunk)).collect()
 }
 
 /// The mean logit that the models of these directories give each text.

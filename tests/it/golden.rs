@@ -56,7 +56,7 @@ fn the_predictor_answers_as_keras_and_pytorch_do() {
     let rounds = Isa::current().name() == "avx512vnni";
     let (of_probability, of_logit) = if rounds { (5e-4, 2e-3) } else { (0.0, 2e-5) };
     for (name, case) in cases() {
-        let predictor = Predictor::load(&golden().join(&case.model)).unwrap();
+        let predictor = Predictor::load(golden().join(&case.model)).unwrap();
         for review in &case.reviews {
             let what = format!("{name}: {}", review.name);
             if review.tokens == 0 {
@@ -97,12 +97,12 @@ fn every_instruction_set_answers_so() {
 #[test]
 fn the_ids_are_those_that_keras_pads() {
     for (name, case) in cases() {
-        let predictor = Predictor::load(&golden().join(&case.model)).unwrap();
+        let predictor = Predictor::load(golden().join(&case.model)).unwrap();
         for review in case.reviews.iter().filter(|review| review.tokens > 0) {
             let encoding = predictor.encode(&review.text, Truncate::Tail).unwrap();
-            let padded = review.input_ids.len() - encoding.windows[0].len();
+            let padded = review.input_ids.len() - encoding.windows()[0].len();
             assert!(review.input_ids[..padded].iter().all(|&id| id == 0), "{name}: {}", review.name);
-            assert_eq!(encoding.windows[0], review.input_ids[padded..], "{name}: {}", review.name);
+            assert_eq!(encoding.windows()[0], review.input_ids[padded..], "{name}: {}", review.name);
         }
     }
 }
@@ -125,7 +125,7 @@ fn the_network_in_candle_is_the_same_function() {
         let reviews: Vec<&Review> = case.reviews.iter().filter(|review| review.tokens > 0).collect();
         let encodings: Vec<Vec<u32>> = reviews
             .iter()
-            .map(|review| predictor.encode(&review.text, Truncate::Tail).unwrap().windows[0].clone())
+            .map(|review| predictor.encode(&review.text, Truncate::Tail).unwrap().windows()[0].clone())
             .collect();
         let ids: Vec<&[u32]> = encodings.iter().map(Vec::as_slice).collect();
         let logits: Vec<f32> = network.forward(&ids).unwrap().to_vec1().unwrap();

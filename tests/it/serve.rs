@@ -15,7 +15,7 @@ use serde_json::json;
 #[test]
 fn predict_answers_as_described() {
     let (folder, server) = start(&[]);
-    let expected = Predictor::load(&folder.path().join("m")).unwrap().predict("A GOOD film, zebra!").unwrap();
+    let expected = Predictor::load(folder.path().join("m")).unwrap().predict("A GOOD film, zebra!").unwrap();
     let answer = server.post("/predict", r#"{"text": "A GOOD film, zebra!"}"#);
     assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, "application/json"));
     let body = answer.json();
@@ -322,7 +322,7 @@ fn several_models_and_a_shadow() {
     let server = Server::start(&["--model", &a, "--model", &b, "--shadow", "two", "--shadow-share", "1"]);
     let ask = |body: &str| server.post("/predict", body).json();
     assert_eq!(ask(r#"{"text": "film"}"#)["model"], "one");
-    let expected = Predictor::load(&path("b")).unwrap().predict("film").unwrap().probability as f64;
+    let expected = Predictor::load(path("b")).unwrap().predict("film").unwrap().probability as f64;
     let two = ask(r#"{"text": "film", "model": "two"}"#);
     assert!((two["probabilities"]["positive"].as_f64().unwrap() - expected).abs() < 1e-6);
     server.wait_until("a comparison", |server| {

@@ -18,6 +18,12 @@ use crate::text::PADDING_ID;
 pub use lstm::{LstmLayer, Ragged};
 pub use pooling::max_mean_pool;
 
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Self::TensorOperation(error.into())
+    }
+}
+
 /// Shares of what a training step leaves out, 0 to below 1; what stays is scaled up to keep the expectation.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dropout {

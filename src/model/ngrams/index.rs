@@ -58,6 +58,7 @@ impl Scratch {
 
 impl NgramIndex {
     /// An index of `keys`, strictly ascending.
+    #[cfg(feature = "train")]
     pub(crate) fn new(keys: &[u64]) -> Self {
         Self::of(keys.iter().map(|&key| Entry { key, product: 0.0, square: 0.0 }).collect())
     }

@@ -29,6 +29,7 @@ pub fn pack_ngram(ids: &[u32]) -> Option<u64> {
 }
 
 /// The two runs that a key's run is made of, without its last id and without its first; 0 for no ids.
+#[cfg(feature = "train")]
 pub(crate) fn parts(key: u64) -> (u64, u64) {
     let back = if key > HIGHEST[1] { key & HIGHEST[1] } else { key & HIGHEST[0] };
     (key >> ID_BITS, if key > HIGHEST[0] { back } else { 0 })

@@ -16,8 +16,11 @@ use super::weights::{FORMAT, LARGEST_VALUE, safetensors_bytes};
 use crate::error::{Error, Result};
 
 use index::Entry;
+pub(crate) use index::NgramIndex;
 pub use index::Scratch;
-pub(crate) use index::{NgramIndex, each_gram};
+#[cfg(feature = "train")]
+pub(crate) use index::each_gram;
+#[cfg(feature = "train")]
 pub(crate) use key::parts;
 pub use key::{LONGEST_NGRAM, NGRAM_ID_LIMIT, pack_ngram, unpack_ngram};
 
