@@ -2,8 +2,8 @@
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use imdb_sentiment::kernel::{
-    AlignedVec, GateTable, Isa, Pool, Projection, Recurrent, Sequence, Tape, TrainingInput, map_sigmoid,
-    map_tanh,
+    AlignedVec, BufferPool, GateTable, Isa, Projection, Recurrent, Sequence, Tape, TrainingInput,
+    map_sigmoid, map_tanh,
 };
 
 #[path = "limit.rs"]
@@ -82,7 +82,7 @@ fn training(criterion: &mut Criterion) {
             .map(|n| (0..50 + n * 37 % 400).map(|step| (step * 31 + n) as u32 % 1000).collect())
             .collect();
         let steps: usize = sequences.iter().map(Vec::len).sum();
-        let (pool, outward) = (Pool::default(), numbers(batch * hidden));
+        let (pool, outward) = (BufferPool::default(), numbers(batch * hidden));
         group.throughput(Throughput::Elements(steps as u64));
         group.bench_function(format!("hidden {hidden}, {batch} reviews"), |bencher| {
             bencher.iter(|| {

@@ -1,5 +1,8 @@
 //! The multiply-add limit: what one core needs at least for the recurrence's products, measured.
 
+// What is measured is single instructions.
+#![allow(unsafe_code)]
+
 use std::time::Instant;
 
 /// Shortest time in seconds for the `steps * 4 * hidden * hidden` multiply-adds of a recurrence whose weights lie in

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use imdb_sentiment::kernel::Isa;
 use imdb_sentiment::serve::{Settings, healthcheck, openapi_yaml, run};
 
 #[global_allocator]
@@ -39,7 +40,9 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match cli.command {
-        None => run(cli.settings).map_err(|error| error.to_string()),
+        None => Isa::from_environment()
+            .map_err(|error| error.to_string())
+            .and_then(|_| run(cli.settings).map_err(|error| error.to_string())),
         Some(Command::Openapi) => {
             print!("{}", openapi_yaml());
             Ok(())

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use imdb_sentiment::Error;
+use imdb_sentiment::kernel::Isa;
 use imdb_sentiment::train::commands::{Cli, run};
 use imdb_sentiment::train::{EXIT_CODE, Interrupt};
 
@@ -14,6 +15,10 @@ static INTERRUPT: Interrupt = Interrupt::new();
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(e) = Isa::from_environment() {
+        eprintln!("error: {e}");
+        return ExitCode::FAILURE;
+    }
     // Ctrl-C or a polite kill.
     if let Err(e) = ctrlc::set_handler(|| INTERRUPT.ask()) {
         eprintln!("warning: Ctrl-C ends a training without a checkpoint: {e}");

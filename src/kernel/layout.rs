@@ -4,18 +4,18 @@
 //! [o L]`. Hidden sizes are padded to whole panels with units whose weights are all zero; such a unit stays at
 //! `c = h = 0` and touches no other.
 
-use super::dispatch::Isa;
+use super::isa::Isa;
 
 /// Floats that begin at a 64-byte border, so that a register never straddles two cache lines.
 #[derive(Clone, Debug, Default)]
 pub struct AlignedVec {
-    lines: Vec<Line>,
+    lines: Vec<CacheLine>,
     len: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+struct CacheLine([f32; 16]);
 
 impl AlignedVec {
     /// No floats.
@@ -25,7 +25,7 @@ impl AlignedVec {
 
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![Line::default(); len.div_ceil(16)], len }
+        Self { lines: vec![CacheLine::default(); len.div_ceil(16)], len }
     }
 
     /// Makes room for `len` floats, keeping the allocation where it is large enough; the contents are unspecified.
@@ -33,7 +33,7 @@ impl AlignedVec {
         let lines = len.div_ceil(16);
         // What lies behind is kept, or it would be filled again when the buffer grows back.
         if lines > self.lines.len() {
-            self.lines.resize(lines, Line::default());
+            self.lines.resize(lines, CacheLine::default());
         }
         self.len = len;
     }
@@ -48,7 +48,7 @@ impl std::ops::Deref for AlignedVec {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: `lines` holds at least `len` floats, one `Line` being 16 of them without gaps (`repr(C)`).
+        // SAFETY: `lines` holds at least `len` floats, one `CacheLine` being 16 of them without gaps (`repr(C)`).
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
@@ -59,6 +59,9 @@ impl std::ops::DerefMut for AlignedVec {
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
+
+/// Most hidden units of a layer: a weight's size, computed from them, does not wrap.
+pub const MAX_HIDDEN: usize = 1 << 16;
 
 /// The panels of a hidden size.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +74,11 @@ pub(super) struct Panels {
 
 impl Panels {
     /// The panels of `hidden` units on `isa`.
+    ///
+    /// # Panics
+    /// When there are none or more than [`MAX_HIDDEN`].
     pub fn new(isa: Isa, hidden: usize) -> Self {
+        assert!((1..=MAX_HIDDEN).contains(&hidden), "{hidden} hidden units");
         Self { hidden, lanes: isa.lanes(), scales: isa.scales() }
     }
 
@@ -153,7 +160,7 @@ impl Panels {
         }
     }
 
-    /// Packs a recurrent weight `[4 hidden, hidden]`, unscaled, for the way back: the product of a row of gates in
+    /// Packs a recurrent weight `[4 hidden, hidden]`, unscaled, for the backward pass: the product of a row of gates in
     /// panels with it. Split into groups of [`group_widths`] panels: `[group][gate position][group panels * lanes]`.
     pub fn pack_transposed(self, weight: &[f32]) -> AlignedVec {
         let gates = self.gate_width();

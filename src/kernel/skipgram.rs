@@ -7,14 +7,11 @@
 //! g_ij = rate (label_j - sigmoid(c_i . t_j))     c_i += sum_j g_ij t_j     t_j += sum_i g_ij c_i
 //! ```
 
-use super::dispatch::{self, Isa};
+use super::dispatch;
+use super::isa::Isa;
 use super::layout::AlignedVec;
-use super::simd::Simd;
-
-/// Most contexts in a window.
-pub const MAX_CONTEXTS: usize = 32;
-/// Most targets in a window, the true word included.
-pub const MAX_TARGETS: usize = 16;
+use super::loops::skipgram::Window;
+pub use super::loops::skipgram::{MAX_CONTEXTS, MAX_TARGETS};
 
 /// Vectors in training: one per word as context, one per word as target.
 #[derive(Clone, Debug)]
@@ -28,17 +25,6 @@ pub struct SkipGram {
     scratch: AlignedVec,
 }
 
-/// One window as raw parts that [`SkipGram::train`] has checked.
-#[derive(Clone, Copy)]
-pub(super) struct Window {
-    pub contexts: *mut f32,
-    pub targets: *mut f32,
-    /// `MAX_CONTEXTS * MAX_TARGETS` floats for the products, then `MAX_CONTEXTS` rows for the old contexts.
-    pub scratch: *mut f32,
-    pub width: usize,
-    pub rate: f32,
-}
-
 impl SkipGram {
     /// Vectors that start from `contexts` `[words, dim]`; those of the targets start from zero.
     ///
@@ -46,13 +32,14 @@ impl SkipGram {
     /// When `contexts` is not whole rows.
     pub fn new(isa: Isa, dim: usize, contexts: &[f32]) -> Self {
         assert!(dim > 0 && contexts.len().is_multiple_of(dim), "whole rows");
-        let width = dim.next_multiple_of(16);
+        let width = dim.checked_next_multiple_of(16).expect("a dimension that fits memory");
         let words = contexts.len() / dim;
         let mut padded = AlignedVec::zeros(words * width);
         for (to, from) in padded.chunks_exact_mut(width).zip(contexts.chunks_exact(dim)) {
             to[..dim].copy_from_slice(from);
         }
-        let scratch = AlignedVec::zeros(MAX_CONTEXTS * MAX_TARGETS + MAX_CONTEXTS * width);
+        let rows = MAX_CONTEXTS.checked_mul(width).expect("a dimension that fits memory");
+        let scratch = AlignedVec::zeros(MAX_CONTEXTS * MAX_TARGETS + rows);
         Self { isa, dim, width, contexts: padded, targets: AlignedVec::zeros(words * width), scratch }
     }
 
@@ -78,83 +65,6 @@ impl SkipGram {
     /// The vectors of the words as contexts, `[words, dim]`.
     pub fn vectors(&self) -> Vec<f32> {
         self.contexts.chunks_exact(self.width).flat_map(|row| &row[..self.dim]).copied().collect()
-    }
-}
-
-/// See [`SkipGram::train`].
-///
-/// # Safety
-/// As [`Simd`]; `width` is a multiple of 16, rows and scratch lie within their buffers.
-#[inline(always)]
-pub(super) unsafe fn window<S: Simd>(window: Window, contexts: &[u32], targets: &[u32]) {
-    unsafe {
-        let Window { width, rate, scratch, .. } = window;
-        let old = scratch.add(MAX_CONTEXTS * MAX_TARGETS);
-        let context = |i: usize| window.contexts.add(*contexts.get_unchecked(i) as usize * width);
-        let target = |j: usize| window.targets.add(*targets.get_unchecked(j) as usize * width);
-        // Dot products, one row of MAX_TARGETS per context.
-        for i in 0..contexts.len() {
-            let c = context(i);
-            std::ptr::copy_nonoverlapping(c, old.add(i * width), width);
-            for j in 0..targets.len() {
-                let t = target(j);
-                let (mut even, mut odd) = (S::splat(0.0), S::splat(0.0));
-                let mut at = 0;
-                while at + S::LANES < width {
-                    even = S::fma(S::load(c.add(at)), S::load(t.add(at)), even);
-                    let next = at + S::LANES;
-                    odd = S::fma(S::load(c.add(next)), S::load(t.add(next)), odd);
-                    at += 2 * S::LANES;
-                }
-                if at < width {
-                    even = S::fma(S::load(c.add(at)), S::load(t.add(at)), even);
-                }
-                let mut lanes = [0.0f32; 16];
-                S::store(lanes.as_mut_ptr(), S::add(even, odd));
-                let mut sum = 0.0;
-                for lane in lanes.iter().take(S::LANES) {
-                    sum += lane;
-                }
-                *scratch.add(i * MAX_TARGETS + j) = sum;
-            }
-        }
-        // Gradients in their place.
-        for i in 0..contexts.len() {
-            let row = scratch.add(i * MAX_TARGETS);
-            let mut at = 0;
-            while at < MAX_TARGETS {
-                let product = S::load(row.add(at));
-                let guess = S::sigmoid(S::mul(product, S::splat(S::SIGMOID_SCALE)));
-                S::store(row.add(at), S::mul(S::sub(S::splat(0.0), guess), S::splat(rate)));
-                at += S::LANES;
-            }
-            *row += rate;
-        }
-        for i in 0..contexts.len() {
-            let c = context(i);
-            for j in 0..targets.len() {
-                add::<S>(c, target(j), *scratch.add(i * MAX_TARGETS + j), width);
-            }
-        }
-        for j in 0..targets.len() {
-            let t = target(j);
-            for i in 0..contexts.len() {
-                add::<S>(t, old.add(i * width), *scratch.add(i * MAX_TARGETS + j), width);
-            }
-        }
-    }
-}
-
-/// `to += factor * from`.
-#[inline(always)]
-unsafe fn add<S: Simd>(to: *mut f32, from: *const f32, factor: f32, width: usize) {
-    unsafe {
-        let factor = S::splat(factor);
-        let mut at = 0;
-        while at < width {
-            S::store(to.add(at), S::fma(factor, S::load(from.add(at)), S::load(to.add(at))));
-            at += S::LANES;
-        }
     }
 }
 

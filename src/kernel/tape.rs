@@ -1,40 +1,11 @@
 //! A training pass over a batch of sequences of any lengths: forward, then once back.
 
-use std::sync::Mutex;
-
-use super::dispatch::{self, Isa};
+use super::buffers::BufferPool;
+use super::dispatch;
+use super::isa::Isa;
 use super::layout::{AlignedVec, Panels};
-use super::train::{Backward, Forward, Kept};
-
-/// Buffers that outlive a step, so that a training step need not ask the system for fresh, zeroed memory.
-#[derive(Debug, Default)]
-pub struct Pool(Mutex<Vec<AlignedVec>>);
-
-impl Pool {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<AlignedVec>> {
-        // A list of spare buffers has no state that a panic elsewhere could have broken.
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    /// A buffer of `len` floats with unspecified contents: the smallest that is large enough.
-    fn take(&self, len: usize) -> AlignedVec {
-        let mut buffers = self.lock();
-        let fitting = (0..buffers.len()).filter(|&at| buffers[at].capacity() >= len);
-        let Some(best) = fitting.min_by_key(|&at| buffers[at].capacity()) else {
-            // In the place of one that is too small, so that there are never more than are in use at once.
-            buffers.pop();
-            drop(buffers);
-            return AlignedVec::zeros(len);
-        };
-        let mut buffer = buffers.swap_remove(best);
-        buffer.resize(len);
-        buffer
-    }
-
-    fn give(&self, buffers: impl IntoIterator<Item = AlignedVec>) {
-        self.lock().extend(buffers);
-    }
-}
+use super::loops::train::{Backward, Forward, Kept};
+use super::parallel::for_each_parallel;
 
 /// What a training pass runs over; all slices are borrowed for the forward run only.
 #[derive(Clone, Copy, Debug)]
@@ -70,12 +41,12 @@ struct Block {
     cells: AlignedVec,
     tanhs: AlignedVec,
     hiddens: AlignedVec,
-    /// Gradient of the recurrent weight, packed as the weight is; filled by the way back.
+    /// Gradient of the recurrent weight, packed as the weight is; filled by the backward pass.
     gradient: AlignedVec,
 }
 
 impl Block {
-    fn new(panels: Panels, pool: &Pool, members: Vec<usize>, sequences: &[Vec<u32>]) -> Self {
+    fn new(panels: Panels, pool: &BufferPool, members: Vec<usize>, sequences: &[Vec<u32>]) -> Self {
         let lengths: Vec<usize> = members.iter().map(|&member| sequences[member].len()).collect();
         let steps: usize = lengths.iter().sum();
         let mut rows = Vec::with_capacity(steps);
@@ -184,7 +155,7 @@ impl Tape {
     ///
     /// # Panics
     /// When a slice of `input` has another length than its docs give, or a row lies outside the table.
-    pub fn forward(isa: Isa, input: TrainingInput<'_>, pool: &Pool) -> Self {
+    pub fn forward(isa: Isa, input: TrainingInput<'_>, pool: &BufferPool) -> Self {
         let panels = Panels::new(isa, input.hidden);
         let (hidden, gates) = (input.hidden, 4 * input.hidden);
         assert!(hidden > 0 && input.weight_hh.len() == gates * hidden, "recurrent weight");
@@ -290,7 +261,7 @@ impl Tape {
     }
 
     /// Goes back with the gradient of [`Tape::last_states`], `[sequences, hidden]`.
-    pub fn backward_last(mut self, gradient: &[f32], pool: &Pool) -> Gradients {
+    pub fn backward_last(mut self, gradient: &[f32], pool: &BufferPool) -> Gradients {
         let (hidden, width) = (self.panels.hidden, self.panels.state_width());
         for block in &mut self.blocks {
             for (row, &member) in block.members.iter().enumerate() {
@@ -307,7 +278,7 @@ impl Tape {
     }
 
     /// Goes back with the gradient of [`Tape::all_states`], `[steps, hidden]`, called with the same `reverse`.
-    pub fn backward_all(mut self, gradient: &[f32], reverse: bool, pool: &Pool) -> Gradients {
+    pub fn backward_all(mut self, gradient: &[f32], reverse: bool, pool: &BufferPool) -> Gradients {
         let (hidden, width) = (self.panels.hidden, self.panels.state_width());
         let (isa, panels) = (self.isa, self.panels);
         let mut blocks = std::mem::take(&mut self.blocks);
@@ -330,8 +301,8 @@ impl Tape {
         self.finish(pool)
     }
 
-    /// Takes the way back through the shared prefix and adds everything up, always in the same order.
-    fn finish(mut self, pool: &Pool) -> Gradients {
+    /// Goes back through the shared prefix and adds everything up, always in the same order.
+    fn finish(mut self, pool: &BufferPool) -> Gradients {
         let (panels, width) = (self.panels, self.panels.state_width());
         if let Some(mut prefix) = self.prefix.take() {
             // The gradient of the state after k steps is the sum over the sequences that start from it.
@@ -398,31 +369,9 @@ impl Tape {
     }
 
     /// Gives the buffers back to the pool they came from; for a pass that does not go back.
-    pub fn recycle(self, pool: &Pool) {
+    pub fn recycle(self, pool: &BufferPool) {
         for block in self.blocks.into_iter().chain(self.prefix) {
             pool.give([block.gates, block.cells, block.tanhs, block.hiddens]);
         }
     }
-}
-
-/// Runs `work` on every item, on up to `threads` threads; what each item gets does not depend on how many.
-pub fn for_each_parallel<T: Send>(threads: usize, items: &mut [T], work: impl Fn(&mut T) + Sync) {
-    if threads <= 1 || items.len() <= 1 {
-        items.iter_mut().for_each(work);
-        return;
-    }
-    let workers = threads.min(items.len());
-    let queue = Mutex::new(items.iter_mut());
-    let next = || queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
-    let run = || {
-        while let Some(item) = next() {
-            work(item);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(run);
-        }
-        run();
-    });
 }

@@ -8,7 +8,8 @@ use super::ngrams::{NgramTable, Scratch};
 use super::pooling::{Pooling, max_mean};
 use super::weights::Array;
 use crate::kernel::{
-    AlignedVec, GateTable, Isa, Output, Projection, Recurrent, Sequence, State, for_each_parallel,
+    AlignedVec, GateTable, Isa, MAX_BATCH_ROWS, Output, Projection, Recurrent, Sequence, State,
+    for_each_parallel,
 };
 use crate::text::PADDING_ID;
 
@@ -19,9 +20,6 @@ const FOLD_LIMIT_BYTES: usize = 64 << 20;
 /// What a larger table keeps of its most frequent words; the others are computed for each text. Of 270 words of a
 /// review some 25 are not among the 4,096 that this is for a network of twice 128 units.
 const KEPT_BYTES: usize = 16 << 20;
-
-/// Reviews that run together: what the widest matrix tile takes at once.
-pub const GROUP: usize = 6;
 
 thread_local! {
     /// A thread's gate table, kept from text to text: fresh zeroed memory for each would cost a tenth of its time.
@@ -164,7 +162,7 @@ impl Engine {
         let mut order: Vec<usize> = (0..reviews.len()).collect();
         order.sort_by_key(|&review| std::cmp::Reverse(reviews[review].len()));
         let mut groups: Vec<(&[usize], Vec<f32>)> =
-            order.chunks(GROUP).map(|group| (group, Vec::new())).collect();
+            order.chunks(MAX_BATCH_ROWS).map(|group| (group, Vec::new())).collect();
         for_each_parallel(threads, &mut groups, |(group, logits)| {
             let texts: Vec<&[u32]> = group.iter().map(|&review| reviews[review]).collect();
             logits.extend(self.features(&texts).iter().zip(texts).map(|(features, ids)| {

@@ -12,13 +12,14 @@ mod pooling;
 mod replace;
 mod weights;
 
+pub use crate::kernel::MAX_BATCH_ROWS;
 pub use companions::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, GoldenReview, Histogram, PROBABILITY_BOUNDS, TOKEN_BOUNDS,
     TRAINING_FILE, load_companion,
 };
 pub use config::{Config, Padding};
 pub use directory::{ModelFiles, load_directory, save_directory};
-pub use engine::{Engine, GROUP};
+pub use engine::Engine;
 #[cfg(feature = "train")]
 pub use network::{Dropout, LstmLayer, Network, Ragged, Reading, max_mean_pool};
 pub use ngrams::{

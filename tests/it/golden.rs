@@ -95,6 +95,19 @@ fn every_instruction_set_answers_so() {
 }
 
 #[test]
+fn an_instruction_set_that_there_is_not_stops_both_binaries() {
+    let names: Vec<&str> = Isa::available().iter().map(|isa| isa.name()).collect();
+    for binary in [env!("CARGO_BIN_EXE_server"), env!("CARGO_BIN_EXE_trainer")] {
+        let arguments: &[&str] = if binary.ends_with("trainer") { &["inspect", "models/imdb"] } else { &[] };
+        let run = Command::new(binary).args(arguments).env(KERNEL_VARIABLE, "avx521").output().unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert_eq!(run.status.code(), Some(1), "{said}");
+        assert!(said.lines().count() == 1 && said.starts_with("error: "), "{said}");
+        assert!(said.contains(KERNEL_VARIABLE) && names.iter().all(|name| said.contains(name)), "{said}");
+    }
+}
+
+#[test]
 fn the_ids_are_those_that_keras_pads() {
     for (name, case) in cases() {
         let predictor = Predictor::load(golden().join(&case.model)).unwrap();

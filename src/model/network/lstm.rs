@@ -17,7 +17,7 @@ use candle_nn::VarBuilder;
 
 use super::storage::{copied, values};
 use crate::error::Result;
-use crate::kernel::{Isa, Pool, Tape, TrainingInput};
+use crate::kernel::{BufferPool, Isa, Tape, TrainingInput};
 
 /// Sequences of different lengths over the rows of one tensor.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub struct LstmLayer {
     bias: Tensor,
     reverse: bool,
     threads: usize,
-    pool: Arc<Pool>,
+    pool: Arc<BufferPool>,
 }
 
 impl LstmLayer {
@@ -121,7 +121,7 @@ struct Recurrence {
     all: bool,
     reverse: bool,
     threads: usize,
-    pool: Arc<Pool>,
+    pool: Arc<BufferPool>,
     /// What the forward run kept; taken by the way back.
     tape: Mutex<Option<Tape>>,
 }

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::task::{Fault, Item, Job, Outcome, Progress, SLICE, Task, Unit};
-use crate::model::GROUP;
+use crate::model::MAX_BATCH_ROWS;
 use crate::serve::observe::telemetry::Telemetry;
 
 /// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;
-/// What a [`GROUP`] of units may cost one by one to be taken in the place of a slice: a wide model computes them together
+/// What a [`MAX_BATCH_ROWS`] of units may cost one by one to be taken in the place of a slice: a wide model computes them together
 /// for little more than half of that.
-const GROUP_COST: Duration = SLICE.saturating_mul(GROUP as u32);
+const GROUP_COST: Duration = SLICE.saturating_mul(MAX_BATCH_ROWS as u32);
 /// Most shadow texts waiting; further ones are dropped, they are a sample anyway.
 const MAX_BACKGROUND: usize = 128;
 
@@ -206,7 +206,7 @@ impl Shared {
             while let Some(unit) = progress.units.front() {
                 let cost = task.cost(unit);
                 let begun = !units.is_empty() || !slices.is_empty();
-                let limit = if taken < GROUP { GROUP_COST } else { SLICE };
+                let limit = if taken < MAX_BATCH_ROWS { GROUP_COST } else { SLICE };
                 if begun && (cost > limit.saturating_sub(spent) || taken == MAX_TOGETHER) {
                     break;
                 }

@@ -99,7 +99,8 @@ impl CustomOp2 for SampledSoftmax {
 }
 
 /// e^x for x <= 0, to 1e-6 of its value above the smallest normal number, in a form that compilers vectorise: 2^n times a
-/// polynomial.
+/// polynomial. Not the kernel's: that one multiplies and adds at once where the processor can, so that a language model
+/// would depend on the processor that trained it.
 fn exp(x: f32) -> f32 {
     // Rounds to the nearest whole number: at this size a float's last bit is worth 1.
     const ROUND: f32 = 12_582_912.0;

@@ -3,8 +3,8 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::super::simd::ROUND;
-use super::super::tanh_table::{COARSE, LIMIT, SCALE};
+use super::super::super::simd::ROUND;
+use super::super::super::simd::tanh_table::{COARSE, LIMIT, SCALE};
 use super::ONE;
 
 /// From `u`, what is 1 more than the scaled size, and `x` with the sign.

@@ -12,7 +12,7 @@
 //! | sigmoid | 5 ULP for x >= -4, 18 ULP for x >= -20; at most 1e-7 everywhere | 2 ULP of 1 (1.2e-7) everywhere |
 //! | tanh | 4 ULP | 3 ULP of 1 (1.8e-7) everywhere |
 //!
-//! Where the state is rounded to 16 bits ([`super::sixteen`]), tanh comes from a coarser table, 27 ULP of 1 (1.6e-6).
+//! Where the state is rounded to 16 bits (`loops/int16`), tanh comes from a coarser table, 27 ULP of 1 (1.6e-6).
 //!
 //! "ULP of 1" is the spacing of floats just below 1, 6e-8: an absolute error. By the exponential, the sigmoid of a very
 //! negative number is off by more units of its own because rounding the scaled argument moves the exponential by as
@@ -21,7 +21,7 @@
 //! Pre-activations arrive *scaled*: here `-log2(e) z` for the sigmoids, `2 log2(e) z` for the tanh. The factor is
 //! folded into the weights when they are packed, so that it costs nothing in a step.
 
-use super::simd::{ROUND, Simd};
+use super::{ROUND, Simd};
 
 /// What the pre-activations of the input, forget and output gates are multiplied by.
 pub(super) const SIGMOID_SCALE: f32 = -std::f32::consts::LOG2_E;
@@ -45,6 +45,7 @@ const EXP2: [f32; 6] =
 /// As [`Simd`].
 #[inline(always)]
 unsafe fn exp2_parts<S: Simd>(y: S::V) -> (S::V, S::V) {
+    // SAFETY: the caller vouches for the instruction set; nothing here touches memory.
     unsafe {
         let y = S::min(S::max(y, S::splat(LOWEST)), S::splat(HIGHEST));
         let shifted = S::add(y, S::splat(ROUND));
@@ -62,6 +63,7 @@ unsafe fn exp2_parts<S: Simd>(y: S::V) -> (S::V, S::V) {
 /// `1 + 2^y`.
 #[inline(always)]
 unsafe fn one_plus_exp2<S: Simd>(y: S::V) -> S::V {
+    // SAFETY: the caller vouches for the instruction set; nothing here touches memory.
     unsafe {
         let (s, t) = exp2_parts::<S>(y);
         S::add(S::splat(1.0), S::fma(s, t, s))
@@ -71,6 +73,7 @@ unsafe fn one_plus_exp2<S: Simd>(y: S::V) -> S::V {
 /// `2^y - 1`, precise near 0.
 #[inline(always)]
 unsafe fn exp2_minus_one<S: Simd>(y: S::V) -> S::V {
+    // SAFETY: the caller vouches for the instruction set; nothing here touches memory.
     unsafe {
         let (s, t) = exp2_parts::<S>(y);
         S::fma(s, t, S::sub(s, S::splat(1.0)))
@@ -80,12 +83,14 @@ unsafe fn exp2_minus_one<S: Simd>(y: S::V) -> S::V {
 /// Sigmoid of a scaled pre-activation.
 #[inline(always)]
 pub(super) unsafe fn sigmoid<S: Simd>(scaled: S::V) -> S::V {
+    // SAFETY: the caller vouches for the instruction set; nothing here touches memory.
     unsafe { S::div(S::splat(1.0), one_plus_exp2::<S>(scaled)) }
 }
 
 /// Hyperbolic tangent of a scaled pre-activation: `(e^2z - 1) / (e^2z + 1)`.
 #[inline(always)]
 pub(super) unsafe fn tanh<S: Simd>(scaled: S::V) -> S::V {
+    // SAFETY: the caller vouches for the instruction set; nothing here touches memory.
     unsafe {
         let m = exp2_minus_one::<S>(scaled);
         S::div(m, S::add(m, S::splat(2.0)))
@@ -98,6 +103,7 @@ pub(super) unsafe fn tanh<S: Simd>(scaled: S::V) -> S::V {
 /// the step takes two divisions instead of five.
 #[inline(always)]
 pub(super) unsafe fn cell<S: Simd>(gates: [S::V; 4], c: S::V) -> (S::V, S::V) {
+    // SAFETY: the caller vouches for the instruction set; nothing here touches memory.
     unsafe {
         let two = S::splat(2.0);
         let i = one_plus_exp2::<S>(gates[0]);
@@ -113,7 +119,7 @@ pub(super) unsafe fn cell<S: Simd>(gates: [S::V; 4], c: S::V) -> (S::V, S::V) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dispatch::{Isa, map_sigmoid, map_tanh};
+    use crate::kernel::{Isa, map_sigmoid, map_tanh};
 
     /// Distance in units in the last place between a float and the exact value.
     fn ulp(actual: f32, exact: f64) -> f64 {

@@ -3,9 +3,9 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::super::infer::Lane;
-use super::super::simd::{Avx512, Simd};
-use super::{CHUNK, SixteenLayer, cell};
+use super::super::super::simd::{Avx512, Simd};
+use super::super::infer::SequenceCursor;
+use super::{PAIRS_PER_SUM, QuantizedLayer, cell};
 
 const L: usize = Avx512::LANES;
 
@@ -26,7 +26,7 @@ macro_rules! pair {
 
 /// Adds to the sums of a panel the products of four pairs of states from `h` on with their lines from `lines` on.
 ///
-/// In assembly for the reason that `wide.rs` gives, and so that a weight comes straight from memory.
+/// In assembly for the reason that `block.rs` gives, and so that a weight comes straight from memory.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn four_pairs(sums: &mut [__m512i; 4], lines: *const __m512i, h: *const i32) {
@@ -67,27 +67,29 @@ unsafe fn four_pairs_of_two(sums: &mut [[__m512i; 4]; 2], lines: [*const __m512i
     *sums = [[i, f, g, o], [i2, f2, g2, o2]];
 }
 
-/// As [`super::super::infer::single`] for weights in 16 bits: two panels at a time, so that a state is broadcast once
+/// As [`super::super::infer::run_single`] for weights in 16 bits: two panels at a time, so that a state is broadcast once
 /// for both.
 ///
 /// # Safety
 /// As there; `scratch` has `P * LANES` floats.
 #[inline(always)]
-pub unsafe fn single<const P: usize>(layer: SixteenLayer, lane: Lane, scratch: *mut f32) {
+pub unsafe fn run_single<const P: usize>(layer: QuantizedLayer, cursor: SequenceCursor, scratch: *mut f32) {
+    // SAFETY: lines, scales, rows of the table and state are of `P` panels; the two halves of the scratch, `P * L / 2` pairs
+    // of 16 bits each, are the old and the new hidden state.
     unsafe {
         let width = P * L;
         let (mut now, mut next) = (scratch.cast::<i32>(), scratch.add(width / 2).cast::<i32>());
         let (mut h, mut c) = ([_mm512_setzero_ps(); P], [_mm512_setzero_ps(); P]);
         for p in 0..P {
-            (h[p], c[p]) = (Avx512::load(lane.h.add(p * L)), Avx512::load(lane.c.add(p * L)));
+            (h[p], c[p]) = (Avx512::load(cursor.h.add(p * L)), Avx512::load(cursor.c.add(p * L)));
             store_16_bits(h[p], now, p);
         }
-        for step in 0..lane.steps {
-            let position = lane.position(step, layer.layer.reverse);
-            let x = layer.layer.input(&lane, position, width);
+        for step in 0..cursor.steps {
+            let position = cursor.position(step, layer.shared.reverse);
+            let x = layer.shared.input(&cursor, position, width);
             // Rows of a large table come from memory; which ones is known long before they are needed.
-            let ahead = lane.position((step + 2).min(lane.steps - 1), layer.layer.reverse);
-            let ahead = layer.layer.input(&lane, ahead, width);
+            let ahead = cursor.position((step + 2).min(cursor.steps - 1), layer.shared.reverse);
+            let ahead = layer.shared.input(&cursor, ahead, width);
             for line in 0..P * 4 {
                 Avx512::prefetch(ahead.add(line * L));
             }
@@ -112,15 +114,15 @@ pub unsafe fn single<const P: usize>(layer: SixteenLayer, lane: Lane, scratch: *
                 store_16_bits(h[P - 1], next, P - 1);
             }
             std::mem::swap(&mut now, &mut next);
-            if !lane.output.is_null() || step + 1 == lane.steps {
+            if !cursor.output.is_null() || step + 1 == cursor.steps {
                 for p in 0..P {
-                    Avx512::store(lane.h.add(p * L), h[p]);
+                    Avx512::store(cursor.h.add(p * L), h[p]);
                 }
-                lane.emit(position, lane.h, layer.layer.hidden);
+                cursor.write_output(position, cursor.h, layer.shared.hidden);
             }
         }
         for p in 0..P {
-            Avx512::store(lane.c.add(p * L), c[p]);
+            Avx512::store(cursor.c.add(p * L), c[p]);
         }
     }
 }
@@ -134,11 +136,13 @@ unsafe fn store_16_bits(h: __m512, states: *mut i32, p: usize) {
 /// The scaled pre-activations of `N` of `P` panels, one or two, from `panel` on.
 #[inline(always)]
 unsafe fn gates<const P: usize, const N: usize>(
-    layer: &SixteenLayer,
+    layer: &QuantizedLayer,
     panel: usize,
     x: *const f32,
     states: *const i32,
 ) -> [[__m512; 4]; N] {
+    // SAFETY: `panel + N` panels of lines and scales, a row of the table at `x`, and `P * L / 2` pairs at `states`; their
+    // number is a multiple of four.
     unsafe {
         let pairs = P * L / 2;
         let add = |sums: &mut [[__m512i; 4]; N], pair: usize| {
@@ -157,8 +161,8 @@ unsafe fn gates<const P: usize, const N: usize>(
                 gates[n][g] = Avx512::load(x.add(((panel + n) * 4 + g) * L));
             }
         }
-        for chunk in (0..pairs).step_by(CHUNK) {
-            let end = pairs.min(chunk + CHUNK);
+        for chunk in (0..pairs).step_by(PAIRS_PER_SUM) {
+            let end = pairs.min(chunk + PAIRS_PER_SUM);
             // The states that came last in a chain of their own, to shorten the wait for them.
             let (mut most, mut last) = ([[_mm512_setzero_si512(); 4]; N], [[_mm512_setzero_si512(); 4]; N]);
             for pair in (chunk..end - 4).step_by(4) {

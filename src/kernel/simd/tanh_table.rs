@@ -15,14 +15,14 @@
 #![allow(clippy::excessive_precision)]
 
 /// What an argument is multiplied by before 1 is added.
-pub(super) const SCALE: f32 = 1.724137902e+00;
+pub(in super::super) const SCALE: f32 = 1.724137902e+00;
 
 /// The largest float below the end of the table.
-pub(super) const LIMIT: f32 = 15.999_999;
+pub(in super::super) const LIMIT: f32 = 15.999_999;
 
 /// Coefficients by power of the distance from the interval's lower end, then by interval.
 #[rustfmt::skip]
-pub(super) static FINE: Table<[f32; 16], 6> = Table([
+pub(in super::super) static FINE: Table<[f32; 16], 6> = Table([
     // times r^0
     [5.226654410e-01, 7.013741136e-01, 8.210398555e-01, 8.956928849e-01, 9.402266145e-01, 9.808693528e-01, 9.939631820e-01, 9.981036186e-01, 9.994051456e-01, 9.999415278e-01, 9.999942780e-01, 9.999994636e-01, 0.000000000e+00, 1.439922601e-01, 2.821348011e-01, 4.094913900e-01],
     // times r^1
@@ -39,7 +39,7 @@ pub(super) static FINE: Table<[f32; 16], 6> = Table([
 
 /// Coefficients by power of `u`, then by interval; off by at most 1.6e-6.
 #[rustfmt::skip]
-pub(super) static COARSE: Table<[f32; 32], 4> = Table([
+pub(in super::super) static COARSE: Table<[f32; 32], 4> = Table([
     // times u^0
     [-8.312346935e-01, -9.686233997e-01, -1.077931523e+00, -1.135161877e+00, -1.129757524e+00, -1.063931584e+00, -9.484655261e-01, -7.979245186e-01, -5.409634709e-01, -1.889480203e-01, 1.216625720e-01, 3.711872399e-01, 5.602556467e-01, 6.980137825e-01, 7.956259251e-01, 8.633562922e-01, 9.256869555e-01, 9.685448408e-01, 9.870452285e-01, 9.947840571e-01, 9.979397058e-01, 9.991994500e-01, 9.996933341e-01, 9.998840094e-01, -5.153770447e-01, -5.192937851e-01, -5.294247866e-01, -5.481128097e-01, -5.772044659e-01, -6.176190972e-01, -6.690545082e-01, -7.298977971e-01],
     // times u^1
@@ -52,4 +52,4 @@ pub(super) static COARSE: Table<[f32; 32], 4> = Table([
 
 /// Aligned, so that each row is whole registers.
 #[repr(align(64))]
-pub(super) struct Table<Row, const N: usize>(pub [Row; N]);
+pub(in super::super) struct Table<Row, const N: usize>(pub [Row; N]);

@@ -3,9 +3,9 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::super::infer::{Layer, Steps};
-use super::super::simd::{Avx512, Simd};
-use super::{CHUNK, SixteenLayer, cell};
+use super::super::super::simd::{Avx512, Simd};
+use super::super::infer::{Layer, RecurrentProduct};
+use super::{PAIRS_PER_SUM, QuantizedLayer, cell};
 
 const L: usize = Avx512::LANES;
 
@@ -31,8 +31,8 @@ unsafe fn add_products(acc: __m512i, weights: __m512i, values: __m512i) -> __m51
     sum
 }
 
-impl SixteenLayer {
-    /// `sums += scales * (lines * h)` over the chunks `from..from + N` of `CHUNK` pairs, or of the `pairs` that
+impl QuantizedLayer {
+    /// `sums += scales * (lines * h)` over the chunks `from..from + N` of `PAIRS_PER_SUM` pairs, or of the `pairs` that
     /// are left.
     #[inline(always)]
     unsafe fn chunks<const R: usize, const N: usize>(
@@ -45,13 +45,13 @@ impl SixteenLayer {
     ) {
         // SAFETY: the panel has `panels * L / 2` pairs of four lines, each row as many pairs behind its states.
         unsafe {
-            let width = self.layer.panels * L;
-            let lines = self.lines.add((panel * width / 2 + from * CHUNK) * 4).cast::<__m512i>();
-            let h = h.add(width).cast::<i32>().add(from * CHUNK);
+            let width = self.shared.panels * L;
+            let lines = self.lines.add((panel * width / 2 + from * PAIRS_PER_SUM) * 4).cast::<__m512i>();
+            let h = h.add(width).cast::<i32>().add(from * PAIRS_PER_SUM);
             let mut acc = [[[_mm512_setzero_si512(); 4]; R]; N];
             for pair in 0..pairs {
                 for n in 0..N {
-                    let at = n * CHUNK + pair;
+                    let at = n * PAIRS_PER_SUM + pair;
                     let mut column = [_mm512_setzero_si512(); 4];
                     for g in 0..4 {
                         column[g] = _mm512_load_si512(lines.add(at * 4 + g));
@@ -76,21 +76,21 @@ impl SixteenLayer {
     }
 }
 
-impl Steps<Avx512> for SixteenLayer {
+impl RecurrentProduct<Avx512> for QuantizedLayer {
     fn layer(&self) -> &Layer {
-        &self.layer
+        &self.shared
     }
 
     /// The hidden states, then their 16-bit form.
     fn stride(&self) -> usize {
-        self.layer.panels * L * 3 / 2
+        self.shared.panels * L * 3 / 2
     }
 
     #[inline(always)]
-    unsafe fn note(&self, h: __m512, row: *mut f32, panel: usize) {
+    unsafe fn store_hidden(&self, h: __m512, row: *mut f32, panel: usize) {
         // SAFETY: a row has `stride` floats, the upper third of them for the 16-bit form.
         unsafe {
-            let to = row.add(self.layer.panels * L).cast::<i16>().add(panel * L);
+            let to = row.add(self.shared.panels * L).cast::<i16>().add(panel * L);
             _mm256_storeu_si256(to.cast(), cell::round_to_16_bits(h));
         }
     }
@@ -105,7 +105,7 @@ impl Steps<Avx512> for SixteenLayer {
     unsafe fn multiply<const R: usize>(&self, sums: &mut [[__m512; 4]; R], panel: usize, h: *const f32) {
         // SAFETY: as the trait asks for it; chunks and rest are the pairs of the panel.
         unsafe {
-            let pairs = self.layer.panels * L / 2;
+            let pairs = self.shared.panels * L / 2;
             let (mut chunk, whole) = (0, pairs / self.chunk);
             if R == 1 {
                 while chunk + SIDE_BY_SIDE <= whole {

@@ -1,10 +1,11 @@
 //! Forward for inference: nothing is kept but the state, or every hidden state where the caller wants them.
 
-use super::simd::Simd;
+use super::super::simd::Simd;
+use super::tile::{multiply_tile, with_rows};
 
-/// One sequence on its way through a layer, as raw parts that [`super::Recurrent::run`] has checked.
+/// One sequence on its way through a layer, as raw parts that `Recurrent::run` has checked.
 #[derive(Clone, Copy)]
-pub(super) struct Lane {
+pub(in super::super) struct SequenceCursor {
     /// Row of the gate table for each step.
     pub rows: *const u32,
     /// Number of steps.
@@ -14,13 +15,13 @@ pub(super) struct Lane {
     pub c: *mut f32,
     /// Where the hidden state of position 0 goes, null where none is wanted.
     pub output: *mut f32,
-    /// Floats from one position of the output to the next.
+    /// F32Weights from one position of the output to the next.
     pub stride: usize,
 }
 
-/// What all lanes share.
+/// What all sequences share.
 #[derive(Clone, Copy)]
-pub(super) struct Layer {
+pub(in super::super) struct Layer {
     /// Recurrent weights as `[panel][unit][4 lanes]`, scaled; null where they are not floats.
     pub weights: *const f32,
     /// Pre-activations from the input, `[row][gate_width]`, scaled: rows under `split`, and those from it on.
@@ -33,11 +34,17 @@ pub(super) struct Layer {
 }
 
 impl Layer {
-    /// Pre-activations of the position `position` of `lane`, where the state is `width` floats wide.
+    /// Pre-activations of the position `position` of `cursor`, where the state is `width` floats wide.
     #[inline(always)]
-    pub(super) unsafe fn input(&self, lane: &Lane, position: usize, width: usize) -> *const f32 {
+    pub(in super::super) unsafe fn input(
+        &self,
+        cursor: &SequenceCursor,
+        position: usize,
+        width: usize,
+    ) -> *const f32 {
+        // SAFETY: `position` is one of the sequence, whose rows were checked to lie within the two parts of the table.
         unsafe {
-            let row = *lane.rows.add(position) as usize;
+            let row = *cursor.rows.add(position) as usize;
             let (table, row) =
                 if row < self.split { (self.table[0], row) } else { (self.table[1], row - self.split) };
             table.add(row * 4 * width)
@@ -45,14 +52,14 @@ impl Layer {
     }
 }
 
-impl Lane {
+impl SequenceCursor {
     #[inline(always)]
-    pub(super) unsafe fn position(&self, step: usize, reverse: bool) -> usize {
+    pub(in super::super) unsafe fn position(&self, step: usize, reverse: bool) -> usize {
         if reverse { self.steps - 1 - step } else { step }
     }
 
     #[inline(always)]
-    pub(super) unsafe fn emit(&self, position: usize, h: *const f32, hidden: usize) {
+    pub(in super::super) unsafe fn write_output(&self, position: usize, h: *const f32, hidden: usize) {
         if !self.output.is_null() {
             // SAFETY: the output has `stride >= hidden` floats for every position.
             unsafe { std::ptr::copy_nonoverlapping(h, self.output.add(position * self.stride), hidden) }
@@ -68,19 +75,25 @@ impl Lane {
 /// need the first half alone, are under way.
 ///
 /// # Safety
-/// As [`Simd`]; `layer` and `lane` describe valid memory, `scratch` has `2 * P * LANES` floats.
+/// As [`Simd`]; `layer` and `cursor` describe valid memory, `scratch` has `2 * P * LANES` floats.
 #[inline(always)]
-pub(super) unsafe fn single<S: Simd, const P: usize>(layer: Layer, lane: Lane, scratch: *mut f32) {
+pub(in super::super) unsafe fn run_single<S: Simd, const P: usize>(
+    layer: Layer,
+    cursor: SequenceCursor,
+    scratch: *mut f32,
+) {
+    // SAFETY: weights, rows of the table and state are of `P` panels; the two halves of the scratch are the old and the
+    // new hidden state.
     unsafe {
         let (l, width) = (S::LANES, P * S::LANES);
         let (mut h, mut next) = (scratch, scratch.add(width));
-        std::ptr::copy_nonoverlapping(lane.h, h, width);
-        for step in 0..lane.steps {
-            let position = lane.position(step, layer.reverse);
-            let x = layer.input(&lane, position, width);
+        std::ptr::copy_nonoverlapping(cursor.h, h, width);
+        for step in 0..cursor.steps {
+            let position = cursor.position(step, layer.reverse);
+            let x = layer.input(&cursor, position, width);
             // Rows of a large table come from memory; which ones is known long before they are needed.
-            let ahead = lane.position((step + 2).min(lane.steps - 1), layer.reverse);
-            let ahead = layer.input(&lane, ahead, width);
+            let ahead = cursor.position((step + 2).min(cursor.steps - 1), layer.reverse);
+            let ahead = layer.input(&cursor, ahead, width);
             let mut acc = [[S::splat(0.0); 4]; P];
             for p in 0..P {
                 for g in 0..4 {
@@ -98,7 +111,7 @@ pub(super) unsafe fn single<S: Simd, const P: usize>(layer: Layer, lane: Lane, s
                 }
             }
             // Written out, for a loop over panels would keep the sums in memory.
-            let halves = (h as *const f32, next, lane.c);
+            let halves = (h as *const f32, next, cursor.c);
             if P > 0 {
                 finish_panel::<S, P>(layer.weights, acc[0], 0, halves);
             }
@@ -112,9 +125,9 @@ pub(super) unsafe fn single<S: Simd, const P: usize>(layer: Layer, lane: Lane, s
                 finish_panel::<S, P>(layer.weights, acc[3], 3, halves);
             }
             std::mem::swap(&mut h, &mut next);
-            lane.emit(position, h, layer.hidden);
+            cursor.write_output(position, h, layer.hidden);
         }
-        std::ptr::copy_nonoverlapping(h, lane.h, width);
+        std::ptr::copy_nonoverlapping(h, cursor.h, width);
     }
 }
 
@@ -126,6 +139,7 @@ unsafe fn finish_panel<S: Simd, const P: usize>(
     p: usize,
     (h, next, c): (*const f32, *mut f32, *mut f32),
 ) {
+    // SAFETY: called with the pointers of `run_single`, for a panel `p < P`.
     unsafe {
         let (l, width) = (S::LANES, P * S::LANES);
         let mut even = sums;
@@ -148,18 +162,18 @@ unsafe fn finish_panel<S: Simd, const P: usize>(
 }
 
 /// How the recurrent weights of a layer are held, and with them how a step multiplies by them.
-pub(super) trait Steps<S: Simd>: Copy {
-    /// What all lanes share.
+pub(in super::super) trait RecurrentProduct<S: Simd>: Copy {
+    /// What all sequences share.
     fn layer(&self) -> &Layer;
 
     /// Floats of a row of hidden states: `panels * LANES`, and what else the products read.
     fn stride(&self) -> usize;
 
-    /// Notes in `row` what the products read of its hidden states beside themselves: `h` are those of `panel`.
+    /// Stores in `row` the form of the hidden states `h` of `panel` that the products read, where that is another one.
     ///
     /// # Safety
-    /// As [`Simd`]; `row` has [`Steps::stride`] floats.
-    unsafe fn note(&self, h: S::V, row: *mut f32, panel: usize);
+    /// As [`Simd`]; `row` has [`RecurrentProduct::stride`] floats.
+    unsafe fn store_hidden(&self, h: S::V, row: *mut f32, panel: usize);
 
     /// One step of the cell from scaled pre-activations in the order i, f, g, o: `(h', c')`.
     ///
@@ -167,21 +181,22 @@ pub(super) trait Steps<S: Simd>: Copy {
     /// As [`Simd`].
     #[inline(always)]
     unsafe fn cell(&self, gates: [S::V; 4], c: S::V) -> (S::V, S::V) {
+        // SAFETY: the caller vouches for the instruction set.
         unsafe { S::cell(gates, c) }
     }
 
     /// Adds the products of the weights of `panel` with the rows from `h` on to `sums`.
     ///
     /// # Safety
-    /// As [`Simd`]; there are `R` rows of [`Steps::stride`] floats.
+    /// As [`Simd`]; there are `R` rows of [`RecurrentProduct::stride`] floats.
     unsafe fn multiply<const R: usize>(&self, sums: &mut [[S::V; 4]; R], panel: usize, h: *const f32);
 }
 
 /// Weights as floats.
 #[derive(Clone, Copy)]
-pub(super) struct Floats(Layer);
+pub(in super::super) struct F32Weights(Layer);
 
-impl<S: Simd> Steps<S> for Floats {
+impl<S: Simd> RecurrentProduct<S> for F32Weights {
     fn layer(&self) -> &Layer {
         &self.0
     }
@@ -191,14 +206,16 @@ impl<S: Simd> Steps<S> for Floats {
     }
 
     #[inline(always)]
-    unsafe fn note(&self, _h: S::V, _row: *mut f32, _panel: usize) {}
+    unsafe fn store_hidden(&self, _h: S::V, _row: *mut f32, _panel: usize) {}
 
     #[inline(always)]
     unsafe fn multiply<const R: usize>(&self, sums: &mut [[S::V; 4]; R], panel: usize, h: *const f32) {
+        // SAFETY: the weights are `panels` times `[unit][4 LANES]`, and each of the `R` rows is `panels * LANES` floats.
         unsafe {
             let width = self.0.panels * S::LANES;
             let weights = self.0.weights.add(panel * width * 4 * S::LANES);
-            multiply::<S, R, 4>(sums, weights, h, width, self.0.hidden);
+            let step = 4 * S::LANES;
+            multiply_tile::<S, R, 4>(sums, weights, step, self.0.hidden, |r, k| h.add(r * width + k));
         }
     }
 }
@@ -207,63 +224,69 @@ impl<S: Simd> Steps<S> for Floats {
 /// shorter ones end, fewer go on.
 ///
 /// # Safety
-/// As [`single`]; `scratch` has `2 * lanes.len() * panels * LANES` floats.
+/// As [`run_single`]; `scratch` has `2 * cursors.len() * panels * LANES` floats.
 #[inline(always)]
-pub(super) unsafe fn block<S: Simd>(layer: Layer, lanes: &[Lane], scratch: *mut f32) {
-    unsafe { block_of::<S, _>(Floats(layer), lanes, scratch) }
+pub(in super::super) unsafe fn run_block<S: Simd>(
+    layer: Layer,
+    cursors: &[SequenceCursor],
+    scratch: *mut f32,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { run_block_of::<S, _>(F32Weights(layer), cursors, scratch) }
 }
 
-/// As [`block`], however the weights are held.
+/// As [`run_block`], however the weights are held.
 ///
 /// # Safety
-/// As [`block`]; `scratch` has `2 * lanes.len() * steps.stride()` floats.
+/// As [`run_block`]; `scratch` has `2 * cursors.len() * product.stride()` floats.
 #[inline(always)]
-pub(super) unsafe fn block_of<S: Simd, K: Steps<S>>(steps: K, lanes: &[Lane], scratch: *mut f32) {
+pub(in super::super) unsafe fn run_block_of<S: Simd, K: RecurrentProduct<S>>(
+    product: K,
+    cursors: &[SequenceCursor],
+    scratch: *mut f32,
+) {
+    // SAFETY: the scratch is two rows of `product.stride()` floats for each sequence, the old and the new hidden states;
+    // sequences stand longest first, so that `active` of them have a step `step`.
     unsafe {
-        let (width, stride) = (steps.layer().panels * S::LANES, steps.stride());
-        let (mut h, mut next) = (scratch, scratch.add(lanes.len() * stride));
-        for (row, lane) in lanes.iter().enumerate() {
+        let (width, stride) = (product.layer().panels * S::LANES, product.stride());
+        let (mut h, mut next) = (scratch, scratch.add(cursors.len() * stride));
+        for (row, cursor) in cursors.iter().enumerate() {
             let row = h.add(row * stride);
-            std::ptr::copy_nonoverlapping(lane.h, row, width);
-            for panel in 0..steps.layer().panels {
-                steps.note(S::load(row.add(panel * S::LANES)), row, panel);
+            std::ptr::copy_nonoverlapping(cursor.h, row, width);
+            for panel in 0..product.layer().panels {
+                product.store_hidden(S::load(row.add(panel * S::LANES)), row, panel);
             }
         }
         let mut step = 0;
-        for active in (1..=lanes.len()).rev() {
-            let end = lanes[active - 1].steps;
+        for active in (1..=cursors.len()).rev() {
+            let end = cursors[active - 1].steps;
             while step < end {
-                match active {
-                    1 => block_step::<S, K, 1>(steps, lanes, step, h, next),
-                    2 => block_step::<S, K, 2>(steps, lanes, step, h, next),
-                    3 => block_step::<S, K, 3>(steps, lanes, step, h, next),
-                    4 => block_step::<S, K, 4>(steps, lanes, step, h, next),
-                    5 => block_step::<S, K, 5>(steps, lanes, step, h, next),
-                    _ => block_step::<S, K, 6>(steps, lanes, step, h, next),
-                }
+                with_rows!(active, block_step::<S, K>(product, cursors, step, h, next));
                 std::mem::swap(&mut h, &mut next);
                 step += 1;
             }
-            std::ptr::copy_nonoverlapping(h.add((active - 1) * stride), lanes[active - 1].h, width);
+            std::ptr::copy_nonoverlapping(h.add((active - 1) * stride), cursors[active - 1].h, width);
         }
     }
 }
 
 #[inline(always)]
-unsafe fn block_step<S: Simd, K: Steps<S>, const R: usize>(
-    steps: K,
-    lanes: &[Lane],
+unsafe fn block_step<S: Simd, K: RecurrentProduct<S>, const R: usize>(
+    product: K,
+    cursors: &[SequenceCursor],
     step: usize,
     h: *const f32,
     next: *mut f32,
 ) {
+    // SAFETY: all `R` sequences have a step `step`; panels and rows are those that the table, the states and `h` and
+    // `next` were made for.
     unsafe {
-        let (layer, l) = (steps.layer(), S::LANES);
+        let (layer, l) = (product.layer(), S::LANES);
         let mut x = [std::ptr::null::<f32>(); R];
         let mut position = [0; R];
         for r in 0..R {
-            position[r] = lanes[r].position(step, layer.reverse);
-            x[r] = layer.input(&lanes[r], position[r], layer.panels * l);
+            position[r] = cursors[r].position(step, layer.reverse);
+            x[r] = layer.input(&cursors[r], position[r], layer.panels * l);
         }
         for panel in 0..layer.panels {
             let mut sums = [[S::splat(0.0); 4]; R];
@@ -272,53 +295,19 @@ unsafe fn block_step<S: Simd, K: Steps<S>, const R: usize>(
                     sums[r][g] = S::load(x[r].add((panel * 4 + g) * l));
                 }
             }
-            steps.multiply(&mut sums, panel, h);
+            product.multiply(&mut sums, panel, h);
             for r in 0..R {
-                let c = lanes[r].c.add(panel * l);
-                let (new_h, new_c) = steps.cell(sums[r], S::load(c));
+                let c = cursors[r].c.add(panel * l);
+                let (new_h, new_c) = product.cell(sums[r], S::load(c));
                 S::store(c, new_c);
-                let row = next.add(r * steps.stride());
+                let row = next.add(r * product.stride());
                 S::store(row.add(panel * l), new_h);
-                steps.note(new_h, row, panel);
+                product.store_hidden(new_h, row, panel);
             }
         }
         for r in 0..R {
-            lanes[r].emit(position[r], next.add(r * steps.stride()), layer.hidden);
+            cursors[r].write_output(position[r], next.add(r * product.stride()), layer.hidden);
         }
-    }
-}
-
-/// The matrix tile that everything is made of: `acc[r] += input[r] * weights` for `R` rows and `N` registers.
-///
-/// `weights` is `[depth][N * LANES]`, row `r` of the input starts at `input + r * stride`.
-///
-/// # Safety
-/// As [`Simd`]; the pointers cover what is described.
-#[inline(always)]
-pub(super) unsafe fn multiply<S: Simd, const R: usize, const N: usize>(
-    acc: &mut [[S::V; N]; R],
-    weights: *const f32,
-    input: *const f32,
-    stride: usize,
-    depth: usize,
-) {
-    unsafe {
-        let mut w = weights;
-        let mut sum = *acc;
-        for k in 0..depth {
-            let mut column = [S::splat(0.0); N];
-            for n in 0..N {
-                column[n] = S::load(w.add(n * S::LANES));
-            }
-            for r in 0..R {
-                let value = S::splat(*input.add(r * stride + k));
-                for n in 0..N {
-                    sum[r][n] = S::fma(column[n], value, sum[r][n]);
-                }
-            }
-            w = w.add(N * S::LANES);
-        }
-        *acc = sum;
     }
 }
 
@@ -328,7 +317,7 @@ pub(super) unsafe fn multiply<S: Simd, const R: usize, const N: usize>(
 /// As [`Simd`]; `weights` is `[panel][inputs][4 lanes]`, `bias` and each output row have `panels * 4 * LANES`
 /// floats, each input row has `inputs` floats.
 #[inline(always)]
-pub(super) unsafe fn project<S: Simd>(
+pub(in super::super) unsafe fn project<S: Simd>(
     weights: *const f32,
     bias: *const f32,
     inputs: usize,
@@ -336,6 +325,7 @@ pub(super) unsafe fn project<S: Simd>(
     input: &[*const f32],
     output: *mut f32,
 ) {
+    // SAFETY: each tile takes rows `row..row + rows` of input and output and one panel of weights and bias.
     unsafe {
         let gates = panels * 4 * S::LANES;
         // Panels outermost: one panel of weights stays in the first-level cache while all rows pass by it.
@@ -347,14 +337,7 @@ pub(super) unsafe fn project<S: Simd>(
             while row < input.len() {
                 let rows = (input.len() - row).min(S::TILE_ROWS);
                 let (input, output) = (&input[row..], output.add(row * gates));
-                match rows {
-                    1 => project_tile::<S, 1>(weights, bias, inputs, input, output, gates),
-                    2 => project_tile::<S, 2>(weights, bias, inputs, input, output, gates),
-                    3 => project_tile::<S, 3>(weights, bias, inputs, input, output, gates),
-                    4 => project_tile::<S, 4>(weights, bias, inputs, input, output, gates),
-                    5 => project_tile::<S, 5>(weights, bias, inputs, input, output, gates),
-                    _ => project_tile::<S, 6>(weights, bias, inputs, input, output, gates),
-                }
+                with_rows!(rows, project_tile::<S>(weights, bias, inputs, input, output, gates));
                 row += rows;
             }
         }
@@ -370,6 +353,7 @@ unsafe fn project_tile<S: Simd, const R: usize>(
     output: *mut f32,
     gates: usize,
 ) {
+    // SAFETY: called with the pointers of `project`, with `R` rows left in `input`.
     unsafe {
         let l = S::LANES;
         let mut sum = [[S::splat(0.0); 4]; R];
@@ -378,20 +362,7 @@ unsafe fn project_tile<S: Simd, const R: usize>(
                 row[g] = S::load(bias.add(g * l));
             }
         }
-        let mut w = weights;
-        for k in 0..inputs {
-            let mut column = [S::splat(0.0); 4];
-            for g in 0..4 {
-                column[g] = S::load(w.add(g * l));
-            }
-            for r in 0..R {
-                let value = S::splat(*input.get_unchecked(r).add(k));
-                for g in 0..4 {
-                    sum[r][g] = S::fma(column[g], value, sum[r][g]);
-                }
-            }
-            w = w.add(4 * l);
-        }
+        multiply_tile::<S, R, 4>(&mut sum, weights, 4 * l, inputs, |r, k| input.get_unchecked(r).add(k));
         for r in 0..R {
             for g in 0..4 {
                 S::store(output.add(r * gates + g * l), sum[r][g]);

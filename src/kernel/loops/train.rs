@@ -1,4 +1,4 @@
-//! Forward for training, which keeps what the way back needs, and back-propagation through time.
+//! Forward for training, which keeps what the backward pass needs, and back-propagation through time.
 //!
 //! Sequences run in blocks of up to [`Simd::TILE_ROWS`], longest first. The block's steps lie one after the other in
 //! *storage order*: step 0 of all rows, step 1 of the rows that have one, and so on.
@@ -12,14 +12,14 @@
 //! dc_prev = dc f                  dh_prev = W_hh^T [dzi dzf dzg dzo]
 //! ```
 
-use super::infer::multiply;
-use super::layout::group_widths;
-use super::simd::Simd;
+use super::super::layout::group_widths;
+use super::super::simd::Simd;
+use super::tile::{multiply_tile, with_rows};
 
 /// What a block keeps of its forward run, in storage order.
 #[derive(Debug)]
-pub(super) struct Kept<'a> {
-    /// Gates i, f, g, o after activation, `gate_width` a step; the way back replaces them by the gradients of the
+pub(in super::super) struct Kept<'a> {
+    /// Gates i, f, g, o after activation, `gate_width` a step; the backward pass replaces them by the gradients of the
     /// pre-activations.
     pub gates: &'a mut [f32],
     /// Cell state before the step, `state_width` a step.
@@ -32,7 +32,7 @@ pub(super) struct Kept<'a> {
 
 /// A block's forward run.
 #[derive(Debug)]
-pub(super) struct Forward<'a> {
+pub(in super::super) struct Forward<'a> {
     pub panels: usize,
     pub hidden: usize,
     /// Recurrent weights as `[panel][unit][4 lanes]`, scaled.
@@ -49,11 +49,11 @@ pub(super) struct Forward<'a> {
     pub kept: Kept<'a>,
 }
 
-/// A block's way back.
+/// A block's backward pass.
 #[derive(Debug)]
-pub(super) struct Backward<'a> {
+pub(in super::super) struct Backward<'a> {
     pub panels: usize,
-    /// Recurrent weights as [`super::layout::Panels::pack_transposed`] packs them.
+    /// Recurrent weights as [`super::super::layout::Panels::pack_transposed`] packs them.
     pub weights: &'a [f32],
     pub lengths: &'a [usize],
     /// Gradient of the last state of each sequence on the way in, of its first state on the way out.
@@ -66,32 +66,19 @@ pub(super) struct Backward<'a> {
     pub kept: Kept<'a>,
 }
 
-/// Calls `$step::<S, R>` with the number of rows as a constant.
-macro_rules! with_rows {
-    ($rows:expr, $step:ident, $simd:ident, $($arg:expr),*) => {
-        match $rows {
-            1 => $step::<$simd, 1>($($arg),*),
-            2 => $step::<$simd, 2>($($arg),*),
-            3 => $step::<$simd, 3>($($arg),*),
-            4 => $step::<$simd, 4>($($arg),*),
-            5 => $step::<$simd, 5>($($arg),*),
-            _ => $step::<$simd, 6>($($arg),*),
-        }
-    };
-}
-
 /// Runs a block forward.
 ///
 /// # Safety
 /// As [`Simd`]; the slices have the lengths that their docs give, `rows` lie within the table, `lengths` descend.
 #[inline(always)]
-pub(super) unsafe fn forward<S: Simd>(task: &mut Forward<'_>) {
+pub(in super::super) unsafe fn forward<S: Simd>(task: &mut Forward<'_>) {
+    // SAFETY: `at` steps of storage order lie before step `step`, in which the first `active` sequences take part.
     unsafe {
         let mut at = 0;
         let mut step = 0;
         for active in (1..=task.lengths.len()).rev() {
             while step < task.lengths[active - 1] {
-                with_rows!(active, forward_step, S, task, at);
+                with_rows!(active, forward_step::<S>(task, at));
                 at += active;
                 step += 1;
             }
@@ -101,6 +88,8 @@ pub(super) unsafe fn forward<S: Simd>(task: &mut Forward<'_>) {
 
 #[inline(always)]
 unsafe fn forward_step<S: Simd, const R: usize>(task: &mut Forward<'_>, at: usize) {
+    // SAFETY: the kept slices have a row for each step in storage order, of which `at..at + R` are this one's; states have
+    // `R` rows and the weights `panels` panels, all in whole registers.
     unsafe {
         let l = S::LANES;
         let width = task.panels * l;
@@ -123,7 +112,7 @@ unsafe fn forward_step<S: Simd, const R: usize>(task: &mut Forward<'_>, at: usiz
             }
             // The copy in `kept` is the old state, so the new one may go where the old one was.
             let weights = task.weights.as_ptr().add(p * width * 4 * l);
-            multiply::<S, R, 4>(&mut acc, weights, kept_h, width, task.hidden);
+            multiply_tile::<S, R, 4>(&mut acc, weights, 4 * l, task.hidden, |r, k| kept_h.add(r * width + k));
             for r in 0..R {
                 let [i, f, g, o] = acc[r];
                 let (i, f) = (S::sigmoid(i), S::sigmoid(f));
@@ -150,7 +139,8 @@ unsafe fn forward_step<S: Simd, const R: usize>(task: &mut Forward<'_>, at: usiz
 /// # Safety
 /// As [`forward`].
 #[inline(always)]
-pub(super) unsafe fn backward<S: Simd>(task: &mut Backward<'_>) {
+pub(in super::super) unsafe fn backward<S: Simd>(task: &mut Backward<'_>) {
+    // SAFETY: as for `forward`, from the last step to the first.
     unsafe {
         let mut at: usize = task.lengths.iter().sum();
         let mut step = task.lengths.first().copied().unwrap_or(0);
@@ -160,7 +150,7 @@ pub(super) unsafe fn backward<S: Simd>(task: &mut Backward<'_>) {
             while step > end {
                 step -= 1;
                 at -= active;
-                with_rows!(active, backward_step, S, task, at);
+                with_rows!(active, backward_step::<S>(task, at));
             }
         }
     }
@@ -168,10 +158,12 @@ pub(super) unsafe fn backward<S: Simd>(task: &mut Backward<'_>) {
 
 /// Gradients of a state below this are taken as zero: hundreds of steps back they shrink to subnormal floats, which cost
 /// the processor a hundred times a normal one's time, and no sum that an optimizer sees would show them.
-const VANISHED: f32 = 1e-24;
+const FLUSH_TO_ZERO: f32 = 1e-24;
 
 #[inline(always)]
 unsafe fn backward_step<S: Simd, const R: usize>(task: &mut Backward<'_>, at: usize) {
+    // SAFETY: as for `forward_step`; gradients from outside are empty or have a row for each step, and the weights come in
+    // the groups that `group_widths` names.
     unsafe {
         let l = S::LANES;
         let width = task.panels * l;
@@ -190,7 +182,7 @@ unsafe fn backward_step<S: Simd, const R: usize>(task: &mut Backward<'_>, at: us
                     dc_here = S::add(dc_here, S::load(task.dc_steps.as_ptr().add(at * width + unit)));
                 }
                 let (dh_here, mut dc_here) =
-                    (S::drop_below(dh_here, VANISHED), S::drop_below(dc_here, VANISHED));
+                    (S::flush_below(dh_here, FLUSH_TO_ZERO), S::flush_below(dc_here, FLUSH_TO_ZERO));
                 let gates = dz.add(r * 4 * width + p * 4 * l);
                 let (i, f) = (S::load(gates), S::load(gates.add(l)));
                 let (g, o) = (S::load(gates.add(2 * l)), S::load(gates.add(3 * l)));
@@ -230,9 +222,10 @@ unsafe fn backward_tile<S: Simd, const R: usize, const N: usize>(
     dh: *mut f32,
     width: usize,
 ) {
+    // SAFETY: called with the pointers of `backward_step`: `R` rows of gates, and `N` panels of weights and of `dh`.
     unsafe {
         let mut acc = [[S::splat(0.0); N]; R];
-        multiply::<S, R, N>(&mut acc, weights, dz, gates, gates);
+        multiply_tile::<S, R, N>(&mut acc, weights, N * S::LANES, gates, |r, k| dz.add(r * gates + k));
         for r in 0..R {
             for n in 0..N {
                 S::store(dh.add(r * width + n * S::LANES), acc[r][n]);
@@ -243,7 +236,7 @@ unsafe fn backward_tile<S: Simd, const R: usize, const N: usize>(
 
 /// Steps whose gates and hidden states are added up before the next tile's turn: as many as leave a panel's gates in
 /// the first-level cache.
-const CHUNK: usize = 64;
+const STEPS_AT_ONCE: usize = 64;
 
 /// The gradient of the recurrent weight, `[panel][unit][4 lanes]` as the weight is packed: the outer products of the
 /// hidden state with the gates' gradients, added to `sum` over all steps.
@@ -251,12 +244,18 @@ const CHUNK: usize = 64;
 /// # Safety
 /// As [`Simd`]; `dz` has `4 * panels * LANES` floats a step, `h` a quarter of that, and `sum` is their product.
 #[inline(always)]
-pub(super) unsafe fn outer_products<S: Simd>(panels: usize, dz: &[f32], h: &[f32], sum: &mut [f32]) {
+pub(in super::super) unsafe fn outer_products<S: Simd>(
+    panels: usize,
+    dz: &[f32],
+    h: &[f32],
+    sum: &mut [f32],
+) {
+    // SAFETY: `steps` rows of gates and of hidden states; a tile takes units `unit..unit + rows` of one panel of `sum`.
     unsafe {
         let (width, gates) = (panels * S::LANES, 4 * panels * S::LANES);
         let steps = h.len() / width;
-        for from in (0..steps).step_by(CHUNK) {
-            let count = CHUNK.min(steps - from);
+        for from in (0..steps).step_by(STEPS_AT_ONCE) {
+            let count = STEPS_AT_ONCE.min(steps - from);
             let (dz, h) = (dz.as_ptr().add(from * gates), h.as_ptr().add(from * width));
             for panel in 0..panels {
                 let dz = dz.add(panel * 4 * S::LANES);
@@ -264,7 +263,7 @@ pub(super) unsafe fn outer_products<S: Simd>(panels: usize, dz: &[f32], h: &[f32
                 while unit < width {
                     let rows = (width - unit).min(S::TILE_ROWS);
                     let sum = sum.as_mut_ptr().add((panel * width + unit) * 4 * S::LANES);
-                    with_rows!(rows, outer_tile, S, count, dz, gates, h.add(unit), width, sum);
+                    with_rows!(rows, outer_tile::<S>(count, dz, gates, h.add(unit), width, sum));
                     unit += rows;
                 }
             }
@@ -281,6 +280,7 @@ unsafe fn outer_tile<S: Simd, const R: usize>(
     width: usize,
     sum: *mut f32,
 ) {
+    // SAFETY: called with the pointers of `outer_products`: `count` steps and `R` units.
     unsafe {
         let mut acc = [[S::splat(0.0); 4]; R];
         for r in 0..R {
@@ -288,18 +288,7 @@ unsafe fn outer_tile<S: Simd, const R: usize>(
                 acc[r][g] = S::load(sum.add((r * 4 + g) * S::LANES));
             }
         }
-        for step in 0..count {
-            let mut column = [S::splat(0.0); 4];
-            for g in 0..4 {
-                column[g] = S::load(dz.add(step * gates + g * S::LANES));
-            }
-            for r in 0..R {
-                let value = S::splat(*h.add(step * width + r));
-                for g in 0..4 {
-                    acc[r][g] = S::fma(column[g], value, acc[r][g]);
-                }
-            }
-        }
+        multiply_tile::<S, R, 4>(&mut acc, dz, gates, count, |r, step| h.add(step * width + r));
         for r in 0..R {
             for g in 0..4 {
                 S::store(sum.add((r * 4 + g) * S::LANES), acc[r][g]);
