@@ -1,12 +1,22 @@
 //! From text to ids: one tokenizer and one vocabulary for training and serving.
 
+mod keras;
 mod key;
+mod reading;
 mod sentences;
+mod spelling;
 mod tokenizer;
+mod typed;
 mod vocabulary;
+mod words;
 
 pub use sentences::sentences;
 pub use tokenizer::{Counts, Scheme, Token, Tokenizer};
 pub use vocabulary::{PADDING_ID, SPECIAL_WORDS, START_ID, UNKNOWN_ID, Vocabulary};
 
+// What counts vocabularies needs to know.
+#[cfg(feature = "train")]
+pub(crate) use reading::{JOINT, PIECE_LETTERS, for_each_piece, piece_key};
+#[cfg(feature = "train")]
+pub(crate) use typed::class_tokens;
 pub(crate) use vocabulary::sha256_hex;

@@ -5,6 +5,9 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::key::Key;
+use super::reading::JOINT;
+use super::spelling::Spelling;
+use super::typed::class_tokens;
 use crate::error::{Error, Result};
 
 /// Id of the padding in front of a short review.
@@ -33,6 +36,10 @@ pub struct Vocabulary {
     bits: u32,
     /// Hex SHA-256 of `vocab.txt` as [`Vocabulary::to_text`] writes it.
     sha256: String,
+    /// The first id of a word, behind the special ones and those that stand for a class.
+    first_word: u32,
+    /// Misspelt words; empty unless the vocabulary is one of the scheme `typed`.
+    spelling: Spelling,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +96,8 @@ impl Vocabulary {
             slots: vec![FREE; 1 << bits],
             bits,
             sha256: sha256_hex(text.as_bytes()),
+            first_word: SPECIAL_WORDS.len() as u32,
+            spelling: Spelling::default(),
         };
         for (id, word) in words.iter().enumerate() {
             if word.is_empty() {
@@ -100,6 +109,16 @@ impl Vocabulary {
             }
             vocabulary.bytes.extend_from_slice(word.as_bytes());
             vocabulary.ends.push(vocabulary.bytes.len() as u32);
+        }
+        let classes = class_tokens()
+            .zip(&words[SPECIAL_WORDS.len()..])
+            .take_while(|(class, word)| class == *word)
+            .count();
+        if classes > 0 {
+            vocabulary.first_word += classes as u32;
+            let first = vocabulary.first_word as usize;
+            let words = words[first..].iter().take_while(|word| !word.contains(JOINT));
+            vocabulary.spelling = Spelling::new((first as u32..).zip(words.map(|word| word.as_bytes())));
         }
         Ok(vocabulary)
     }
@@ -181,6 +200,16 @@ impl Vocabulary {
     /// The id of `word` (already lower-cased), or `None` when the vocabulary does not hold it.
     pub fn id(&self, word: &str) -> Option<u32> {
         self.find(word.as_bytes(), Key::of(word.as_bytes()))
+    }
+
+    /// The frequent word that `word`, a misspelt one, was meant to be.
+    pub(super) fn corrected(&self, word: &str) -> Option<u32> {
+        self.spelling.corrected(word.as_bytes(), |id| self.word_bytes(id))
+    }
+
+    /// How many words are more frequent than that of `id`; 0 for what stands before them.
+    pub(super) fn rank(&self, id: u32) -> u32 {
+        id.saturating_sub(self.first_word)
     }
 
     /// The word of `id`, special words included, or `None` past the end.

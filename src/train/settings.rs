@@ -169,7 +169,7 @@ impl Settings {
     fn imdb() -> Self {
         Self {
             preset: "imdb".into(),
-            tokenizer: Scheme::Words,
+            tokenizer: Scheme::Typed,
             vocab_size: 30_000,
             embedding_dim: 128,
             hidden_size: 128,

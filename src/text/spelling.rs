@@ -1,0 +1,159 @@
+//! Misspelt words: frequent words that differ from them by one slip.
+//!
+//! An index of what is left of each word when one letter is dropped (Garbe's symmetric delete): two words that differ by
+//! one letter, dropped, added, exchanged or changed, share such a remainder. Doubled letters count once on both sides.
+
+use super::key::Key;
+
+/// Only so many of the most frequent words are what a misspelt word can have been meant to be.
+const FREQUENT: usize = 10_000;
+/// Lengths of words that are corrected: slips in shorter ones make other words, and longer ones are no words.
+const LETTERS: std::ops::RangeInclusive<usize> = 5..=18;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spelling {
+    /// Open addressing with linear probing, `2^bits` slots: a hash of the remainder, the id of its word. A free slot has
+    /// the id 0.
+    slots: Vec<(u32, u32)>,
+    bits: u32,
+}
+
+impl Spelling {
+    /// The index of `words`, most frequent first, each with its id.
+    pub fn new<'w>(words: impl Iterator<Item = (u32, &'w [u8])>) -> Self {
+        let words: Vec<_> = words.take(FREQUENT).filter(|(_, word)| is_correctable(word)).collect();
+        let entries: usize = words.iter().map(|(_, word)| word.len() + 1).sum();
+        let bits = (2 * entries.max(1)).next_power_of_two().trailing_zeros();
+        let mut index = Self { slots: vec![(0, 0); 1 << bits], bits };
+        for (id, word) in words {
+            for_each_remainder(&squeeze(word, 1), |remainder| {
+                let key = Key::of(remainder);
+                let mut at = key.slot(index.bits);
+                while index.slots[at].1 != 0 {
+                    at = (at + 1) & (index.slots.len() - 1);
+                }
+                index.slots[at] = (fingerprint(key), id);
+            });
+        }
+        index
+    }
+
+    /// The most frequent word that `typed` is a slip away from; `word` gives the bytes of an id.
+    pub fn corrected<'w>(&self, typed: &[u8], word: impl Fn(u32) -> &'w [u8]) -> Option<u32> {
+        if self.slots.is_empty() || !is_correctable(typed) {
+            return None;
+        }
+        let short = squeeze(typed, 1);
+        let mut found: Option<u32> = None;
+        for_each_remainder(&short, |remainder| {
+            let key = Key::of(remainder);
+            let mut at = key.slot(self.bits);
+            loop {
+                let (print, id) = self.slots[at];
+                if id == 0 {
+                    break;
+                }
+                if print == fingerprint(key)
+                    && found.is_none_or(|found| id < found)
+                    && is_slip(&short, &squeeze(word(id), 1))
+                {
+                    found = Some(id);
+                }
+                at = (at + 1) & (self.slots.len() - 1);
+            }
+        });
+        found
+    }
+}
+
+fn is_correctable(word: &[u8]) -> bool {
+    LETTERS.contains(&word.len()) && word.iter().all(u8::is_ascii_lowercase)
+}
+
+fn fingerprint(key: Key) -> u32 {
+    (key.value ^ key.value >> 32) as u32 ^ key.length << 24
+}
+
+/// `word` with every run of a byte cut to `most`.
+pub(super) fn squeeze(word: &[u8], most: usize) -> Vec<u8> {
+    word.chunk_by(|a, b| a == b).flat_map(|run| &run[..run.len().min(most)]).copied().collect()
+}
+
+/// Calls `each` with `word` and with what is left when one letter behind the first is dropped.
+fn for_each_remainder(word: &[u8], mut each: impl FnMut(&[u8])) {
+    each(word);
+    let mut rest = word[..word.len().saturating_sub(1)].to_vec();
+    // From the end on, each remainder differs from the one before in one letter.
+    for dropped in (1..word.len()).rev() {
+        each(&rest);
+        rest[dropped - 1] = word[dropped];
+    }
+}
+
+/// Whether `typed` is `meant` but for one slip that is more likely than another word.
+fn is_slip(typed: &[u8], meant: &[u8]) -> bool {
+    let same = typed.iter().zip(meant).take_while(|(a, b)| a == b).count();
+    let (t, m) = (&typed[same..], &meant[same..]);
+    match (t, m) {
+        ([], []) => true,
+        // The first letter is seldom wrong.
+        _ if same == 0 => false,
+        // A letter too many or too few.
+        ([_, rest @ ..], m) if rest == m => true,
+        (t, [_, rest @ ..]) if t == rest => true,
+        ([a, b, rest @ ..], [c, d, end @ ..]) if a == d && b == c && rest == end => true,
+        ([a, rest @ ..], [b, end @ ..]) if rest == end => are_confused(*a, *b),
+        _ => false,
+    }
+}
+
+/// Letters that are taken for each other: vowels, and consonants that sound alike.
+fn are_confused(a: u8, b: u8) -> bool {
+    let vowel = |letter| b"aeiouy".contains(&letter);
+    const ALIKE: [&[u8]; 7] = [b"ck", b"cs", b"sz", b"gj", b"fv", b"mn", b"dt"];
+    vowel(a) && vowel(b) || ALIKE.iter().any(|pair| pair.contains(&a) && pair.contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slip_is_corrected_to_the_more_frequent_word() {
+        let words = [
+            "terrible",
+            "wonderful",
+            "awesome",
+            "boring",
+            "definitely",
+            "weird",
+            "disappointing",
+            "bored",
+            "brads",
+        ];
+        let index = Spelling::new((1..).zip(words.iter().map(|word| word.as_bytes())));
+        let read = |typed: &str| {
+            index
+                .corrected(typed.as_bytes(), |id| words[id as usize - 1].as_bytes())
+                .map(|id| words[id as usize - 1])
+        };
+        for (typed, meant) in [
+            ("terible", "terrible"),
+            ("terribel", "terrible"),
+            ("wonderfull", "wonderful"),
+            ("awsome", "awesome"),
+            ("boreing", "boring"),
+            ("definatly", ""),
+            ("definately", "definitely"),
+            ("wierd", "weird"),
+            ("dissapointing", "disappointing"),
+            ("dissappointing", "disappointing"),
+            ("borred", "bored"),
+            ("worderful", ""),
+            ("oring", ""),
+            ("bor", ""),
+        ] {
+            assert_eq!(read(typed).unwrap_or(""), meant, "{typed}");
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The scheme `typed`: text as people type it, told as what they meant.
+//!
+//! Plain words and marks in ASCII are read as they stand, eight bytes at once. Whatever else a stretch between two spaces
+//! holds sends it through [`careful`], which reads it in [`normal`] form. Both halves give the same tokens for what both
+//! can read.
+
+mod careful;
+mod markup;
+mod normal;
+mod rating;
+mod symbols;
+#[cfg(test)]
+mod tests;
+
+use self::normal::Normalizer;
+use super::key::{Key, Letters};
+use super::tokenizer::{Token, plain_word, tell};
+
+/// The tokens that stand for a class of things, as they stand in `vocab.txt` behind the special words, in this order.
+pub(crate) fn class_tokens() -> impl Iterator<Item = &'static str> {
+    let ends = ["'s", "n't", "'ll", "'ve", "'re", "'d", "'m"];
+    let things = ["<url>", "<email>", "<user>", "<number>", "<year>", "<price>"];
+    ends.into_iter().chain(things).chain(rating::RATINGS).chain(symbols::class_names())
+}
+
+/// What may follow a word that is read as it stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    /// The word ends here, whatever comes next.
+    End,
+    Space,
+    Dot,
+    Hyphen,
+    Colon,
+    Apostrophe,
+    /// Only the careful half knows.
+    Other,
+}
+
+/// What a token can start with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Start {
+    Space,
+    Letter,
+    Dot,
+    /// `!` and `?`, whose runs are one token.
+    Run,
+    Quote,
+    Hyphen,
+    /// One token.
+    Mark,
+    /// One token, unless an emoticon starts here.
+    Eyes,
+    /// Perhaps a tag or a heart.
+    Less,
+    /// Only the careful half knows.
+    Other,
+}
+
+const STARTS: [Start; 256] = {
+    let mut starts = [Start::Other; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        starts[byte] = match byte as u8 {
+            0..=b' ' | 0x7f => Start::Space,
+            b'a'..=b'z' | b'A'..=b'Z' => Start::Letter,
+            b'.' => Start::Dot,
+            b'!' | b'?' => Start::Run,
+            b'"' | b'\'' => Start::Quote,
+            b'-' => Start::Hyphen,
+            b',' | b'/' | b'%' | b'[' | b']' | b'{' | b'}' => Start::Mark,
+            b':' | b';' | b'(' | b')' => Start::Eyes,
+            b'<' => Start::Less,
+            _ => Start::Other,
+        };
+        byte += 1;
+    }
+    starts
+};
+
+const AFTERS: [After; 256] = {
+    let mut afters = [After::Other; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        afters[byte] = match byte as u8 {
+            b' ' => After::Space,
+            0..=b' ' | 0x7f => After::End,
+            b'!' | b'?' | b',' | b';' | b'"' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'/' | b'%'
+            | b'<' | b'>' | b'=' => After::End,
+            b'.' => After::Dot,
+            b'-' => After::Hyphen,
+            b':' => After::Colon,
+            b'\'' => After::Apostrophe,
+            _ => After::Other,
+        };
+        byte += 1;
+    }
+    afters
+};
+
+/// Calls `each` with every token of `text`, in order.
+#[inline(always)]
+pub(super) fn scan(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
+    let bytes = text.as_bytes();
+    let mut normalizer = Normalizer::default();
+    let byte_at = |at: usize| bytes.get(at).copied().unwrap_or(b' ');
+    let mut at = 0;
+    while at < bytes.len() {
+        let start = at;
+        match STARTS[bytes[at] as usize] {
+            Start::Space => at += 1,
+            Start::Letter => match plain_end(text, start) {
+                Some((end, letters)) => at = word(text, start, end, letters, each),
+                None => at = careful::scan(text, start, &mut normalizer, each),
+            },
+            Start::Dot => {
+                at = dots_end(bytes, start);
+                mark(if at - start > 1 { "..." } else { "." }, start, at, each);
+            }
+            Start::Run => {
+                while at < bytes.len() && bytes[at] == bytes[start] {
+                    at += 1;
+                }
+                mark(&text[start..at.min(start + 3)], start, at, each);
+            }
+            Start::Quote => {
+                while matches!(byte_at(at), b'"' | b'\'') {
+                    at += 1;
+                }
+                // What follows may be another kind of quote, which belongs to the run.
+                if byte_at(at) >= 0x80 {
+                    at = careful::scan(text, start, &mut normalizer, each);
+                } else {
+                    mark("\"", start, at, each);
+                }
+            }
+            Start::Hyphen => {
+                while byte_at(at) == b'-' {
+                    at += 1;
+                }
+                match byte_at(at) {
+                    b'_' | 0x80.. => at = careful::scan(text, start, &mut normalizer, each),
+                    _ => mark("-", start, at, each),
+                }
+            }
+            Start::Mark | Start::Eyes => {
+                if STARTS[bytes[at] as usize] == Start::Eyes && !is_plain_mark(bytes[at], byte_at(at + 1)) {
+                    at = careful::scan(text, start, &mut normalizer, each);
+                    continue;
+                }
+                at += 1;
+                let word = match &text[start..at] {
+                    "[" | "{" => "(",
+                    "]" | "}" => ")",
+                    word => word,
+                };
+                mark(word, start, at, each);
+            }
+            Start::Less if bytes[at..].starts_with(b"<br />") => at += 6,
+            Start::Less => {
+                match markup::end(text[start..].char_indices().map(|(at, ch)| (ch, at + ch.len_utf8()))) {
+                    Some(length) => at += length,
+                    None if matches!(byte_at(at + 1), b'3' | b'/') => {
+                        at = careful::scan(text, start, &mut normalizer, each);
+                    }
+                    None => at += 1,
+                }
+            }
+            Start::Other => at = careful::scan(text, start, &mut normalizer, each),
+        }
+    }
+}
+
+/// Whether what stands behind the colon, semicolon or parenthesis `byte` rules an emoticon out.
+fn is_plain_mark(byte: u8, next: u8) -> bool {
+    match next {
+        b'd' | b'p' | b'o' => matches!(byte, b'(' | b')'),
+        b' ' | b'a'..=b'z' | b'\n' | b'.' | b',' | b'"' | b'<' => true,
+        _ => false,
+    }
+}
+
+#[inline(always)]
+fn mark(word: &str, start: usize, end: usize, each: &mut impl FnMut(Token<'_>, Key)) {
+    each(Token { word, start, end }, Key::of(word.as_bytes()));
+}
+
+/// Where the word that starts at `start` ends, if it is plain: letters, perhaps with one apostrophe inside. Its letters
+/// up to the apostrophe, whose key is that of the word where there is none.
+#[inline(always)]
+fn plain_end(text: &str, start: usize) -> Option<(usize, Letters)> {
+    let bytes = text.as_bytes();
+    let letters = Letters::at(bytes, start);
+    let mut end = start + letters.key.length as usize;
+    let after = |at: usize| bytes.get(at).map_or(After::Space, |&byte| AFTERS[byte as usize]);
+    let byte_at = |at: usize| bytes.get(at).copied().unwrap_or(b' ');
+    let mut next = after(end);
+    if next == After::Apostrophe {
+        let more = Letters::at(bytes, end + 1).key.length as usize;
+        match byte_at(end + 1) {
+            _ if more > 0 => {
+                end += 1 + more;
+                next = after(end);
+                // Another apostrophe, as in `rock'n'roll`, or the end of a quotation.
+                if next == After::Apostrophe {
+                    return None;
+                }
+            }
+            b'0'..=b'9' | 0x80.. => return None,
+            _ => next = After::End,
+        }
+    }
+    let plain = match next {
+        After::End => true,
+        After::Space => {
+            !(matches!(byte_at(end + 1) | 0x20, b'o' | b'a' | b's')
+                && letters.key.length as usize == end - start
+                && rating::is_number_word(letters.key))
+        }
+        // An address goes on behind its points.
+        After::Dot => matches!(
+            byte_at(end + 1),
+            b' ' | b'.' | b'\n' | b'\r' | b'<' | b'"' | b'\'' | b')' | b'!' | b'?' | b','
+        ),
+        // `A-` is a grade.
+        After::Hyphen => end - start > 1,
+        After::Colon => byte_at(end + 1) != b'/',
+        _ => false,
+    };
+    plain.then_some((end, letters))
+}
+
+/// Tells the plain word `text[start..end]`, together with an ending that stands apart from it; the byte after it.
+#[inline(always)]
+fn word(
+    text: &str,
+    start: usize,
+    end: usize,
+    letters: Letters,
+    each: &mut impl FnMut(Token<'_>, Key),
+) -> usize {
+    let bytes = text.as_bytes();
+    if bytes.get(end) == Some(&b' ')
+        && matches!(bytes.get(end + 1), Some(b'n' | b'N' | b'\'' | 0xc2 | 0xe2))
+        && let Some((ending, after)) = ending_apart(text, end + 1)
+    {
+        let whole = text[start..end].to_ascii_lowercase() + ending;
+        tell(&whole, start, after, each);
+        return after;
+    }
+    if letters.key.length as usize == end - start {
+        plain_word(text, start, end, letters, each);
+    } else if letters.capitals {
+        tell(&text[start..end].to_ascii_lowercase(), start, end, each);
+    } else {
+        // Capitals behind the apostrophe alone (`don'T`) are rare enough to look for here.
+        match text[start..end].bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => tell(&text[start..end].to_ascii_lowercase(), start, end, each),
+            false => tell(&text[start..end], start, end, each),
+        }
+    }
+    end
+}
+
+/// The ending of a word that a tokenizer cut off (`did n't`, `it 's`) at byte `at`, and the byte after it.
+#[cold]
+fn ending_apart(text: &str, at: usize) -> Option<(&'static str, usize)> {
+    const ENDINGS: [(&str, &str, &str); 7] = [
+        ("n", "t", "n't"),
+        ("", "s", "'s"),
+        ("", "ll", "'ll"),
+        ("", "ve", "'ve"),
+        ("", "re", "'re"),
+        ("", "d", "'d"),
+        ("", "m", "'m"),
+    ];
+    let take = |text: &'_ str, part: &str| match text.get(..part.len()) {
+        Some(start) if start.eq_ignore_ascii_case(part) => Some(part.len()),
+        _ => None,
+    };
+    ENDINGS.into_iter().find_map(|(before, behind, ending)| {
+        let quote = at + take(&text[at..], before)?;
+        let apostrophe =
+            text[quote..].chars().next().filter(|ch| matches!(ch, '\'' | '’' | '´' | '\u{92}' | '′'))?;
+        let from = quote + apostrophe.len_utf8();
+        let end = from + take(&text[from..], behind)?;
+        let next = text[end..].chars().next();
+        let apart = |ch: char| ch.is_whitespace() || matches!(ch, '.' | ',' | '!' | '?' | ';' | ':' | ')');
+        next.is_none_or(apart).then_some((ending, end))
+    })
+}
+
+/// Where a run of points ends, spaces between them included where none but points follow.
+#[inline(always)]
+fn dots_end(bytes: &[u8], start: usize) -> usize {
+    let mut at = start;
+    loop {
+        while bytes.get(at) == Some(&b'.') {
+            at += 1;
+        }
+        let apart = bytes.get(at) == Some(&b' ')
+            && bytes.get(at + 1) == Some(&b'.')
+            && bytes.get(at + 2).is_none_or(|next| matches!(next, b' ' | b'.' | b'\n' | b'\r'));
+        if !apart {
+            return at;
+        }
+        at += 1;
+    }
+}
+
+/// Whether `word`, a token, is more than a mark.
+#[inline(always)]
+pub(super) fn is_word(word: &str) -> bool {
+    let first = word.as_bytes()[0];
+    first.is_ascii_alphanumeric() || first >= 0x80 || word.len() > 3 && matches!(first, b':' | b'<' | b'#')
+}
+
+/// Whether `word`, a token that is more than a mark, tells something by itself: no number, price, address or the like,
+/// nor an emoji that says nothing of a feeling.
+#[inline(always)]
+pub(super) fn tells(word: &str) -> bool {
+    match word.as_bytes()[0] {
+        b'<' => word.starts_with("<rating"),
+        b'0'..=b'9' => word.bytes().any(|byte| byte.is_ascii_alphabetic()),
+        b':' => !symbols::NEUTRAL.contains(&word),
+        _ => true,
+    }
+}
