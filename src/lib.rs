@@ -42,5 +42,5 @@ pub mod text;
 #[cfg(feature = "train")]
 pub mod train;
 
-pub use error::{Error, Result};
+pub use error::{Error, ModelFault, Result};
 pub use predict::{Encoding, Label, Prediction, Predictor, Truncate};

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::directory::read_limited;
-use crate::error::{Error, Result};
+use super::read::read_limited;
+use crate::error::{Error, Result, printable};
 
 /// Name of the [`Golden`] file in a model directory.
 pub const GOLDEN_FILE: &str = "golden.json";
@@ -102,9 +102,9 @@ pub const PROBABILITY_BOUNDS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8
 pub fn load_companion<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>> {
     let path = directory.join(name);
     match read_limited(&path, LIMIT_BYTES) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::invalid(&path, e.to_string()))
-        }
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| Error::invalid(&path, printable(&e.to_string()))),
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ngrams::key::NGRAM_ID_LIMIT;
 use super::pooling::Pooling;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelFault, Result};
 use crate::text::{SPECIAL_WORDS, Scheme};
 
 /// What stands where a review is shorter than the model reads.
@@ -104,10 +104,11 @@ impl Config {
     /// Reads and checks the bytes of `path`, a `config.json`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the field that cannot be used.
+    /// [`Error::Model`] naming the field that cannot be used.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let config: Self = serde_json::from_slice(bytes).map_err(|e| Error::invalid(path, e.to_string()))?;
-        config.check().map_err(|reason| Error::invalid(path, reason))?;
+        let invalid = |reason: String| Error::model(path)(ModelFault::Config { reason });
+        let config: Self = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
+        config.check().map_err(invalid)?;
         Ok(config)
     }
 

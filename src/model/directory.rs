@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use safetensors::SafeTensorError;
 use safetensors::tensor::SafeTensors;
 
 use super::config::Config;
 use super::ngrams::{NGRAMS_FILE, NgramTable};
 use super::output::DirectoryKind;
+use super::read::{not_safetensors, read_limited};
 use super::replace::replace_directory;
 use super::weights::{Array, FORMAT, Metadata, Precision, encode, layout, read_tensor};
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelFault, Result};
 use crate::text::{Vocabulary, sha256_hex};
 
 /// Name of the weights file in a model directory.
@@ -52,39 +54,29 @@ pub struct ModelFiles {
 /// Reads a model directory and checks that its parts belong together.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Invalid`] or [`Error::Tensor`], each naming the file and the fault: an unreadable or
-/// truncated file, a tensor that is missing, unknown, misshapen or of a type other than F32, F16 and BF16, a value
-/// that is not finite or beyond a million, a vocabulary, configuration or table of grams other than the one whose digest
-/// stands with the weights, a table of grams of words that the vocabulary has not.
+/// [`Error::Io`] for a file that cannot be read, [`Error::Model`] for anything that a [`ModelFault`] names.
 pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
     let config_path = directory.join(CONFIG_FILE);
     let config_bytes = read_limited(&config_path, CONFIG_LIMIT_BYTES)?;
     let config = Config::from_bytes(&config_path, &config_bytes)?;
 
     let vocabulary_path = directory.join(VOCABULARY_FILE);
-    check_size(&vocabulary_path, VOCABULARY_LIMIT_BYTES)?;
-    let vocabulary = Vocabulary::load(&vocabulary_path)?;
-    if vocabulary.len() != config.vocab_size {
-        let reason = format!("{} words, {CONFIG_FILE} says {}", vocabulary.len(), config.vocab_size);
-        return Err(Error::invalid(&vocabulary_path, reason));
-    }
+    let vocabulary = read_vocabulary(&read_limited(&vocabulary_path, VOCABULARY_LIMIT_BYTES)?, &config)
+        .map_err(Error::model(&vocabulary_path))?;
 
     let path = directory.join(WEIGHTS_FILE);
     // The widest type takes eight bytes a value; more is not what the configuration describes.
     let values: usize = layout(&config).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
     let bytes = read_limited(&path, 8 * values as u64 + HEADER_LIMIT_BYTES)?;
-    let unreadable =
-        |e: safetensors::SafeTensorError| Error::invalid(&path, format!("not a weights file: {e}"));
+    let unreadable = |e: SafeTensorError| Error::model(&path)(not_safetensors(&bytes, e));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
     let metadata: Metadata =
         header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-    let file = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
+    let weights = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
 
     let ngrams_path = directory.join(NGRAMS_FILE);
-    let ngrams_bytes = match config.ngrams {
-        true => Some(read_limited(&ngrams_path, NGRAMS_LIMIT_BYTES)?),
-        false => None,
-    };
+    let ngrams_bytes =
+        if config.ngrams { Some(read_limited(&ngrams_path, NGRAMS_LIMIT_BYTES)?) } else { None };
 
     // Weights made elsewhere may come without digests; ours always carry them.
     let mut digests = vec![
@@ -92,41 +84,62 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
         ("vocab_sha256", VOCABULARY_FILE, vocabulary.sha256().to_string()),
     ];
     digests.extend(ngrams_bytes.as_deref().map(|bytes| (NGRAMS_DIGEST, NGRAMS_FILE, sha256_hex(bytes))));
-    for (key, name, actual) in digests {
-        if let Some(expected) = metadata.get(key).filter(|expected| **expected != actual) {
-            let reason =
-                format!("made for another {name}: its SHA-256 is {actual}, the weights name {expected}");
-            return Err(Error::invalid(&path, reason));
+    for (key, file, found) in digests {
+        if let Some(expected) = metadata.get(key).filter(|expected| **expected != found) {
+            return Err(Error::model(&path)(ModelFault::Digest { file, found, expected: expected.clone() }));
         }
     }
 
     let ngrams = ngrams_bytes.map(|bytes| NgramTable::from_bytes(&ngrams_path, &bytes)).transpose()?;
-    if let Some(id) = ngrams.iter().map(NgramTable::highest_id).find(|id| *id as usize >= config.vocab_size) {
-        let reason = format!("a gram with id {id}, {CONFIG_FILE} says {} words", config.vocab_size);
-        return Err(Error::invalid(&ngrams_path, reason));
+    let vocab_size = config.vocab_size;
+    if let Some(id) = ngrams.iter().map(NgramTable::highest_id).find(|id| *id as usize >= vocab_size) {
+        return Err(Error::model(&ngrams_path)(ModelFault::NgramId { id, vocab_size }));
     }
 
-    let specs = layout(&config);
-    let mut tensors = BTreeMap::new();
-    for spec in &specs {
-        let fault = |reason: String| Error::Tensor { path: path.clone(), tensor: spec.name.clone(), reason };
-        match file.tensor(&spec.name) {
-            Ok(view) => {
-                tensors.insert(spec.name.clone(), read_tensor(&view, &spec.shape).map_err(fault)?);
-            }
-            Err(_) if spec.optional => {}
-            Err(_) => return Err(fault("missing".into())),
-        }
-    }
-    if let Some(name) = file.names().into_iter().find(|name| specs.iter().all(|spec| spec.name != *name)) {
-        let reason = format!("the model described by {CONFIG_FILE} has no such tensor");
-        return Err(Error::Tensor { path, tensor: name.to_string(), reason });
-    }
-
+    let tensors = read_tensors(&weights, &config).map_err(Error::model(&path))?;
     let name =
         fs::canonicalize(directory).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_string()));
     let name = name.unwrap_or_else(|| "model".into());
     Ok(ModelFiles { name, config, vocabulary, tensors, ngrams, metadata })
+}
+
+/// The vocabulary in the bytes of a `vocab.txt`, as long as `config` says.
+fn read_vocabulary(bytes: &[u8], config: &Config) -> Result<Vocabulary, ModelFault> {
+    let invalid = |reason: String| ModelFault::Vocabulary { reason };
+    let text =
+        std::str::from_utf8(bytes).map_err(|e| invalid(format!("not UTF-8 at byte {}", e.valid_up_to())))?;
+    let vocabulary = Vocabulary::from_text(text).map_err(|e| invalid(e.to_string()))?;
+    match (vocabulary.len(), config.vocab_size) {
+        (words, vocab_size) if words != vocab_size => Err(ModelFault::VocabularySize { words, vocab_size }),
+        _ => Ok(vocabulary),
+    }
+}
+
+/// The tensors of a model, all of them and no others.
+fn read_tensors(weights: &SafeTensors, config: &Config) -> Result<BTreeMap<String, Array>, ModelFault> {
+    let specs = layout(config);
+    let mut tensors = BTreeMap::new();
+    for spec in &specs {
+        match weights.tensor(&spec.name) {
+            Ok(view) => {
+                tensors.insert(spec.name.clone(), read_tensor(&view, spec)?);
+            }
+            Err(_) if spec.optional => {}
+            Err(_) => {
+                let tensor = spec.name.clone();
+                let prefixed =
+                    |name: &&str| name.strip_suffix(&*tensor).is_some_and(|prefix| prefix.ends_with('.'));
+                return Err(match weights.names().into_iter().find(prefixed) {
+                    Some(found) => ModelFault::PrefixedTensor { found: found.to_string(), tensor },
+                    None => ModelFault::MissingTensor { tensor },
+                });
+            }
+        }
+    }
+    match weights.names().into_iter().find(|name| specs.iter().all(|spec| spec.name != *name)) {
+        Some(name) => Err(ModelFault::UnknownTensor { tensor: name.to_string() }),
+        None => Ok(tensors),
+    }
 }
 
 /// Writes a model directory in one step: a reader sees the old one or the new one, whole, whenever it looks and
@@ -138,8 +151,7 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
 ///
 /// # Errors
 /// [`Error::Io`] when the disk refuses, [`Error::Invalid`] when something else than a model directory lies there; it is
-/// untouched then. [`Error::Tensor`] when `tensors` are
-/// not those of [`layout`]. [`Error::Invalid`] when `config.ngrams` and `extra` do not agree.
+/// untouched then. [`Error::Model`] when `tensors` are not those of [`layout`]. [`Error::Invalid`] when `config.ngrams` and `extra` do not agree.
 pub fn save_directory(
     directory: &Path,
     config: &Config,
@@ -160,10 +172,7 @@ pub fn save_directory(
         let reason = format!(
             "`ngrams` is {}, but the table is {}",
             config.ngrams,
-            match ngrams {
-                Some(_) => "there",
-                None => "missing",
-            }
+            if ngrams.is_some() { "there" } else { "missing" }
         );
         return Err(Error::invalid(directory.join(CONFIG_FILE), reason));
     }
@@ -176,25 +185,4 @@ pub fn save_directory(
         vec![(CONFIG_FILE, &config_json), (VOCABULARY_FILE, &vocabulary_text), (WEIGHTS_FILE, &weights)];
     files.extend(extra.iter().map(|(name, bytes)| (*name, bytes.as_slice())));
     replace_directory(directory, DirectoryKind::Model, &files)
-}
-
-/// Refuses what is no plain file of at most `limit` bytes.
-pub(super) fn check_size(path: &Path, limit: u64) -> Result<()> {
-    let metadata = fs::metadata(path).map_err(Error::io(path))?;
-    if metadata.is_file() && metadata.len() <= limit {
-        return Ok(());
-    }
-    Err(Error::invalid(
-        path,
-        match metadata.is_file() {
-            true => format!("{} bytes, at most {limit} belong there", metadata.len()),
-            false => "not a plain file".into(),
-        },
-    ))
-}
-
-/// The bytes of `path`, a plain file of at most `limit`.
-pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    check_size(path, limit)?;
-    fs::read(path).map_err(Error::io(path))
 }

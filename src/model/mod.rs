@@ -9,6 +9,7 @@ mod network;
 mod ngrams;
 mod output;
 mod pooling;
+mod read;
 mod replace;
 mod weights;
 
@@ -31,3 +32,5 @@ pub(crate) use output::{CARD_MARK, DirectoryKind, Lock, OutputDirectory};
 pub use pooling::Pooling;
 pub(crate) use replace::{NewFile, remove_unfinished, replace_directory, write_atomically};
 pub use weights::{Array, FORMAT, Metadata, Precision, TensorSpec, layout};
+#[cfg(feature = "train")]
+pub(crate) use weights::{f32_bytes, f32_values};

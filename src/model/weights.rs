@@ -7,7 +7,7 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, ModelFault, Result};
 
 /// What `__metadata__.format` of a weights file of ours says.
 pub const FORMAT: &str = "imdb-sentiment/1";
@@ -89,22 +89,37 @@ pub fn layout(config: &Config) -> Vec<TensorSpec> {
     specs
 }
 
-/// Checks one tensor's shape, type and values and widens them to 32 bits; the reason in words where it is refused.
-pub(super) fn read_tensor(view: &TensorView, shape: &[usize]) -> Result<Array, String> {
-    if view.shape() != shape {
-        return Err(format!("shape {:?}, expected {shape:?}", view.shape()));
+/// 32-bit floats as they lie in a file.
+pub(crate) fn f32_bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+/// The floats of [`f32_bytes`]; a rest of fewer than four bytes is left out.
+pub(crate) fn f32_values(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+/// Checks one tensor's shape, type and values and widens them to 32 bits.
+pub(super) fn read_tensor(view: &TensorView, spec: &TensorSpec) -> Result<Array, ModelFault> {
+    let tensor = spec.name.clone();
+    if view.shape() != spec.shape {
+        let (found, expected) = (view.shape().to_vec(), spec.shape.clone());
+        return Err(ModelFault::Shape { tensor, found, expected });
     }
-    let bytes = view.data();
+    let halves = || view.data().as_chunks().0.iter();
     let data: Vec<f32> = match view.dtype() {
-        Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-        Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        Dtype::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-        other => return Err(format!("type {other:?}, expected F32, F16 or BF16")),
+        Dtype::F32 => f32_values(view.data()),
+        Dtype::F16 => halves().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::BF16 => halves().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+        other => {
+            let found = format!("{other:?}");
+            return Err(ModelFault::Type { tensor, found, expected: "F32, F16 or BF16" });
+        }
     };
     // A value that is not a number lies in no range.
     match data.iter().position(|value| !(-LARGEST_VALUE..=LARGEST_VALUE).contains(value)) {
-        Some(at) => Err(format!("value {at} is {}, beyond {LARGEST_VALUE:e} either way", data[at])),
-        None => Ok(Array { shape: shape.to_vec(), data }),
+        Some(index) => Err(ModelFault::Value { tensor, index, value: data[index] }),
+        None => Ok(Array { shape: spec.shape.clone(), data }),
     }
 }
 
@@ -119,25 +134,27 @@ pub(super) fn encode(
     let specs = layout(config);
     let mut parts = Vec::with_capacity(specs.len());
     for spec in &specs {
-        let fault = |reason: String| Error::Tensor { path: path.into(), tensor: spec.name.clone(), reason };
+        let (fault, tensor) = (Error::model(path), spec.name.clone());
         let Some(array) = tensors.get(&spec.name) else {
             if spec.optional {
                 continue;
             }
-            return Err(fault("missing".into()));
+            return Err(fault(ModelFault::MissingTensor { tensor }));
         };
         if array.shape != spec.shape || array.data.len() != spec.shape.iter().product::<usize>() {
-            return Err(fault(format!("shape {:?}, expected {:?}", array.shape, spec.shape)));
+            let (found, expected) = (array.shape.clone(), spec.shape.clone());
+            return Err(fault(ModelFault::Shape { tensor, found, expected }));
         }
         // What would not load again must not take the place of what does.
         let stored = |value: f32| (-LARGEST_VALUE..=LARGEST_VALUE).contains(&precision.round(value));
-        if let Some(at) = array.data.iter().position(|&value| !stored(value)) {
-            return Err(fault(format!("value {at} is {}: the training has gone astray", array.data[at])));
+        if let Some(index) = array.data.iter().position(|&value| !stored(value)) {
+            return Err(fault(ModelFault::Diverged { tensor, index, value: array.data[index] }));
         }
-        let values = array.data.iter();
         let bytes = match precision {
-            Precision::F32 => values.flat_map(|value| value.to_le_bytes()).collect(),
-            Precision::F16 => values.flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect(),
+            Precision::F32 => f32_bytes(&array.data),
+            Precision::F16 => {
+                array.data.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect()
+            }
         };
         parts.push((spec.name.as_str(), precision.name(), spec.shape.clone(), bytes));
     }
@@ -145,7 +162,8 @@ pub(super) fn encode(
 }
 
 /// The bytes of a safetensors file of `tensors` (name, type, shape, bytes), stored in their order; the header has its
-/// keys sorted, so that equal tensors give equal bytes.
+/// keys sorted, so that equal tensors give equal bytes: the safetensors crate keeps `__metadata__` in a hash map, whose
+/// order differs from run to run.
 pub(super) fn safetensors_bytes<'t>(
     metadata: &Metadata,
     tensors: impl IntoIterator<Item = (&'t str, &'t str, Vec<usize>, Vec<u8>)>,

@@ -8,6 +8,7 @@ mod contract;
 mod download;
 mod faults;
 mod golden;
+mod model_directory;
 mod ngrams;
 mod outputs;
 mod properties;

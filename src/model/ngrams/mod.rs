@@ -12,8 +12,9 @@ use half::f16;
 use safetensors::SafeTensorError;
 use safetensors::tensor::{Dtype, SafeTensors};
 
-use super::weights::{FORMAT, LARGEST_VALUE, safetensors_bytes};
-use crate::error::{Error, Result};
+use super::read::not_safetensors;
+use super::weights::{FORMAT, LARGEST_VALUE, f32_bytes, f32_values, safetensors_bytes};
+use crate::error::{Error, ModelFault, Result};
 
 use index::Entry;
 pub(crate) use index::NgramIndex;
@@ -157,7 +158,7 @@ impl NgramTable {
         // The widest first, so that each tensor is aligned for its type.
         let tensors = [
             ("key", "I64", vec![self.len()], keys),
-            ("bias", "F32", vec![1], self.bias.to_le_bytes().to_vec()),
+            ("bias", "F32", vec![1], f32_bytes(&[self.bias])),
             ("value", "F16", vec![self.len(), 2], values),
         ];
         safetensors_bytes(&metadata, tensors)
@@ -174,44 +175,48 @@ impl NgramTable {
     /// Reads and checks the bytes of `path`, an `ngrams.safetensors`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] or [`Error::Tensor`], each naming the file and the fault: bytes of another format or cut
+    /// [`Error::Model`]: bytes of another format or cut
     /// short, a tensor that is missing, unknown, misshapen or of another type, keys that are no grams or do not
     /// ascend, a value that is not finite.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
-        let unreadable = |e: SafeTensorError| Error::invalid(path, format!("not a table of grams: {e}"));
+        Self::read(bytes).map_err(Error::model(path))
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, ModelFault> {
+        let unreadable = |e: SafeTensorError| not_safetensors(bytes, e);
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
         let file = SafeTensors::deserialize(bytes).map_err(unreadable)?;
-        let fault = |tensor: &str, reason: String| {
-            let tensor = tensor.escape_debug().to_string();
-            Error::Tensor { path: path.into(), tensor, reason }
-        };
         if let Some(name) = file.names().into_iter().find(|name| !["key", "value", "bias"].contains(name)) {
-            return Err(fault(name, "a table of grams has no such tensor".into()));
+            return Err(ModelFault::UnknownTensor { tensor: name.to_string() });
         }
-        let read = |name: &str, dtype: Dtype, shape: &[usize]| match file.tensor(name) {
-            Err(_) => Err(fault(name, "missing".into())),
-            Ok(view) if view.dtype() != dtype => {
-                Err(fault(name, format!("type {:?}, expected {dtype:?}", view.dtype())))
+        let read = |name: &str, dtype: Dtype, expected_type: &'static str, shape: &[usize]| {
+            let tensor = name.to_string();
+            match file.tensor(name) {
+                Err(_) => Err(ModelFault::MissingTensor { tensor }),
+                Ok(view) if view.dtype() != dtype => {
+                    let found = format!("{:?}", view.dtype());
+                    Err(ModelFault::Type { tensor, found, expected: expected_type })
+                }
+                Ok(view) if view.shape() != shape => {
+                    let (found, expected) = (view.shape().to_vec(), shape.to_vec());
+                    Err(ModelFault::Shape { tensor, found, expected })
+                }
+                Ok(view) => Ok(view.data()),
             }
-            Ok(view) if view.shape() != shape => {
-                Err(fault(name, format!("shape {:?}, expected {shape:?}", view.shape())))
-            }
-            Ok(view) => Ok(view.data()),
         };
         let count = file.tensor("key").ok().and_then(|view| view.shape().first().copied()).unwrap_or(0);
-        let key = read("key", Dtype::I64, &[count])?;
-        let value = read("value", Dtype::F16, &[count, 2])?;
-        let bias = read("bias", Dtype::F32, &[1])?;
+        let key = read("key", Dtype::I64, "I64", &[count])?;
+        let value = read("value", Dtype::F16, "F16", &[count, 2])?;
+        let bias = read("bias", Dtype::F32, "F32", &[1])?;
         let stated = header.metadata().as_ref().and_then(|metadata| metadata.get("count"));
         if let Some(stated) = stated.filter(|stated| **stated != count.to_string()) {
-            let reason = format!("{count} grams, the header says {}", stated.escape_debug());
-            return Err(Error::invalid(path, reason));
+            return Err(ModelFault::Ngrams { reason: format!("{count} n-grams, the header says {stated}") });
         }
 
         let keys: Vec<u64> = key.as_chunks().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
         let halves = |&[a, b, c, d]: &[u8; 4]| [f16::from_le_bytes([a, b]), f16::from_le_bytes([c, d])];
         let values = value.as_chunks().0.iter().map(halves).collect();
-        let bias = bias.as_chunks().0.first().map_or(0.0, |bytes| f32::from_le_bytes(*bytes));
-        Self::checked(&keys, values, bias).map_err(|reason| Error::invalid(path, reason))
+        let bias = f32_values(bias)[0];
+        Self::checked(&keys, values, bias).map_err(|reason| ModelFault::Ngrams { reason })
     }
 }

@@ -138,7 +138,7 @@ fn a_file_of_something_else_is_refused_by_name() {
     let flat = ("value", "F16", vec![4], vec![0; 8]);
     let wide = ("value", "F32", vec![1, 2], vec![0; 8]);
     for (tensors, count, expected) in [
-        (vec![keys([5, 6]), value.clone(), bias.clone()], "3", "2 grams, the header says 3"),
+        (vec![keys([5, 6]), value.clone(), bias.clone()], "3", "2 n-grams, the header says 3"),
         (vec![keys([6, 6]), value.clone(), bias.clone()], "2", "keys 0 and 1 do not ascend"),
         (vec![keys([2, 6]), value.clone(), bias.clone()], "2", "key 0 is 2, which is no gram"),
         (vec![keys([5, u64::MAX]), value.clone(), bias.clone()], "2", "key 1 is -1, which is no gram"),
@@ -147,7 +147,7 @@ fn a_file_of_something_else_is_refused_by_name() {
         (vec![keys([5, 6]), wide, bias.clone()], "2", "tensor `value`: type F32, expected F16"),
         (vec![keys([5, 6]), bias.clone()], "2", "tensor `value`: missing"),
         (vec![value.clone(), bias.clone()], "2", "tensor `key`: missing"),
-        (vec![keys([5, 6]), value, bias, ("x\ny", "F32", vec![0], vec![])], "2", "tensor `x\\ny`: a table"),
+        (vec![keys([5, 6]), value, bias, ("x\ny", "F32", vec![0], vec![])], "2", "tensor `x\\ny`: the model"),
     ] {
         let fault = read(tensors, count).unwrap_err();
         assert!(fault.starts_with("some/ngrams.safetensors: ") && fault.contains(expected), "{fault}");

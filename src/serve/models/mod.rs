@@ -363,5 +363,5 @@ fn version(directory: &Path) -> Result<String> {
             Err(error) => return Err(Error::io(&path)(error)),
         }
     }
-    Ok(digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::text::hex(&digest.finalize()[..6]))
 }

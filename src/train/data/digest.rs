@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::text::hex;
 use crate::train::data::corpus::Review;
 use crate::train::data::example::Example;
 
@@ -15,7 +16,7 @@ pub fn digest_of_examples<'e>(examples: impl IntoIterator<Item = &'e Example>) -
         digest.update(example.beside.to_le_bytes());
         example.ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.finalize())
 }
 
 /// SHA-256 over reviews given as ids.
@@ -25,7 +26,7 @@ pub fn digest_of_ids(reviews: &[Vec<u32>]) -> String {
         digest.update((ids.len() as u64).to_le_bytes());
         ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.finalize())
 }
 
 /// SHA-256 over class, id and text of `reviews`, in order.
@@ -35,5 +36,5 @@ pub fn digest_of_reviews(reviews: &[&Review]) -> String {
         digest.update(format!("{}/{}/{}\n", review.class.folder(), review.id, review.text.len()));
         digest.update(&review.text);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&digest.finalize())
 }

@@ -92,7 +92,7 @@ fn check(source: &Source, path: &Path) -> Result<()> {
         digest.update(&buffer[..count]);
         size_bytes += count as u64;
     }
-    let md5: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let md5 = crate::text::hex(&digest.finalize());
     if size_bytes == source.size_bytes && md5 == source.md5 {
         return Ok(());
     }

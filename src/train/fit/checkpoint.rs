@@ -11,7 +11,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::model::{Array, write_atomically};
+use crate::model::{Array, f32_bytes, f32_values, write_atomically};
 use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
 use crate::train::fit::variables::Variables;
 use crate::train::fit::{Position, State};
@@ -40,15 +40,14 @@ pub fn path_for(output: &Path) -> PathBuf {
 /// [`Error::Io`] when the disk refuses, [`Error::Data`] when a weight is not finite.
 pub fn save(path: &Path, state: &State, settings: &Settings, examples_sha256: &str) -> Result<()> {
     let mut arrays: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
-    let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     for (group, tensors) in [("weights", Some(&state.variables.to_arrays()?)), ("best", state.best.as_ref())]
     {
         for (name, array) in tensors.into_iter().flatten() {
-            arrays.insert(format!("{group}/{name}"), (array.shape.clone(), bytes(&array.data)));
+            arrays.insert(format!("{group}/{name}"), (array.shape.clone(), f32_bytes(&array.data)));
         }
     }
     for (name, values) in state.optimizer.state() {
-        arrays.insert(format!("optimizer/{name}"), (vec![values.len()], bytes(values)));
+        arrays.insert(format!("optimizer/{name}"), (vec![values.len()], f32_bytes(values)));
     }
     let json = |value: serde_json::Result<String>| value.expect("plain data");
     let mut metadata = HashMap::from([
@@ -89,7 +88,7 @@ fn digest<'t>(
         part(format!("{shape:?}").as_bytes());
         part(bytes);
     }
-    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    crate::text::hex(&digest.finalize())
 }
 
 /// Whether there is a checkpoint at `path`.
@@ -156,9 +155,7 @@ pub fn load(path: &Path, settings: &Settings, examples_sha256: &str) -> Result<S
     let mut groups: HashMap<&str, BTreeMap<String, Array>> = HashMap::new();
     for (full_name, view) in file.iter() {
         let (group, name) = full_name.split_once('/').ok_or_else(|| damaged(full_name.to_string()))?;
-        let data =
-            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        let array = Array { shape: view.shape().to_vec(), data };
+        let array = Array { shape: view.shape().to_vec(), data: f32_values(view.data()) };
         groups.entry(group).or_default().insert(name.to_string(), array);
     }
     let variables = Variables::from_arrays(&groups.remove("weights").unwrap_or_default())?;

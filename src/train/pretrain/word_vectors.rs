@@ -12,7 +12,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::{Error, Result};
 use crate::kernel::{Isa, MAX_CONTEXTS, SkipGram};
-use crate::model::{Array, Config, DirectoryKind, replace_directory};
+use crate::model::{Array, Config, DirectoryKind, f32_bytes, f32_values, replace_directory};
 use crate::text::{START_ID, Vocabulary};
 use crate::train::data::corpus::Corpus;
 use crate::train::data::split;
@@ -237,11 +237,10 @@ pub fn save_vectors(
     vocabulary: &Vocabulary,
     others: &BTreeMap<String, Array>,
 ) -> Result<()> {
-    let to_bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
     let shape = vec![vocabulary.len(), vectors.len() / vocabulary.len()];
-    let mut tensors = BTreeMap::from([(EMBEDDING, (shape, to_bytes(vectors)))]);
+    let mut tensors = BTreeMap::from([(EMBEDDING, (shape, f32_bytes(vectors)))]);
     tensors.extend(
-        others.iter().map(|(name, array)| (name.as_str(), (array.shape.clone(), to_bytes(&array.data)))),
+        others.iter().map(|(name, array)| (name.as_str(), (array.shape.clone(), f32_bytes(&array.data)))),
     );
     let views = tensors.iter().map(|(name, (shape, bytes))| {
         (*name, TensorView::new(Dtype::F32, shape.clone(), bytes).expect("shape and bytes agree"))
@@ -282,8 +281,7 @@ pub fn load_vectors(directory: &Path) -> Result<Vectors> {
         if view.dtype() != Dtype::F32 {
             return Err(fault(format!("`{}` is {:?}, not F32", name.escape_debug(), view.dtype())));
         }
-        let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        let data: Vec<f32> = values.collect();
+        let data = f32_values(view.data());
         if data.iter().any(|value| !value.is_finite()) {
             return Err(fault("a value is not finite".into()));
         }
