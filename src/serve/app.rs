@@ -1,119 +1,108 @@
 //! The service's state: everything that handlers, connections and signals share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
 use tower_http::cors::CorsLayer;
 
-use super::compute::pool::Pool;
-use super::compute::shadow::Shadow;
-use super::http::auth::{self, Keys};
-use super::http::body;
+use super::compute::score::Scorer;
+use super::http::auth::{self, ApiKeys};
+use super::http::body::BodyReader;
 use super::http::tls::Tls;
-use super::models::{Models, Slot};
-#[cfg(feature = "otlp")]
+use super::models::Models;
+use super::observe::routes::Routes;
 use super::observe::spans::Spans;
 use super::observe::telemetry::Telemetry;
 use super::observe::throttle::Throttle;
 use super::problem::{Kind, Problem};
 use super::settings::Settings;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// What every handler shares.
 pub type AppState = Arc<App>;
 
-/// The service's state: settings, models, compute threads, figures.
+/// The service's state: settings, the scorer on its models, figures.
 #[derive(Debug)]
 pub struct App {
     pub(super) settings: Settings,
-    pub(super) models: Models,
-    pub(super) pool: Pool,
+    pub(super) scorer: Scorer,
+    pub(super) bodies: BodyReader,
     pub(super) telemetry: Arc<Telemetry>,
-    pub(super) keys: Keys,
+    pub(super) keys: ApiKeys,
     pub(super) cors: Option<CorsLayer>,
     pub(super) tls: Option<Tls>,
-    pub(super) shadow: Shadow,
-    #[cfg(feature = "otlp")]
-    pub(super) spans: Option<Spans>,
+    pub(super) spans: Spans,
     /// Log lines of refused requests.
     pub(super) refusals: Throttle,
-    /// Room for bodies being read, in units of `body::PERMIT_BYTES`.
-    pub(super) buffered: Arc<Semaphore>,
-    pub(super) draining: AtomicBool,
+    /// What the router tells of itself, once there is one.
+    pub(super) served: OnceLock<Served>,
+    draining: AtomicBool,
     pub(super) started: Instant,
+}
+
+/// What the router tells of itself.
+#[derive(Debug)]
+pub struct Served {
+    /// Its routes and their figures.
+    pub routes: Routes,
+    /// The text of `openapi.yaml`.
+    pub description: String,
 }
 
 impl App {
     /// Loads the models and everything else that `settings` name, and starts the compute threads.
     ///
     /// # Errors
-    /// [`Error::Setting`] for settings that do not fit; otherwise as [`Models::load`].
+    /// [`crate::Error::Setting`] for settings that do not fit; otherwise as [`crate::predict::Predictor::load`].
     pub fn new(settings: Settings) -> Result<AppState> {
         settings.check()?;
         let telemetry = Arc::new(Telemetry::default());
-        let keys = Keys::load(&settings)?;
+        let keys = ApiKeys::load(&settings)?;
         let models = Models::load(&settings)?;
-        if let Some(name) = &settings.shadow {
-            let default = models.get(None).map(|slot| &*slot.name);
-            if models.get(Some(name)).is_none() || default == Some(name) {
-                let reason = format!("`{name}` is not one of the other models: {}", models.names());
-                return Err(Error::setting("--shadow", reason));
-            }
-        }
-        let threads = Settings::threads(settings.compute_threads);
-        let pool = Pool::start(threads, settings.max_pending_reviews, telemetry.clone())
-            .map_err(|e| Error::setting("--compute-threads", e.to_string()))?;
         Ok(Arc::new(Self {
-            models,
-            pool,
+            scorer: Scorer::new(&settings, models, telemetry.clone())?,
+            bodies: BodyReader::new(&settings, telemetry.clone()),
             telemetry,
             keys,
             cors: auth::cors(&settings)?,
             tls: Tls::load(&settings)?,
-            shadow: Shadow::new(settings.shadow.clone(), settings.shadow_share),
-            #[cfg(feature = "otlp")]
             spans: Spans::start(&settings)?,
             refusals: Throttle::default(),
-            buffered: Arc::new(Semaphore::new(settings.max_buffered_bytes / body::PERMIT_BYTES)),
+            served: OnceLock::new(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             settings,
         }))
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     /// The models.
-    pub fn models(&self) -> &Models {
-        &self.models
+    pub(super) fn models(&self) -> &Models {
+        self.scorer.models()
     }
 
     /// Turns readiness off for good: the server is about to stop.
-    pub fn drain(&self) {
+    pub(super) fn drain(&self) {
         self.draining.store(true, Relaxed);
     }
 
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
+    /// Whether requests should be sent here.
+    ///
+    /// # Errors
+    /// 503 while the server shuts down, and where a model failed its self-test.
+    pub(super) fn readiness(&self) -> Result<(), Problem> {
+        self.check_serving()?;
+        self.models().iter().try_for_each(|slot| slot.current().check_ready())
     }
 
-    pub(super) fn is_ready(&self) -> bool {
-        !self.is_draining() && self.models.passed()
-    }
-
-    /// The model called `name`, or the default one; 404 where there is none.
-    pub(super) fn slot(&self, name: Option<&str>) -> Result<&Slot, Problem> {
-        self.models.get(name).ok_or_else(|| {
-            // The name given is not repeated: it may be anything, and long.
-            Problem::new(
-                Kind::UnknownModel,
-                format!("no model of that name; there are: {}", self.models.names()),
-            )
-        })
+    /// Whether the server goes on.
+    ///
+    /// # Errors
+    /// 503 while it shuts down.
+    pub(super) fn check_serving(&self) -> Result<(), Problem> {
+        if self.draining.load(Relaxed) {
+            return Err(Problem::new(Kind::NotReady, "the server is shutting down"));
+        }
+        Ok(())
     }
 }

@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
-use super::AppState;
+use super::app::AppState;
 use super::http::stalled::Untaken;
 use super::router::router;
 use super::settings::Settings;

@@ -4,15 +4,15 @@ use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, State};
-use axum::http::{HeaderName, HeaderValue, Request, header};
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::http::body;
+use super::app::{App, AppState};
 use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
+use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
 use super::problem::{Kind, Problem};
-use super::{App, AppState};
 
 /// Headers of every answer: it is data, never a page of ours to be framed, sniffed or kept.
 const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -22,23 +22,23 @@ const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
 ];
 
 /// The one layer around the routes.
-pub async fn around(State(app): State<AppState>, request: Request<Body>, next: Next) -> Response {
-    let mut watch = Watch::new(&app.telemetry, request.extensions().get::<MatchedPath>().cloned());
+pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    let served = app.served.get().expect("the router is made before it is asked");
+    let mut guard = RequestGuard::new(&app.telemetry, served.routes.get(path.map(MatchedPath::as_str)));
     let id = request_id(request.headers());
-    #[cfg_attr(not(feature = "otlp"), expect(unused_mut))]
     let mut context = TraceContext::from_headers(request.headers());
-    #[cfg(feature = "otlp")]
-    let mut span = app.spans.as_ref().and_then(|spans| spans.open(&request, &id, &mut context));
-    let allowed = watch.path().is_some_and(is_health) || app.keys.admit(request.headers());
-    let mut response = if allowed {
+    let mut span = app.spans.open(&request, &id, &mut context);
+    let mut response = if guard.route.open || app.keys.admit(request.headers()) {
         next.run(request).await
     } else {
-        body::drain(&app, request.into_body()).await;
+        app.bodies.drain(request.into_body()).await;
         Problem::new(Kind::Unauthorized, "send one of the server's keys: `Authorization: Bearer KEY`")
             .into_response()
     };
+    let status = response.status();
     let headers = response.headers_mut();
-    headers.reserve(FIXED_HEADERS.len() + 3);
+    headers.reserve(FIXED_HEADERS.len() + 4);
     for (name, value) in FIXED_HEADERS {
         headers.insert(name, value);
     }
@@ -48,27 +48,24 @@ pub async fn around(State(app): State<AppState>, request: Request<Body>, next: N
             HeaderValue::from_static("max-age=31536000; includeSubDomains"),
         );
     }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.insert(header::RETRY_AFTER, app.settings.retry_after_seconds.into());
+    }
     headers.insert(REQUEST_ID, id.clone());
     if let Some(context) = &context {
         headers.insert(TRACEPARENT, context.header());
     }
-    let status = response.status().as_u16();
-    #[cfg(feature = "otlp")]
+    let status = status.as_u16();
     if let Some(span) = &mut span {
         span.answered(status);
     }
-    watch.finish(status);
-    log(&app, &watch, status, &id, context.as_ref());
+    guard.finish(status);
+    log(&app, &guard, status, &id, context.as_ref());
     response
 }
 
-/// Health is asked by machines that have no key.
-fn is_health(path: &str) -> bool {
-    matches!(path, "/health" | "/health/live" | "/health/ready" | "/v2/health/live" | "/v2/health/ready")
-}
-
 /// Review text is in none of this: path templates, never what filled them.
-fn log(app: &App, watch: &Watch, status: u16, id: &HeaderValue, context: Option<&TraceContext>) {
+fn log(app: &App, guard: &RequestGuard, status: u16, id: &HeaderValue, context: Option<&TraceContext>) {
     let failed = status >= 500;
     if !failed && !app.settings.log_requests {
         return;
@@ -80,8 +77,8 @@ fn log(app: &App, watch: &Watch, status: u16, id: &HeaderValue, context: Option<
     } else {
         None
     };
-    let route = watch.path().unwrap_or("other");
-    let elapsed_us = watch.start.elapsed().as_micros() as u64;
+    let route = &*guard.route.path;
+    let elapsed_us = guard.start.elapsed().as_micros() as u64;
     let request_id = id.to_str().unwrap_or_default();
     let (trace_id, span_id) =
         context.map_or(("", ""), |context| (context.trace_id.as_str(), context.span_id.as_str()));
@@ -93,34 +90,30 @@ fn log(app: &App, watch: &Watch, status: u16, id: &HeaderValue, context: Option<
 }
 
 /// Counts a request once, also where its client leaves and the handler is dropped in the middle.
-struct Watch<'a> {
+struct RequestGuard<'a> {
     telemetry: &'a Telemetry,
-    path: Option<MatchedPath>,
+    route: &'a RouteSeries,
     start: Instant,
     finished: bool,
 }
 
-impl<'a> Watch<'a> {
-    fn new(telemetry: &'a Telemetry, path: Option<MatchedPath>) -> Self {
+impl<'a> RequestGuard<'a> {
+    fn new(telemetry: &'a Telemetry, route: &'a RouteSeries) -> Self {
         telemetry.in_flight.add(1);
-        Self { telemetry, path, start: Instant::now(), finished: false }
-    }
-
-    fn path(&self) -> Option<&str> {
-        self.path.as_ref().map(MatchedPath::as_str)
+        Self { telemetry, route, start: Instant::now(), finished: false }
     }
 
     fn finish(&mut self, status: u16) {
         self.finished = true;
-        self.telemetry.request(self.path(), status, self.start.elapsed());
+        self.route.count(status, self.start.elapsed());
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for RequestGuard<'_> {
     fn drop(&mut self) {
         self.telemetry.in_flight.add(-1);
         if !self.finished {
-            self.telemetry.request(self.path(), 499, self.start.elapsed());
+            self.route.count(CLIENT_GONE, self.start.elapsed());
         }
     }
 }

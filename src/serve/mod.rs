@@ -5,7 +5,7 @@
 //! | `run`, `settings`, `healthcheck` | from the command line to a running server; asking one whether it is well |
 //! | `connection`, `router`, `middleware` | sockets and their limits; the routes; what happens around every request |
 //! | `app`, `reload` | the state that they share, and taking up what changed on disk |
-//! | `problem` | every error as an RFC 9457 answer |
+//! | `problem`, `named` | every error as an RFC 9457 answer; closed sets, the text of each member written once |
 //! | `api/` | one file or folder for each protocol; health, figures, description |
 //! | `compute/` | where and when a text is computed: the one core behind every protocol |
 //! | `models/` | what is served: loading, self-test, swap, cost, drift |
@@ -22,6 +22,7 @@ mod healthcheck;
 mod http;
 mod middleware;
 mod models;
+mod named;
 mod observe;
 mod problem;
 mod reload;
@@ -29,14 +30,11 @@ mod router;
 mod run;
 mod settings;
 
-pub use self::api::openapi::{Description, yaml as openapi_yaml};
+pub use self::api::{description, openapi_yaml};
 pub use self::app::{App, AppState};
 pub use self::connection::serve;
 pub use self::healthcheck::healthcheck;
-pub use self::models::{Models, Reload, SelfTest, Slot};
-pub use self::observe::telemetry::ROUTES;
 pub use self::problem::PROBLEM_JSON;
-pub use self::reload::reload_all;
 pub use self::router::router;
 pub use self::run::run;
-pub use self::settings::{LogFormat, ModelSource, Secret, Settings};
+pub use self::settings::{ModelSource, Settings};

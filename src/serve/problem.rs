@@ -19,7 +19,6 @@ pub struct Problem {
     kind: Kind,
     detail: Cow<'static, str>,
     index: Option<usize>,
-    retry_after_seconds: Option<u32>,
     /// Whether `error` repeats the detail, for clients of protocols that read it there.
     with_error: bool,
 }
@@ -114,18 +113,12 @@ pub struct ProblemBody<'a> {
 impl Problem {
     /// A problem of `kind` with `detail` for the person who must act.
     pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), index: None, retry_after_seconds: None, with_error: false }
+        Self { kind, detail: detail.into(), index: None, with_error: false }
     }
 
     /// The same, about text number `index`.
     pub fn at(mut self, index: usize) -> Self {
         self.index = Some(index);
-        self
-    }
-
-    /// The same, asking the client to come back in `seconds`.
-    pub fn retry_after(mut self, seconds: u32) -> Self {
-        self.retry_after_seconds = Some(seconds);
         self
     }
 
@@ -136,11 +129,12 @@ impl Problem {
     }
 
     /// The kind.
+    #[cfg(test)]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// A fault of text number `index` of `field`; `single` when it is the only text and has no number.
+    /// A fault of text number `index`; `single` when it is the only text and has no number.
     pub fn of_text(error: &Error, index: usize, single: bool) -> Self {
         let kind = match error {
             Error::NoWords => Kind::NoWords,
@@ -190,9 +184,6 @@ impl IntoResponse for Problem {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if let Some(seconds) = self.retry_after_seconds {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
         if self.kind == Kind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

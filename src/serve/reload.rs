@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{App, AppState};
+use super::app::{App, AppState};
 
 /// Reads models, keys and certificate again; what is unusable stays as it was. Blocks while it reads.
 pub fn reload_all(app: &App) {
-    for slot in app.models.iter() {
+    for slot in app.models().iter() {
         slot.reload();
     }
     let tls = app.tls.as_ref().map(|tls| tls.reload());
@@ -37,11 +37,11 @@ pub async fn watch(app: AppState) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let look = |app: Arc<App>| {
         tokio::task::spawn_blocking(move || -> Vec<_> {
-            app.models.iter().map(|slot| slot.fingerprint()).collect()
+            app.models().iter().map(|slot| slot.fingerprint()).collect()
         })
     };
     // What was loaded, not what is there by now: it may have changed while other models were being loaded.
-    let mut taken: Vec<_> = app.models.iter().map(|slot| slot.current().fingerprint.clone()).collect();
+    let mut taken: Vec<_> = app.models().iter().map(|slot| slot.current().fingerprint.clone()).collect();
     let mut before = taken.clone();
     loop {
         interval.tick().await;
@@ -50,7 +50,7 @@ pub async fn watch(app: AppState) {
             if now[index] != taken[index] && now[index] == before[index] {
                 taken[index] = now[index].clone();
                 let app = app.clone();
-                let reload = move || drop(app.models.iter().nth(index).map(|slot| slot.reload()));
+                let reload = move || drop(app.models().iter().nth(index).map(|slot| slot.reload()));
                 let _ = tokio::task::spawn_blocking(reload).await;
             }
         }

@@ -38,7 +38,7 @@ pub fn run(settings: Settings) -> Result<()> {
         let listener = listen(&app.settings.host, app.settings.port).await?;
         let address = listener.local_addr().map_err(|e| Error::setting("--port", e.to_string()))?;
         let scheme = if app.tls.is_some() { "https" } else { "http" };
-        for slot in app.models.iter() {
+        for slot in app.models().iter() {
             let loaded = slot.current();
             tracing::info!(model = &*slot.name, version = loaded.version, golden_reviews = loaded.self_test.reviews,
                 cost = ?loaded.cost, "model loaded");
@@ -57,10 +57,7 @@ pub fn run(settings: Settings) -> Result<()> {
     });
     // Connections that the grace did not see finish are cut here.
     runtime.shutdown_background();
-    #[cfg(feature = "otlp")]
-    if let Some(spans) = &app.spans {
-        spans.stop();
-    }
+    app.spans.stop();
     outcome
 }
 

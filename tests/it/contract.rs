@@ -6,9 +6,8 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use crate::common::{Answer, Server, write_model};
-use imdb_sentiment::serve::{Description, openapi_yaml};
+use imdb_sentiment::serve::{App, ModelSource, Settings, description, openapi_yaml, router};
 use serde_json::Value;
-use utoipa::OpenApi;
 
 #[test]
 fn the_committed_description_is_the_generated_one() {
@@ -17,11 +16,47 @@ fn the_committed_description_is_the_generated_one() {
     assert!(committed == openapi_yaml(), "run `cargo run --bin server openapi > openapi.yaml`");
 }
 
+#[test]
+fn every_route_of_the_router_is_described_and_every_described_one_is_routed() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(&folder.path().join("m"), 1, 8);
+    let models = vec![ModelSource::directory(folder.path().join("m"))];
+    let app = App::new(Settings { models, compute_threads: 1, ..Settings::defaults() }).unwrap();
+    // A router tells what it routes in its debug form alone: `RouteId(0): "/predict"`.
+    let router = format!("{:?}", router(app));
+    let routed: BTreeSet<String> = router
+        .split("RouteId(")
+        .filter_map(|text| text.split_once("): \"")?.1.split_once('"'))
+        .map(|(path, _)| path.to_string())
+        .filter(|path| !path.contains("__private"))
+        .collect();
+    let described = described().into_keys().map(|(_, path)| path).collect();
+    assert_eq!(routed, described, "routed, described");
+}
+
+#[test]
+fn an_error_has_one_schema() {
+    let description: Value = serde_json::from_str(&description().to_json().unwrap()).unwrap();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for operation in methods.as_object().unwrap().values() {
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let name = response["$ref"].as_str().and_then(|name| name.rsplit('/').next());
+                assert_eq!(name.is_some(), status != "200", "{path} {status}");
+                let Some(name) = name else { continue };
+                let shared = &description["components"]["responses"][name];
+                let schema = &shared["content"]["application/problem+json"]["schema"];
+                assert_eq!(schema["$ref"], "#/components/schemas/Problem", "{path} {status}: {shared}");
+            }
+        }
+    }
+    assert!(description["components"]["schemas"]["Problem"]["properties"]["detail"].is_object());
+}
+
 /// Method and path template, and the statuses described for them.
 type Described = BTreeMap<(String, String), BTreeSet<u16>>;
 
 fn described() -> Described {
-    let description: Value = serde_json::from_str(&Description::openapi().to_json().unwrap()).unwrap();
+    let description: Value = serde_json::from_str(&description().to_json().unwrap()).unwrap();
     let mut all = Described::new();
     for (path, methods) in description["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {

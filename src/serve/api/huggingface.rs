@@ -1,7 +1,5 @@
 //! Text classification as Hugging Face's clients ask for it (`InferenceClient.text_classification`).
 
-use std::borrow::Cow;
-
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
@@ -10,16 +8,22 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{ArrayBuilder, Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::predict::{
-    NamedModelProblems, PARSE_INLINE_BYTES, Review, ScoringProblems, json_response, on_compute_thread,
-};
-use crate::predict::Truncate;
-use crate::serve::compute::score::{Question, Scored, score};
-use crate::serve::http::body;
+use super::shared::{Address, NamedModelProblem, Review, ScoringProblems, answer, json_response, path_text};
+use crate::predict::{Prediction, Truncate};
+use crate::serve::app::{App, AppState};
+use crate::serve::compute::score::{Question, Scored};
 use crate::serve::http::json::{self, Object, Text, Whole};
+use crate::serve::models::verdict::Label;
+use crate::serve::named::{Named, named};
 use crate::serve::problem::{Kind, Problem};
-use crate::serve::{App, AppState};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(default_model)).routes(routes!(named_model))
+}
 
 /// The body; fields that other services know and this one does not are passed over, as their clients expect.
 #[derive(Debug, Deserialize)]
@@ -107,15 +111,14 @@ pub struct ClassificationParameters {
     function_to_apply: Option<FunctionToApply>,
 }
 
-/// What turns a model's output into probabilities.
-#[derive(ToSchema)]
-#[schema(rename_all = "snake_case")]
-#[allow(dead_code, reason = "only its schema is used")]
-pub enum FunctionToApply {
-    /// As the model was trained.
-    Sigmoid,
-    /// The same here.
-    Softmax,
+named! {
+    /// What turns a model's output into probabilities.
+    pub enum FunctionToApply {
+        /// As the model was trained.
+        Sigmoid = "sigmoid",
+        /// The same here.
+        Softmax = "softmax",
+    }
 }
 
 /// Classifies one text or many with the default model
@@ -123,7 +126,7 @@ pub enum FunctionToApply {
 /// Answers one list of labels for each text, the most probable first.
 #[utoipa::path(post, path = "/", tag = "hugging face", request_body = ClassificationBody,
     responses((status = 200, description = "One list for each text", body = Vec<Vec<Classification>>), ScoringProblems))]
-pub async fn default_model(State(app): State<AppState>, request: Request<Body>) -> Result<Response, Problem> {
+async fn default_model(State(app): State<AppState>, request: Request<Body>) -> Result<Response, Problem> {
     classify(&app, None, request).await.map_err(Problem::with_error)
 }
 
@@ -131,46 +134,27 @@ pub async fn default_model(State(app): State<AppState>, request: Request<Body>) 
 #[utoipa::path(post, path = "/models/{model}", tag = "hugging face", request_body = ClassificationBody,
     params(("model" = String, Path, description = "The model's name")),
     responses((status = 200, description = "One list for each text", body = Vec<Vec<Classification>>), ScoringProblems,
-        NamedModelProblems))]
-pub async fn named_model(
+        NamedModelProblem))]
+async fn named_model(
     State(app): State<AppState>,
     model: Result<Path<String>, PathRejection>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let model = path_text(model)?;
-    classify(&app, Some(&model), request).await.map_err(Problem::with_error)
+    classify(&app, Some(model), request).await.map_err(Problem::with_error)
 }
 
-/// What stands in a path, decoded.
-///
-/// # Errors
-/// 400 where it is not UTF-8.
-pub fn path_text<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
-    let not_text = |_| Problem::new(Kind::Malformed, "the path is not UTF-8 text");
-    Ok(path.map_err(not_text).map_err(Problem::with_error)?.0)
-}
-
-async fn classify(app: &App, model: Option<&str>, request: Request<Body>) -> Result<Response, Problem> {
-    let held = body::read_json(app, request).await?;
-    let (mut question, top_k) = if held.bytes.len() <= PARSE_INLINE_BYTES {
-        parse(&held.bytes)?
-    } else {
-        let bytes = held.bytes.clone();
-        let work = move || parse(&bytes).map(|(question, top_k)| (question.into_owned(), top_k));
-        on_compute_thread(app, work).await??
-    };
-    question.model = model.map(Cow::Borrowed);
-    let scored = score(app, question).await?;
-    let lists: Vec<_> =
-        scored.predictions.iter().map(|prediction| labels(&scored, prediction, top_k)).collect();
-    Ok(json_response(serde_json::to_vec(&lists).expect("labels are plain data")))
+async fn classify(app: &App, model: Option<String>, request: Request<Body>) -> Result<Response, Problem> {
+    let body = app.bodies.read_json(request).await?;
+    let address = Address { model, version: None };
+    answer(&app.scorer, body, address, parse, to_json).await.map(json_response)
 }
 
 fn parse(bytes: &[u8]) -> Result<(Question<'_>, usize), Problem> {
     let request: ClassificationRequest = json::read(bytes)?;
     let parameters = request.parameters.map_or_else(Parameters::default, |parameters| parameters.0);
     if let Some(other) = parameters.function_to_apply
-        && !["sigmoid", "softmax"].contains(&other.as_str())
+        && FunctionToApply::of_name(&other).is_none()
     {
         let detail = "function_to_apply: only `sigmoid` and `softmax` (which mean the same here) are known";
         return Err(Problem::new(Kind::InvalidFields, detail));
@@ -187,11 +171,17 @@ fn parse(bytes: &[u8]) -> Result<(Question<'_>, usize), Problem> {
     Ok((Question { texts, single, truncate, ..Question::default() }, top_k))
 }
 
-fn labels(scored: &Scored, prediction: &crate::predict::Prediction, top_k: usize) -> Vec<Classification> {
+fn to_json(scored: &Scored, top_k: usize) -> Vec<u8> {
+    let lists: Vec<_> =
+        scored.predictions.iter().map(|prediction| labels(scored, prediction, top_k)).collect();
+    serde_json::to_vec(&lists).expect("labels are plain data")
+}
+
+fn labels(scored: &Scored, prediction: &Prediction, top_k: usize) -> Vec<Classification> {
     let verdict = scored.verdict(prediction);
     let mut labels = vec![
-        Classification { label: "positive", score: verdict.positive },
-        Classification { label: "negative", score: verdict.negative },
+        Classification { label: Label::Positive.name(), score: verdict.positive },
+        Classification { label: Label::Negative.name(), score: verdict.negative },
     ];
     labels.sort_by(|a, b| b.score.total_cmp(&a.score));
     labels.truncate(top_k);

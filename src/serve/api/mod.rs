@@ -1,15 +1,46 @@
-//! What clients can ask: one file or folder for each protocol.
+//! What clients can ask: one file or folder for each protocol, with its routes and their description.
 //!
 //! | file | what is in it |
 //! |---|---|
 //! | `predict/` | `POST /predict`, the service's own format |
 //! | `huggingface` | `POST /` and `/models/{model}`, as Hugging Face's clients ask |
 //! | `v2/` | the Open Inference Protocol, as Triton's and KServe's clients ask |
-//! | `operations` | health, `/info`, `/metrics` |
+//! | `shared` | what these three have in common |
+//! | `health`, `operations`, `metrics` | whether the server is well; what it serves; its figures |
 //! | `openapi` | the description of all of them |
 
-pub mod huggingface;
+mod health;
+mod huggingface;
+mod metrics;
 pub mod openapi;
-pub mod operations;
-pub mod predict;
-pub mod v2;
+mod operations;
+mod predict;
+mod shared;
+mod v2;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::app::AppState;
+
+/// Every route, with its description: the one list that the router, the description, the figures and the contract
+/// test are made of.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(predict::routes())
+        .merge(huggingface::routes())
+        .merge(v2::routes())
+        .merge(health::routes())
+        .merge(operations::routes())
+        .merge(metrics::routes())
+        .merge(openapi::routes())
+}
+
+/// The description of every route.
+pub fn description() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// The text of `openapi.yaml`.
+pub fn openapi_yaml() -> String {
+    openapi::yaml(&description())
+}

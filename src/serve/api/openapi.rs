@@ -1,13 +1,22 @@
 //! `openapi.yaml`: generated from the handlers, so that it says what they do.
 
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{
+    Components, ContentBuilder, ObjectBuilder, OpenApi as Description, Ref, ResponseBuilder, Type,
+};
 use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::{huggingface, operations, predict, v2};
-use crate::serve::problem;
+use super::shared::{KeyProblem, SharedResponse};
+use crate::serve::app::AppState;
+use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
 
-/// The description of everything that the router answers.
-#[derive(Debug, OpenApi)]
+#[derive(OpenApi)]
 #[openapi(
     info(
         title = "imdb-sentiment",
@@ -22,22 +31,20 @@ use crate::serve::problem;
         (name = "open inference protocol", description = "Version 2, as Triton's and KServe's clients speak it"),
         (name = "operation", description = "Health, figures, description"),
     ),
-    paths(
-        predict::predict,
-        huggingface::default_model, huggingface::named_model,
-        operations::health, operations::live, operations::ready, operations::info, operations::metrics, operations::openapi,
-        v2::server, v2::live, v2::ready, v2::model, v2::model_version, v2::model_ready, v2::model_version_ready,
-        v2::infer, v2::infer_version,
-    ),
-    components(schemas(problem::ProblemBody)),
-    modifiers(&Keys),
+    components(schemas(ProblemBody)),
+    modifiers(&KeyScheme, &SharedResponses),
 )]
-pub struct Description;
+struct Base;
 
-struct Keys;
+/// The description without its routes.
+pub fn base() -> Description {
+    Base::openapi()
+}
 
-impl Modify for Keys {
-    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+struct KeyScheme;
+
+impl Modify for KeyScheme {
+    fn modify(&self, openapi: &mut Description) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("One of the server's API keys; only where it has some"))
@@ -49,7 +56,57 @@ impl Modify for Keys {
     }
 }
 
-/// The text of `openapi.yaml`.
-pub fn yaml() -> String {
-    Description::openapi().to_yaml().expect("the description is plain data")
+struct SharedResponses;
+
+impl Modify for SharedResponses {
+    fn modify(&self, openapi: &mut Description) {
+        let components: &mut Components = openapi.components.get_or_insert_default();
+        for response in SharedResponse::ALL {
+            let schema = Ref::from_schema_name("Problem");
+            let content = ContentBuilder::new().schema(Some(schema)).build();
+            let mut described =
+                ResponseBuilder::new().description(response.meaning()).content(PROBLEM_JSON, content);
+            if response == SharedResponse::Unavailable {
+                let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build();
+                let header = HeaderBuilder::new()
+                    .schema(Some(seconds))
+                    .description(Some("Seconds after which to try again"))
+                    .build();
+                described = described.header("Retry-After", header);
+            }
+            components.responses.insert(response.name().into(), described.build().into());
+        }
+    }
+}
+
+/// The paths of `description`, each with whether it is answered without a key.
+pub fn paths(description: &Description) -> Vec<(String, bool)> {
+    let open = [SecurityRequirement::default()];
+    let is_open = |item: &utoipa::openapi::PathItem| {
+        let operations = [&item.get, &item.post].into_iter().flatten();
+        operations.clone().count() > 0
+            && operations.into_iter().all(|operation| operation.security.as_deref() == Some(&open[..]))
+    };
+    description.paths.paths.iter().map(|(path, item)| (path.clone(), is_open(item))).collect()
+}
+
+/// The text of `description`.
+pub fn yaml(description: &Description) -> String {
+    description.to_yaml().expect("the description is plain data")
+}
+
+/// Its route, and its description.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(openapi))
+}
+
+/// This description
+#[utoipa::path(get, path = "/openapi.yaml", tag = "operation",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/yaml"),
+        KeyProblem))]
+async fn openapi(State(app): State<AppState>) -> Response {
+    let text = app.served.get().map_or_else(String::new, |served| served.description.clone());
+    let mut response = text.into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
+    response
 }

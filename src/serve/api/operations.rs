@@ -1,63 +1,20 @@
-//! Health, `/info`, `/metrics`: what the service says of itself.
+//! `/info`: what is served.
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::shared::KeyProblem;
 use crate::model::Config;
-use crate::serve::AppState;
+use crate::serve::app::AppState;
 use crate::serve::models::{Reload, SelfTest, Slot, unix_seconds};
-use crate::serve::observe::exposition::Exposition;
-use crate::serve::observe::process;
-use crate::serve::problem::{Kind, Problem, ProblemBody};
 
-/// The body of a health answer.
-#[derive(Serialize, ToSchema)]
-pub struct Health {
-    /// `ok`.
-    #[schema(example = "ok")]
-    pub status: &'static str,
-}
-
-const OK: Json<Health> = Json(Health { status: "ok" });
-
-/// Whether the process answers
-///
-/// It says nothing of the models: a server that fails this one should be restarted.
-#[utoipa::path(get, path = "/health/live", tag = "operation", security(()),
-    responses((status = 200, description = "It does", body = Health)))]
-pub async fn live() -> Response {
-    OK.into_response()
-}
-
-/// Whether requests should be sent here
-///
-/// Not while the server shuts down, nor while a model fails its self-test.
-#[utoipa::path(get, path = "/health/ready", tag = "operation", security(()),
-    responses((status = 200, description = "Ready", body = Health),
-        (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn ready(State(app): State<AppState>) -> Result<Response, Problem> {
-    let not = |detail: String| {
-        Err(Problem::new(Kind::NotReady, detail).retry_after(app.settings.retry_after_seconds))
-    };
-    if app.is_draining() {
-        return not("the server is shutting down".into());
-    }
-    if let Some(slot) = app.models.iter().find(|slot| !slot.passed()) {
-        return not(format!("model `{}` failed its self-test; see /info", slot.name));
-    }
-    Ok(OK.into_response())
-}
-
-/// Whether requests should be sent here, as `/health/ready`
-#[utoipa::path(get, path = "/health", tag = "operation", security(()),
-    responses((status = 200, description = "Ready", body = Health),
-        (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn health(app: State<AppState>) -> Result<Response, Problem> {
-    ready(app).await
+/// The route of this file.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(info))
 }
 
 /// What is served.
@@ -153,17 +110,15 @@ pub struct Limits {
 
 /// What is served: models, their results, limits
 #[utoipa::path(get, path = "/info", tag = "operation",
-    responses((status = 200, description = "What is served", body = Info),
-        (status = 401, description = "An API key is needed (only where the server has keys)", body = ProblemBody,
-            content_type = "application/problem+json")))]
-pub async fn info(State(app): State<AppState>) -> Json<Info> {
+    responses((status = 200, description = "What is served", body = Info), KeyProblem))]
+async fn info(State(app): State<AppState>) -> Json<Info> {
     let settings = &app.settings;
     Json(Info {
         version: env!("CARGO_PKG_VERSION"),
-        model: app.models.get(None).map_or_else(String::new, |slot| slot.name.to_string()),
-        ready: app.is_ready(),
+        model: app.models().get(None).map_or_else(String::new, |slot| slot.name.to_string()),
+        ready: app.readiness().is_ok(),
         uptime_seconds: app.started.elapsed().as_secs(),
-        models: app.models.iter().map(model_info).collect(),
+        models: app.models().iter().map(model_info).collect(),
         limits: Limits {
             max_body_bytes: settings.max_body_bytes,
             max_texts: settings.max_texts,
@@ -201,37 +156,4 @@ fn model_info(slot: &Slot) -> ModelInfo {
             }
         }),
     }
-}
-
-/// Figures for Prometheus
-#[utoipa::path(get, path = "/metrics", tag = "operation",
-    responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"),
-        (status = 401, description = "An API key is needed (only where the server has keys)", body = ProblemBody,
-            content_type = "application/problem+json")))]
-pub async fn metrics(State(app): State<AppState>) -> Response {
-    let mut text = Exposition::default();
-    app.telemetry.write(&mut text, &app.models);
-    let g = "gauge";
-    text.single("imdb_sentiment_pending_reviews", g, "Reviews waiting and in work.", app.pool.pending());
-    text.single("imdb_sentiment_queue_depth", g, "Requests waiting for a compute thread.", app.pool.depth());
-    text.single("imdb_sentiment_ready", g, "1 when requests should be sent here.", u8::from(app.is_ready()));
-    text.metric("imdb_sentiment_build_info", g, "The server's version; always 1.")
-        .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-    process::write(&mut text);
-    let mut response = text.finish().into_response();
-    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response
-}
-
-/// This description
-#[utoipa::path(get, path = "/openapi.yaml", tag = "operation",
-    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/yaml"),
-        (status = 401, description = "An API key is needed (only where the server has keys)", body = ProblemBody,
-            content_type = "application/problem+json")))]
-pub async fn openapi() -> Response {
-    static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(super::openapi::yaml);
-    let mut response = TEXT.as_str().into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
-    response
 }

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::task::{Fault, Item, Job, Outcome, Progress, SLICE, Task, Unit};
 use crate::model::MAX_BATCH_ROWS;
-use crate::serve::observe::telemetry::Telemetry;
+use crate::serve::observe::telemetry::{ShedReason, Telemetry};
 
 /// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;
@@ -241,7 +241,7 @@ impl Shared {
         let late = Instant::now() >= task.deadline;
         if progress.is_abandoned() && !late {
             // Past the deadline it was the handler that left, and counted it.
-            self.telemetry.shed_client_gone.inc();
+            self.telemetry.shed.inc(ShedReason::ClientGone);
         }
         if progress.is_abandoned() || late {
             progress.answer(Err(Fault::Deadline));

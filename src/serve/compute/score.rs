@@ -5,12 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::pool::Pool;
+use super::shadow::Shadow;
 use super::task::{Fault, Item, Job};
+use crate::error::{Error, Result as CrateResult};
 use crate::predict::{Prediction, Truncate};
-use crate::serve::App;
-use crate::serve::models::{Loaded, Slot};
-use crate::serve::observe::telemetry::LABELS;
+use crate::serve::models::verdict::Verdict;
+use crate::serve::models::{Loaded, Models, Slot};
+use crate::serve::observe::telemetry::{Place, ShedReason, Telemetry};
 use crate::serve::problem::{Kind, Problem};
+use crate::serve::settings::Settings;
 
 /// Most that cutting texts into ids may take on an HTTP thread; beyond, the compute threads do it.
 const ENCODING_BUDGET: Duration = Duration::from_micros(50);
@@ -55,161 +59,221 @@ pub struct Scored {
     abstain: Option<f32>,
 }
 
-/// What is said of one text.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Verdict {
-    /// Place of the label in [`LABELS`].
-    pub label: usize,
-    /// Probability of the more probable side.
-    pub score: f32,
-    /// Probability that the text is negative.
-    pub negative: f32,
-    /// Probability that the text is positive.
-    pub positive: f32,
-}
-
-impl Verdict {
-    fn of(probability: f32, abstain: Option<f32>) -> Self {
-        let (positive, negative) = (probability, 1.0 - probability);
-        let (side, score) = if positive >= 0.5 { (1, positive) } else { (0, negative) };
-        let label = if abstain.is_some_and(|least| score < least) { 2 } else { side };
-        Self { label, score, negative, positive }
-    }
-
-    /// The label's name.
-    pub fn label_name(&self) -> &'static str {
-        LABELS[self.label]
-    }
-}
-
 impl Scored {
     /// What is said of the text that `prediction` is about.
     pub fn verdict(&self, prediction: &Prediction) -> Verdict {
-        Verdict::of(prediction.probability, self.abstain)
+        Verdict::new(prediction.probability, self.abstain)
     }
 }
 
-/// Scores the texts of `question`, all by one state of one model.
-///
-/// # Errors
-/// The problem to answer with: unknown model, too many texts, a text that cannot be scored, overload, deadline.
-pub async fn score(app: &App, question: Question<'_>) -> Result<Scored, Problem> {
-    let start = Instant::now();
-    let slot = app.slot(question.model.as_deref())?;
-    let loaded = slot.current();
-    loaded.check_version(question.version.as_deref())?;
-    if !loaded.self_test.passed {
-        let detail = format!("model `{}` failed its self-test; see /info", loaded.name);
-        return Err(Problem::new(Kind::NotReady, detail).retry_after(app.settings.retry_after_seconds));
-    }
-    let count = question.texts.len();
-    if count == 0 {
-        return Err(Problem::new(Kind::InvalidFields, "there is no text: give at least one"));
-    }
-    if count > app.settings.max_texts {
-        let detail = format!("{count} texts, at most {} are taken at once", app.settings.max_texts);
-        return Err(Problem::new(Kind::TooLarge, detail));
-    }
-    let abstain = question.abstain.or(app.settings.abstain);
-    let single = question.single;
-    let shadowed =
-        app.shadow.sample(slot, &app.models).then(|| question.texts.iter().map(|t| t.to_string()).collect());
-    let truncate = question.truncate;
-    let predictions = place(app, &loaded, question, start).await.map_err(|fault| match fault {
-        Refusal::Overload => {
-            app.telemetry.shed_overload.inc();
-            let detail = format!(
-                "{} reviews are waiting, {count} more do not fit; come back later",
-                app.pool.pending()
-            );
-            Problem::new(Kind::Overloaded, detail).retry_after(app.settings.retry_after_seconds)
+impl Question<'_> {
+    /// The same, with texts of its own.
+    pub fn into_owned(self) -> Question<'static> {
+        let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
+        Question {
+            model: self.model.map(owned),
+            version: self.version.map(owned),
+            texts: self.texts.into_iter().map(owned).collect(),
+            single: self.single,
+            truncate: self.truncate,
+            abstain: self.abstain,
         }
-        Refusal::Fault(Fault::Text(index, error)) => Problem::of_text(&error, index, single),
-        Refusal::Fault(Fault::Deadline) => {
-            app.telemetry.shed_deadline.inc();
-            let detail = format!("not answered within {:?}", app.settings.request_timeout);
-            Problem::new(Kind::DeadlineExceeded, detail).retry_after(app.settings.retry_after_seconds)
-        }
-        Refusal::Fault(Fault::Panicked) => {
-            Problem::new(Kind::Internal, "the computation failed; it was logged")
-        }
-    })?;
-    let scored = Scored { loaded, predictions, abstain };
-    count_answers(app, slot, &scored);
-    if let Some(texts) = shadowed {
-        app.shadow.submit(app, texts, truncate, &scored);
     }
-    Ok(scored)
 }
 
-enum Refusal {
-    Overload,
-    Fault(Fault),
+/// What one request may ask for, and how long it may take.
+#[derive(Debug)]
+struct Limits {
+    max_texts: usize,
+    max_windows: usize,
+    request_timeout: Duration,
+    inline_budget: Duration,
+    abstain: Option<f32>,
 }
 
-/// Computes on the spot what costs little, on the compute threads what costs more.
-async fn place(
-    app: &App,
-    loaded: &Arc<Loaded>,
-    question: Question<'_>,
-    start: Instant,
-) -> Result<Vec<Prediction>, Refusal> {
-    let settings = &app.settings;
-    let (truncate, budget) = (question.truncate, settings.inline_budget);
-    let bytes: usize = question.texts.iter().map(|text| text.len()).sum();
-    let estimate: Duration =
-        question.texts.iter().map(|text| loaded.cost.of_text(text.len(), truncate)).sum();
-    // Where even half the estimate is too much, admission comes first: who is turned away must cost nothing.
-    let mut permit = None;
-    if estimate / 2 > budget {
-        permit = Some(app.pool.admit(question.texts.len()).ok_or(Refusal::Overload)?);
-    }
-    let items = if loaded.cost.encoding(bytes) <= ENCODING_BUDGET {
-        let encode = || -> Result<Vec<_>, (usize, crate::Error)> {
-            let encode = |(index, text): (usize, &Cow<str>)| {
-                loaded.encode(text, truncate, settings.max_windows).map_err(|error| (index, error))
-            };
-            question.texts.iter().enumerate().map(encode).collect()
+/// Scores texts by any of the models that are served.
+#[derive(Debug)]
+pub struct Scorer {
+    models: Models,
+    pool: Pool,
+    shadow: Shadow,
+    telemetry: Arc<Telemetry>,
+    limits: Limits,
+}
+
+impl Scorer {
+    /// A scorer on `models`, with compute threads of its own.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where the shadow is none of the other models, or the threads cannot be started.
+    pub fn new(settings: &Settings, models: Models, telemetry: Arc<Telemetry>) -> CrateResult<Self> {
+        if let Some(name) = &settings.shadow {
+            let default = models.get(None).map(|slot| &*slot.name);
+            if models.get(Some(name)).is_none() || default == Some(name) {
+                let reason = format!("`{name}` is not one of the other models: {}", models.names());
+                return Err(Error::setting("--shadow", reason));
+            }
+        }
+        let threads = Settings::threads(settings.compute_threads);
+        let pool = Pool::start(threads, settings.max_pending_reviews, telemetry.clone())
+            .map_err(|e| Error::setting("--compute-threads", e.to_string()))?;
+        let limits = Limits {
+            max_texts: settings.max_texts,
+            max_windows: settings.max_windows,
+            request_timeout: settings.request_timeout,
+            inline_budget: settings.inline_budget,
+            abstain: settings.abstain,
         };
-        let encodings =
-            guarded(encode)?.map_err(|(index, error)| Refusal::Fault(Fault::Text(index, error)))?;
-        let encoded = Instant::now();
-        app.telemetry.tokenize.observe_duration(encoded - start);
-        let cost: Duration = encodings.iter().map(|encoding| loaded.cost.running(encoding)).sum();
-        if cost <= budget {
-            let predictions = guarded(|| loaded.predictor.run(&encodings))?;
-            app.telemetry.inference.observe_duration(encoded.elapsed());
-            app.telemetry.placed_inline.inc();
-            return Ok(predictions);
+        Ok(Self { models, pool, shadow: Shadow::new(settings), telemetry, limits })
+    }
+
+    /// The models.
+    pub fn models(&self) -> &Models {
+        &self.models
+    }
+
+    /// The compute threads.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// The model called `name`, or the default one.
+    ///
+    /// # Errors
+    /// 404 where there is none.
+    pub fn slot(&self, name: Option<&str>) -> Result<&Slot, Problem> {
+        self.models.get(name).ok_or_else(|| {
+            // The name given is not repeated: it may be anything, and long.
+            let detail = format!("no model of that name; there are: {}", self.models.names());
+            Problem::new(Kind::UnknownModel, detail)
+        })
+    }
+
+    /// Scores the texts of `question`, all by one state of one model.
+    ///
+    /// # Errors
+    /// The problem to answer with: unknown model, too many texts, a text that cannot be scored, overload, deadline.
+    pub async fn score(&self, question: Question<'_>) -> Result<Scored, Problem> {
+        let start = Instant::now();
+        let slot = self.slot(question.model.as_deref())?;
+        let loaded = slot.current();
+        loaded.check_version(question.version.as_deref())?;
+        loaded.check_ready()?;
+        let count = question.texts.len();
+        if count == 0 {
+            return Err(Problem::new(Kind::InvalidFields, "there is no text: give at least one"));
         }
-        encodings.into_iter().map(Item::Encoded).collect()
-    } else {
-        question.texts.into_iter().map(|text| Item::Text(text.into_owned())).collect::<Vec<_>>()
-    };
-    let permit = match permit {
-        Some(permit) => permit,
-        None => app.pool.admit(items.len()).ok_or(Refusal::Overload)?,
-    };
-    app.telemetry.placed_queue.inc();
-    let deadline = start + settings.request_timeout;
-    let job =
-        Job { loaded: loaded.clone(), items, truncate, max_windows: settings.max_windows, deadline, permit };
-    app.pool.run(job).await.map_err(Refusal::Fault)
+        if count > self.limits.max_texts {
+            let detail = format!("{count} texts, at most {} are taken at once", self.limits.max_texts);
+            return Err(Problem::new(Kind::TooLarge, detail));
+        }
+        let abstain = question.abstain.or(self.limits.abstain);
+        let single = question.single;
+        let shadowed = self
+            .shadow
+            .sample(slot, &self.models)
+            .then(|| question.texts.iter().map(|t| t.to_string()).collect());
+        let truncate = question.truncate;
+        let predictions =
+            self.place(&loaded, question, start).await.map_err(|fault| self.problem(fault, count, single))?;
+        let scored = Scored { loaded, predictions, abstain };
+        self.count(slot, &scored);
+        if let Some(texts) = shadowed {
+            self.shadow.submit(
+                &self.models,
+                &self.pool,
+                &self.telemetry,
+                texts,
+                truncate,
+                &scored.predictions,
+            );
+        }
+        Ok(scored)
+    }
+
+    /// Computes on the spot what costs little, on the compute threads what costs more.
+    async fn place(
+        &self,
+        loaded: &Arc<Loaded>,
+        question: Question<'_>,
+        start: Instant,
+    ) -> Result<Vec<Prediction>, Fault> {
+        let limits = &self.limits;
+        let (truncate, budget) = (question.truncate, limits.inline_budget);
+        let bytes: usize = question.texts.iter().map(|text| text.len()).sum();
+        let estimate: Duration =
+            question.texts.iter().map(|text| loaded.cost.of_text(text.len(), truncate)).sum();
+        // Where even half the estimate is too much, admission comes first: who is turned away must cost nothing.
+        let mut permit = None;
+        if estimate / 2 > budget {
+            permit = Some(self.pool.admit(question.texts.len()).ok_or(Fault::Overload)?);
+        }
+        let items = if loaded.cost.encoding(bytes) <= ENCODING_BUDGET {
+            let encode = || -> Result<Vec<_>, (usize, Error)> {
+                let encode = |(index, text): (usize, &Cow<str>)| {
+                    loaded.encode(text, truncate, limits.max_windows).map_err(|error| (index, error))
+                };
+                question.texts.iter().enumerate().map(encode).collect()
+            };
+            let encodings = guarded(encode)?.map_err(|(index, error)| Fault::Text(index, error))?;
+            let encoded = Instant::now();
+            self.telemetry.tokenize.observe_duration(encoded - start);
+            let cost: Duration = encodings.iter().map(|encoding| loaded.cost.running(encoding)).sum();
+            if cost <= budget {
+                let predictions = guarded(|| loaded.predictor.run(&encodings))?;
+                self.telemetry.inference.observe_duration(encoded.elapsed());
+                self.telemetry.placed.inc(Place::Inline);
+                return Ok(predictions);
+            }
+            encodings.into_iter().map(Item::Encoded).collect()
+        } else {
+            question.texts.into_iter().map(|text| Item::Text(text.into_owned())).collect::<Vec<_>>()
+        };
+        let permit = match permit {
+            Some(permit) => permit,
+            None => self.pool.admit(items.len()).ok_or(Fault::Overload)?,
+        };
+        self.telemetry.placed.inc(Place::Queue);
+        let deadline = start + limits.request_timeout;
+        let max_windows = limits.max_windows;
+        self.pool.run(Job { loaded: loaded.clone(), items, truncate, max_windows, deadline, permit }).await
+    }
+
+    /// What is answered where there are no predictions for `count` texts, of which there is `single`.
+    fn problem(&self, fault: Fault, count: usize, single: bool) -> Problem {
+        match fault {
+            Fault::Overload => {
+                self.telemetry.shed.inc(ShedReason::Overload);
+                let detail = format!(
+                    "{} reviews are waiting, {count} more do not fit; come back later",
+                    self.pool.pending()
+                );
+                Problem::new(Kind::Overloaded, detail)
+            }
+            Fault::Text(index, error) => Problem::of_text(&error, index, single),
+            Fault::Deadline => {
+                self.telemetry.shed.inc(ShedReason::Deadline);
+                let detail = format!("not answered within {:?}", self.limits.request_timeout);
+                Problem::new(Kind::DeadlineExceeded, detail)
+            }
+            Fault::Panicked => Problem::new(Kind::Internal, "the computation failed; it was logged"),
+        }
+    }
+
+    fn count(&self, slot: &Slot, scored: &Scored) {
+        self.telemetry.request_reviews.observe(scored.predictions.len() as f64);
+        for prediction in &scored.predictions {
+            slot.series.count(prediction, scored.verdict(prediction).label);
+        }
+        if let Some(drift) = &scored.loaded.drift {
+            drift.observe(&scored.predictions);
+        }
+    }
 }
 
 /// Runs `work` so that a panic becomes an answer; the panic itself is logged by the hook.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Refusal> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Refusal::Fault(Fault::Panicked))
-}
-
-fn count_answers(app: &App, slot: &Slot, scored: &Scored) {
-    app.telemetry.request_reviews.observe(scored.predictions.len() as f64);
-    for prediction in &scored.predictions {
-        slot.series.count(prediction, scored.verdict(prediction).label);
-    }
-    if let Some(drift) = &scored.loaded.drift {
-        drift.observe(&scored.predictions);
-    }
+fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Fault::Panicked)
 }
 
 #[cfg(test)]
@@ -223,14 +287,5 @@ mod tests {
         for outside in [1.000_000_01, 0.499_999_999_99, f64::NAN] {
             assert_eq!(check_abstain(Some(outside)).unwrap_err().kind(), Kind::InvalidFields);
         }
-    }
-
-    #[test]
-    fn the_score_is_the_labels_and_a_low_one_is_uncertain() {
-        let verdict = Verdict::of(0.25, None);
-        assert_eq!((verdict.label_name(), verdict.score, verdict.negative), ("negative", 0.75, 0.75));
-        assert_eq!(Verdict::of(0.5, None).label_name(), "positive");
-        assert_eq!(Verdict::of(0.55, Some(0.6)).label_name(), "uncertain");
-        assert_eq!(Verdict::of(0.35, Some(0.6)).label_name(), "negative");
     }
 }

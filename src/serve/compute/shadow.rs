@@ -1,28 +1,36 @@
 //! A second model that scores a share of the traffic for comparison only, off the client's path.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::score::Scored;
-use crate::predict::Truncate;
-use crate::serve::App;
+use super::pool::Pool;
+use crate::predict::{Prediction, Truncate};
 use crate::serve::models::{Models, Slot};
+use crate::serve::observe::telemetry::Telemetry;
+use crate::serve::settings::Settings;
 
 /// Longest text that is shadowed: what waits is bounded in number, so its size must be, too, and a thread that is at it
 /// can do nothing else.
 const MAX_BYTES: usize = 16 * 1024;
 
 /// Which model shadows the default one, and how much of its traffic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shadow {
     name: Option<String>,
     share: f64,
+    max_windows: usize,
     seen: AtomicU64,
 }
 
 impl Shadow {
-    /// The model `name`, if any, for `share` (0 to 1) of the requests.
-    pub fn new(name: Option<String>, share: f64) -> Self {
-        Self { name, share, seen: AtomicU64::new(0) }
+    /// The shadow that `settings` name, if any.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            name: settings.shadow.clone(),
+            share: settings.shadow_share,
+            max_windows: settings.max_windows,
+            seen: AtomicU64::new(0),
+        }
     }
 
     /// Whether this request to `slot` is one of the share: every so many-th, so that the share is kept exactly.
@@ -35,28 +43,36 @@ impl Shadow {
     }
 
     /// Has the shadow model score `texts` when the compute threads have nothing else to do, and counts how it
-    /// differs from `scored`.
-    pub fn submit(&self, app: &App, texts: Vec<String>, truncate: Truncate, scored: &Scored) {
-        let Some(slot) = app.models.get(self.name.as_deref()) else { return };
-        let max_windows = app.settings.max_windows;
-        for (text, prediction) in texts.into_iter().zip(&scored.predictions) {
+    /// differs from `answers`.
+    pub fn submit(
+        &self,
+        models: &Models,
+        pool: &Pool,
+        telemetry: &Arc<Telemetry>,
+        texts: Vec<String>,
+        truncate: Truncate,
+        answers: &[Prediction],
+    ) {
+        let Some(slot) = models.get(self.name.as_deref()) else { return };
+        let max_windows = self.max_windows;
+        for (text, prediction) in texts.into_iter().zip(answers) {
             if text.len() > MAX_BYTES {
-                app.telemetry.shadow_dropped.inc();
+                telemetry.shadow_dropped.inc();
                 continue;
             }
-            let (shadow, telemetry, answer) = (slot.current(), app.telemetry.clone(), prediction.probability);
+            let (shadow, counted, answer) = (slot.current(), telemetry.clone(), prediction.probability);
             let compare = move || {
                 let Ok(encoding) = shadow.encode(&text, truncate, max_windows) else { return };
                 for prediction in shadow.predictor.run(std::slice::from_ref(&encoding)) {
-                    telemetry.shadow_reviews.inc();
-                    telemetry.shadow_difference.observe((prediction.probability - answer).abs() as f64);
+                    counted.shadow_reviews.inc();
+                    counted.shadow_difference.observe((prediction.probability - answer).abs() as f64);
                     if (prediction.probability >= 0.5) != (answer >= 0.5) {
-                        telemetry.shadow_disagreements.inc();
+                        counted.shadow_disagreements.inc();
                     }
                 }
             };
-            if !app.pool.background(compare) {
-                app.telemetry.shadow_dropped.inc();
+            if !pool.background(compare) {
+                telemetry.shadow_dropped.inc();
             }
         }
     }

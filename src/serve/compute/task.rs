@@ -40,9 +40,11 @@ pub struct Job {
     pub permit: OwnedSemaphorePermit,
 }
 
-/// Why a job has no predictions.
+/// Why there are no predictions.
 #[derive(Debug)]
 pub enum Fault {
+    /// Too much is waiting.
+    Overload,
     /// A text cannot be scored: which one, and why.
     Text(usize, Error),
     /// The deadline passed.

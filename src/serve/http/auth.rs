@@ -14,13 +14,13 @@ use crate::serve::settings::{Secret, Settings};
 
 /// The API keys, of which only digests are kept.
 #[derive(Debug)]
-pub struct Keys {
+pub struct ApiKeys {
     given: Vec<Secret>,
     file: Option<PathBuf>,
     digests: ArcSwap<Vec<[u8; 32]>>,
 }
 
-impl Keys {
+impl ApiKeys {
     /// The keys that `settings` name, those of the file included.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Keys {
     /// Reads the file again; the old keys stay where it is unusable.
     ///
     /// # Errors
-    /// As [`Keys::load`].
+    /// As [`ApiKeys::load`].
     pub fn reload(&self) -> Result<()> {
         let mut digests: Vec<[u8; 32]> =
             self.given.iter().map(|key| digest(key.expose().as_bytes())).collect();
@@ -131,12 +131,12 @@ mod tests {
     #[test]
     fn any_of_the_keys_opens_and_nothing_else() {
         let mut settings = Settings::defaults();
-        assert!(Keys::load(&settings).unwrap().admit(&HeaderMap::new()));
+        assert!(ApiKeys::load(&settings).unwrap().admit(&HeaderMap::new()));
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "# ours\n\nthird\n").unwrap();
         settings.api_keys = vec!["first".parse().unwrap(), "second".parse().unwrap()];
         settings.api_keys_file = Some(file.path().into());
-        let keys = Keys::load(&settings).unwrap();
+        let keys = ApiKeys::load(&settings).unwrap();
         for key in ["first", "second", "third"] {
             assert!(keys.admit(&with(&format!("Bearer {key}"))));
             assert!(keys.admit(&with(&format!("bearer {key}"))));

@@ -1,15 +1,16 @@
 //! Reading a request's body within the limits of size, time and memory.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
 use http_body_util::BodyExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::serve::App;
+use crate::serve::observe::telemetry::{ShedReason, Telemetry};
 use crate::serve::problem::{Kind, Problem};
-
-/// Bytes that one permit of the buffer stands for.
-pub const PERMIT_BYTES: usize = 1024;
+use crate::serve::settings::{PERMIT_BYTES, Settings};
 
 /// Bodies up to this size need no permit: what they hold is bounded by the connections. Not with HTTP/2, of whose
 /// connections each has many streams.
@@ -27,104 +28,132 @@ pub struct Held {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Reads the body of a request that must say it is JSON.
-///
-/// # Errors
-/// 415 where it does not; otherwise as [`read`].
-pub async fn read_json(app: &App, request: Request<Body>) -> Result<Held, Problem> {
-    if !is_json(request.headers()) {
-        let detail = match request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str()) {
-            Some(Ok(other)) => format!("content-type is `{other}`, it must be application/json"),
-            _ => "content-type is missing, it must be application/json".into(),
+/// Reads bodies, all of which share one room in memory.
+#[derive(Debug)]
+pub struct BodyReader {
+    /// Room for bodies, in units of [`PERMIT_BYTES`].
+    room: Arc<Semaphore>,
+    telemetry: Arc<Telemetry>,
+    max_bytes: usize,
+    timeout: Duration,
+}
+
+impl BodyReader {
+    /// A reader within the limits that `settings` give.
+    pub fn new(settings: &Settings, telemetry: Arc<Telemetry>) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(settings.max_buffered_bytes / PERMIT_BYTES)),
+            telemetry,
+            max_bytes: settings.max_body_bytes,
+            timeout: settings.body_timeout,
+        }
+    }
+
+    /// Reads the body of a request that must say it is JSON.
+    ///
+    /// # Errors
+    /// 415 where it does not; otherwise as [`BodyReader::read`].
+    pub async fn read_json(&self, request: Request<Body>) -> Result<Held, Problem> {
+        if !is_json(request.headers()) {
+            let detail = match request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str()) {
+                Some(Ok(other)) => format!("content-type is `{other}`, it must be application/json"),
+                _ => "content-type is missing, it must be application/json".into(),
+            };
+            self.drain(request.into_body()).await;
+            return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        }
+        self.read(request).await
+    }
+
+    /// Reads a body whatever its media type.
+    ///
+    /// # Errors
+    /// 413 over the limit, 408 where it is too slow, 503 where too much is held, 400 where it breaks off, 415 where it
+    /// is compressed.
+    pub async fn read(&self, request: Request<Body>) -> Result<Held, Problem> {
+        let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|value| !plain(value)) {
+            self.drain(request.into_body()).await;
+            return Err(Problem::new(Kind::UnsupportedMediaType, "the body is compressed; send it as it is"));
+        }
+        let free_bytes = if request.version() == Version::HTTP_2 { 0 } else { FREE_BYTES };
+        let mut body = request.into_body();
+        let reading = async {
+            let outcome = self.collect(&mut body, free_bytes).await;
+            if outcome.is_err() {
+                discard(&mut body).await;
+            }
+            outcome
         };
-        drain(app, request.into_body()).await;
-        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
-    }
-    read(app, request).await
-}
-
-/// Reads a body whatever its media type.
-///
-/// # Errors
-/// 413 over the limit, 408 where it is too slow, 503 where too much is held, 400 where it breaks off, 415 where it
-/// is compressed.
-pub async fn read(app: &App, request: Request<Body>) -> Result<Held, Problem> {
-    let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-    if request.headers().get(header::CONTENT_ENCODING).is_some_and(|value| !plain(value)) {
-        drain(app, request.into_body()).await;
-        return Err(Problem::new(Kind::UnsupportedMediaType, "the body is compressed; send it as it is"));
-    }
-    let free_bytes = if request.version() == Version::HTTP_2 { 0 } else { FREE_BYTES };
-    let mut body = request.into_body();
-    let reading = async {
-        let outcome = collect(app, &mut body, free_bytes).await;
-        if outcome.is_err() {
-            discard(&mut body).await;
-        }
-        outcome
-    };
-    match tokio::time::timeout(app.settings.body_timeout, reading).await {
-        Ok(result) => result,
-        Err(_) => {
-            let detail = format!("the body did not arrive within {:?}", app.settings.body_timeout);
-            Err(Problem::new(Kind::BodyTimeout, detail))
-        }
-    }
-}
-
-async fn collect(app: &App, body: &mut Body, free_bytes: usize) -> Result<Held, Problem> {
-    let limit = app.settings.max_body_bytes;
-    let hint = body.size_hint();
-    if hint.lower() > limit as u64 {
-        return Err(too_large(limit));
-    }
-    let mut held = 0;
-    let mut permit: Option<OwnedSemaphorePermit> = None;
-    let mut hold = |total: usize| {
-        let wanted = total / PERMIT_BYTES;
-        if wanted <= held.max(free_bytes / PERMIT_BYTES) {
-            return Ok(());
-        }
-        match app.buffered.clone().try_acquire_many_owned((wanted - held) as u32) {
-            Ok(more) => {
-                held = wanted;
-                match &mut permit {
-                    Some(permit) => permit.merge(more),
-                    None => permit = Some(more),
-                }
-                Ok(())
-            }
+        match tokio::time::timeout(self.timeout, reading).await {
+            Ok(result) => result,
             Err(_) => {
-                app.telemetry.shed_overload.inc();
-                let detail = "too many bytes of other requests are being held; come back later";
-                Err(Problem::new(Kind::Overloaded, detail).retry_after(app.settings.retry_after_seconds))
+                let detail = format!("the body did not arrive within {:?}", self.timeout);
+                Err(Problem::new(Kind::BodyTimeout, detail))
             }
         }
-    };
-    hold(hint.lower() as usize)?;
-    let broken = |_| Problem::new(Kind::Malformed, "the body broke off or its framing is wrong");
-    let Some(first) = next(body).await.map_err(broken)? else {
-        return Ok(Held { bytes: Bytes::new(), _permit: permit });
-    };
-    if first.len() > limit {
-        return Err(too_large(limit));
     }
-    // Nearly every body comes in one piece, which needs no copy.
-    let Some(second) = next(body).await.map_err(broken)? else {
-        return Ok(Held { bytes: first, _permit: permit });
-    };
-    let mut all = Vec::with_capacity((hint.lower() as usize).max(first.len() + second.len()));
-    all.extend_from_slice(&first);
-    let mut piece = Some(second);
-    while let Some(bytes) = piece {
-        if all.len() + bytes.len() > limit {
+
+    /// Reads and throws away a body that is not wanted, within the time for bodies, so that a client which sends all
+    /// before it reads gets its answer.
+    pub async fn drain(&self, mut body: Body) {
+        let _ = tokio::time::timeout(self.timeout, discard(&mut body)).await;
+    }
+
+    async fn collect(&self, body: &mut Body, free_bytes: usize) -> Result<Held, Problem> {
+        let limit = self.max_bytes;
+        let hint = body.size_hint();
+        if hint.lower() > limit as u64 {
             return Err(too_large(limit));
         }
-        hold(all.len() + bytes.len())?;
-        all.extend_from_slice(&bytes);
-        piece = next(body).await.map_err(broken)?;
+        let mut held = 0;
+        let mut permit: Option<OwnedSemaphorePermit> = None;
+        let mut hold = |total: usize| {
+            let wanted = total / PERMIT_BYTES;
+            if wanted <= held.max(free_bytes / PERMIT_BYTES) {
+                return Ok(());
+            }
+            match self.room.clone().try_acquire_many_owned((wanted - held) as u32) {
+                Ok(more) => {
+                    held = wanted;
+                    match &mut permit {
+                        Some(permit) => permit.merge(more),
+                        None => permit = Some(more),
+                    }
+                    Ok(())
+                }
+                Err(_) => {
+                    self.telemetry.shed.inc(ShedReason::Overload);
+                    let detail = "too many bytes of other requests are being held; come back later";
+                    Err(Problem::new(Kind::Overloaded, detail))
+                }
+            }
+        };
+        hold(hint.lower() as usize)?;
+        let broken = |_| Problem::new(Kind::Malformed, "the body broke off or its framing is wrong");
+        let Some(first) = next(body).await.map_err(broken)? else {
+            return Ok(Held { bytes: Bytes::new(), _permit: permit });
+        };
+        if first.len() > limit {
+            return Err(too_large(limit));
+        }
+        // Nearly every body comes in one piece, which needs no copy.
+        let Some(second) = next(body).await.map_err(broken)? else {
+            return Ok(Held { bytes: first, _permit: permit });
+        };
+        let mut all = Vec::with_capacity((hint.lower() as usize).max(first.len() + second.len()));
+        all.extend_from_slice(&first);
+        let mut piece = Some(second);
+        while let Some(bytes) = piece {
+            if all.len() + bytes.len() > limit {
+                return Err(too_large(limit));
+            }
+            hold(all.len() + bytes.len())?;
+            all.extend_from_slice(&bytes);
+            piece = next(body).await.map_err(broken)?;
+        }
+        Ok(Held { bytes: all.into(), _permit: permit })
     }
-    Ok(Held { bytes: all.into(), _permit: permit })
 }
 
 /// The next piece of data; trailers are passed over.
@@ -139,12 +168,6 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
 
 fn too_large(limit: usize) -> Problem {
     Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send fewer texts at once"))
-}
-
-/// Reads and throws away a body that is not wanted, within the time for bodies, so that a client which sends all before
-/// it reads gets its answer.
-pub async fn drain(app: &App, mut body: Body) {
-    let _ = tokio::time::timeout(app.settings.body_timeout, discard(&mut body)).await;
 }
 
 async fn discard(body: &mut Body) {

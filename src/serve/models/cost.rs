@@ -57,6 +57,7 @@ impl Cost {
     }
 
     /// A cost for tests: so many nanoseconds per token and nothing else.
+    #[cfg(test)]
     pub fn per_token(ns_per_token: f64, max_length: usize) -> Self {
         Self { ns_per_byte: 1.0, ns_per_text: 0.0, ns_per_token, max_length }
     }

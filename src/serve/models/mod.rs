@@ -1,7 +1,6 @@
 //! The models that are served: loading, self-test, and the swap in one step.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -11,16 +10,18 @@ use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 pub mod cost;
-mod drift;
+pub mod drift;
+pub mod series;
+pub mod verdict;
 
 use self::cost::Cost;
 use self::drift::Drift;
+use self::series::{ModelSeries, ReloadOutcome};
 use crate::error::{Error, Result};
 use crate::model::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, TRAINING_FILE, load_companion,
 };
 use crate::predict::{Encoding, Predictor, Truncate};
-use crate::serve::observe::telemetry::ModelSeries;
 use crate::serve::problem::{Kind, Problem};
 use crate::serve::settings::{ModelSource, Settings, check_model_name};
 
@@ -70,9 +71,9 @@ pub struct SelfTest {
 /// The outcome of the latest attempt to take up a changed directory.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Reload {
-    /// `swapped`, `unchanged` or `refused`.
+    /// What became of it.
     #[schema(example = "swapped")]
-    pub outcome: &'static str,
+    pub outcome: ReloadOutcome,
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -94,7 +95,6 @@ pub struct Slot {
     /// Held while the directory is read, so that SIGHUP and the watcher do not both do it.
     reading: Mutex<()>,
     drift_window: u64,
-    passed: AtomicBool,
 }
 
 /// What a directory's files look like from outside: size, time of change and inode of each.
@@ -107,7 +107,6 @@ impl Slot {
             name: loaded.name.clone(),
             directory: source.directory.clone(),
             series: ModelSeries::default(),
-            passed: AtomicBool::new(loaded.self_test.passed),
             current: ArcSwap::from_pointee(loaded),
             last_reload: Mutex::new(None),
             reading: Mutex::new(()),
@@ -118,11 +117,6 @@ impl Slot {
     /// What is loaded now; the answer to one request comes from one such state, whatever is swapped meanwhile.
     pub fn current(&self) -> Arc<Loaded> {
         self.current.load_full()
-    }
-
-    /// Whether the loaded model passed its self-test.
-    pub fn passed(&self) -> bool {
-        self.passed.load(Relaxed)
     }
 
     /// The latest attempt to take up a changed directory, if there was one.
@@ -141,9 +135,11 @@ impl Slot {
             .unwrap_or_else(|_| Err(Error::invalid(&self.directory, "loading it panicked")));
         let old = self.current();
         let (outcome, reason) = match loaded {
-            Err(error) => ("refused", Some(error.to_string())),
-            Ok(new) if !new.self_test.passed => ("refused", Some(new.self_test.reason(&self.directory))),
-            Ok(new) if new.version == old.version => ("unchanged", None),
+            Err(error) => (ReloadOutcome::Refused, Some(error.to_string())),
+            Ok(new) if !new.self_test.passed => {
+                (ReloadOutcome::Refused, Some(new.self_test.reason(&self.directory)))
+            }
+            Ok(new) if new.version == old.version => (ReloadOutcome::Unchanged, None),
             Ok(new) => {
                 tracing::info!(
                     model = &*self.name,
@@ -153,18 +149,19 @@ impl Slot {
                     "model swapped"
                 );
                 self.current.store(Arc::new(new));
-                self.passed.store(true, Relaxed);
-                ("swapped", None)
+                (ReloadOutcome::Swapped, None)
             }
         };
         match &reason {
             Some(reason) => {
                 tracing::error!(model = &*self.name, reason, "changed model refused, the old one stays")
             }
-            None if outcome == "unchanged" => tracing::info!(model = &*self.name, "model unchanged"),
+            None if outcome == ReloadOutcome::Unchanged => {
+                tracing::info!(model = &*self.name, "model unchanged")
+            }
             None => {}
         }
-        self.series.count_reload(outcome);
+        self.series.reloads.inc(outcome);
         let reload = Reload { outcome, reason, at: unix_seconds(SystemTime::now()) };
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload.clone());
         reload
@@ -203,6 +200,18 @@ impl Loaded {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether it may answer.
+    ///
+    /// # Errors
+    /// 503 where it failed its self-test.
+    pub fn check_ready(&self) -> Result<(), Problem> {
+        if self.self_test.passed {
+            return Ok(());
+        }
+        let detail = format!("model `{}` failed its self-test; see /info", self.name);
+        Err(Problem::new(Kind::NotReady, detail))
     }
 
     /// Loads `directory` whole: where it is replaced in the middle, once more.
@@ -315,11 +324,6 @@ impl Models {
     /// All of them, the default first.
     pub fn iter(&self) -> std::slice::Iter<'_, Slot> {
         self.slots.iter()
-    }
-
-    /// Whether every model passed its self-test.
-    pub fn passed(&self) -> bool {
-        self.slots.iter().all(Slot::passed)
     }
 
     /// The names, for a message.

@@ -4,8 +4,60 @@
 //! series stand there from the start, and counting is one relaxed addition without a look-up.
 
 use std::fmt::{Display, Write};
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
+
+use crate::serve::named::Named;
+
+/// What can be a metric: it has a type, and samples.
+pub trait Metric {
+    /// The type's name in the exposition format.
+    const KIND: &'static str;
+
+    /// Writes its samples, each with `labels`.
+    fn write(&self, samples: &mut Samples, labels: &[(&str, &str)]);
+}
+
+/// Declares a struct of metrics: a row for each, whose doc comment is also the metric's help text.
+macro_rules! metrics {
+    (
+        $(#[$meta:meta])*
+        $vis:vis struct $Name:ident {
+            $(#[doc = $help:literal] $field:ident: $Kind:ty $(= $new:expr)? => $metric:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug)]
+        $vis struct $Name { $(#[doc = $help] pub $field: $Kind,)+ }
+
+        impl Default for $Name {
+            fn default() -> Self {
+                Self { $($field: metrics!(@new $($new)?),)+ }
+            }
+        }
+
+        impl $Name {
+            /// Writes every metric, each with the samples of `all` and their labels.
+            pub fn write_all<'a>(
+                text: &mut $crate::serve::observe::exposition::Exposition,
+                all: impl Iterator<Item = (&'a [(&'a str, &'a str)], &'a Self)> + Clone,
+            ) {
+                use $crate::serve::observe::exposition::Metric;
+                $({
+                    let mut samples = text.metric($metric, <$Kind>::KIND, $help.trim_ascii());
+                    for (labels, series) in all.clone() {
+                        series.$field.write(&mut samples, labels);
+                    }
+                })+
+            }
+        }
+    };
+    (@new) => { Default::default() };
+    (@new $new:expr) => { $new };
+}
+
+pub(crate) use metrics;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -28,6 +80,48 @@ impl Counter {
     }
 }
 
+impl Metric for Counter {
+    const KIND: &'static str = "counter";
+
+    fn write(&self, samples: &mut Samples, labels: &[(&str, &str)]) {
+        samples.sample(labels, self.get());
+    }
+}
+
+/// Most values that the label of a [`CounterSet`] of this program has.
+const MAX_VALUES: usize = 4;
+
+/// A counter for each value of a label.
+#[derive(Debug)]
+pub struct CounterSet<L> {
+    label: &'static str,
+    counters: [Counter; MAX_VALUES],
+    values: PhantomData<L>,
+}
+
+impl<L: Named> CounterSet<L> {
+    /// Counters at 0, told apart by `label`.
+    pub fn new(label: &'static str) -> Self {
+        const { assert!(L::ALL.len() <= MAX_VALUES) };
+        Self { label, counters: Default::default(), values: PhantomData }
+    }
+
+    /// Adds one to the counter of `value`.
+    pub fn inc(&self, value: L) {
+        self.counters[value.index()].inc();
+    }
+}
+
+impl<L: Named> Metric for CounterSet<L> {
+    const KIND: &'static str = Counter::KIND;
+
+    fn write(&self, samples: &mut Samples, labels: &[(&str, &str)]) {
+        for (value, counter) in L::ALL.iter().zip(&self.counters) {
+            samples.sample(&[labels, &[(self.label, value.name())]].concat(), counter.get());
+        }
+    }
+}
+
 /// A number that goes up and down.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
@@ -47,6 +141,14 @@ impl Gauge {
     pub fn track(&self) -> Tracked<'_> {
         self.add(1);
         Tracked(self)
+    }
+}
+
+impl Metric for Gauge {
+    const KIND: &'static str = "gauge";
+
+    fn write(&self, samples: &mut Samples, labels: &[(&str, &str)]) {
+        samples.sample(labels, self.get());
     }
 }
 
@@ -90,6 +192,14 @@ impl Histogram {
     /// Counts a duration in seconds.
     pub fn observe_duration(&self, duration: Duration) {
         self.observe(duration.as_secs_f64());
+    }
+}
+
+impl Metric for Histogram {
+    const KIND: &'static str = "histogram";
+
+    fn write(&self, samples: &mut Samples, labels: &[(&str, &str)]) {
+        samples.histogram(labels, self);
     }
 }
 

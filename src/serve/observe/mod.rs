@@ -2,7 +2,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `telemetry` | what is counted |
+//! | `telemetry`, `routes` | what is counted of the service, and of each route |
 //! | `exposition` | counters, gauges, histograms, and their text for Prometheus |
 //! | `process` | figures of the process, from `/proc` |
 //! | `logging`, `throttle` | log lines, and fewer of them |
@@ -11,7 +11,7 @@
 pub mod exposition;
 pub mod logging;
 pub mod process;
-#[cfg(feature = "otlp")]
+pub mod routes;
 pub mod spans;
 pub mod telemetry;
 pub mod throttle;

@@ -11,11 +11,10 @@ use axum::http::Request;
 use http_body_util::BodyExt;
 use imdb_sentiment::model::{NGRAMS_FILE, load_directory};
 use imdb_sentiment::predict::{Predictor, Truncate};
-use imdb_sentiment::serve::{App, Description, ModelSource, PROBLEM_JSON, Settings, router};
+use imdb_sentiment::serve::{App, ModelSource, PROBLEM_JSON, Settings, description, router};
 use imdb_sentiment::text::{Scheme, Tokenizer, UNKNOWN_ID, Vocabulary};
 use serde_json::Value;
 use tower::ServiceExt;
-use utoipa::OpenApi;
 
 use super::model::write_full_model;
 
@@ -50,7 +49,7 @@ static SERVICE: LazyLock<Router> = LazyLock::new(|| {
 
 /// For each template the statuses that the description gives `POST` on it.
 static DESCRIBED: LazyLock<BTreeMap<String, BTreeSet<u16>>> = LazyLock::new(|| {
-    let description: Value = serde_json::from_str(&Description::openapi().to_json().unwrap()).unwrap();
+    let description: Value = serde_json::from_str(&description().to_json().unwrap()).unwrap();
     let paths = description["paths"].as_object().unwrap().iter();
     let statuses = |post: &Value| {
         let responses = post["responses"].as_object().into_iter().flatten();

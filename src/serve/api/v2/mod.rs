@@ -1,27 +1,40 @@
 //! The Open Inference Protocol, version 2, over HTTP (`tritonclient`, KServe), with the binary tensor extension.
 
-use std::borrow::Cow;
+mod tensors;
 
 use axum::Json;
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
-
-use crate::serve::api::huggingface::path_text;
-use crate::serve::api::predict::{
-    NamedModelProblems, PARSE_INLINE_BYTES, ScoringProblems, WRITE_INLINE, on_compute_thread,
-};
-use crate::serve::compute::score::{Question, score};
-use crate::serve::problem::{Kind, Problem, ProblemBody};
-mod tensors;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use self::tensors::{InferAnswer, InferBody, InferRequest, InferResponse, Wanted};
-use crate::serve::api::operations;
-use crate::serve::http::body;
-use crate::serve::{App, AppState};
+use super::shared::{
+    Address, KeyProblem, ModelProblems, NamedModelProblem, NotReadyProblem, ScoringProblems, answer,
+    path_text,
+};
+use crate::serve::app::{App, AppState};
+use crate::serve::compute::score::Question;
+use crate::serve::named::Named;
+use crate::serve::problem::{Kind, Problem};
+
+/// The routes of this file.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(server))
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(model))
+        .routes(routes!(model_version))
+        .routes(routes!(model_ready))
+        .routes(routes!(model_version_ready))
+        .routes(routes!(infer))
+        .routes(routes!(infer_version))
+}
 
 /// The header that says how many bytes of the body are JSON; the rest are tensors.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -33,9 +46,8 @@ type VersionPath = Result<Path<(String, String)>, PathRejection>;
 #[utoipa::path(get, path = "/v2", tag = "open inference protocol",
     responses((status = 200, description = "The server", body = Object,
         example = json!({"name": "imdb-sentiment", "version": "0.1.0", "extensions": ["binary_tensor_data"]})),
-        (status = 401, description = "An API key is needed (only where the server has keys)", body = ProblemBody,
-            content_type = "application/problem+json")))]
-pub async fn server() -> Json<Value> {
+        KeyProblem))]
+async fn server() -> Json<Value> {
     Json(json!({
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
@@ -46,16 +58,16 @@ pub async fn server() -> Json<Value> {
 /// Whether the process answers
 #[utoipa::path(get, path = "/v2/health/live", tag = "open inference protocol", security(()),
     responses((status = 200, description = "It does", body = Object, example = json!({"live": true}))))]
-pub async fn live() -> Json<Value> {
+async fn live() -> Json<Value> {
     Json(json!({"live": true}))
 }
 
 /// Whether requests should be sent here
 #[utoipa::path(get, path = "/v2/health/ready", tag = "open inference protocol", security(()),
     responses((status = 200, description = "Ready", body = Object, example = json!({"ready": true})),
-        (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn ready(app: State<AppState>) -> Result<Json<Value>, Problem> {
-    operations::ready(app).await.map_err(Problem::with_error)?;
+        NotReadyProblem))]
+async fn ready(State(app): State<AppState>) -> Result<Json<Value>, Problem> {
+    app.readiness().map_err(Problem::with_error)?;
     Ok(Json(json!({"ready": true})))
 }
 
@@ -63,7 +75,7 @@ pub async fn ready(app: State<AppState>) -> Result<Json<Value>, Problem> {
 #[utoipa::path(get, path = "/v2/models/{model}", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
     responses((status = 200, description = "The model", body = Object), ModelProblems))]
-pub async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json<Value>, Problem> {
+async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json<Value>, Problem> {
     describe(&app, &path_text(model)?, None)
 }
 
@@ -71,7 +83,7 @@ pub async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
     responses((status = 200, description = "The model", body = Object), ModelProblems))]
-pub async fn model_version(State(app): State<AppState>, path: VersionPath) -> Result<Json<Value>, Problem> {
+async fn model_version(State(app): State<AppState>, path: VersionPath) -> Result<Json<Value>, Problem> {
     let (model, version) = path_text(path)?;
     describe(&app, &model, Some(&version))
 }
@@ -80,8 +92,8 @@ pub async fn model_version(State(app): State<AppState>, path: VersionPath) -> Re
 #[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
     responses((status = 200, description = "It does", body = Object), ModelProblems,
-        (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn model_ready(State(app): State<AppState>, model: ModelPath) -> Result<Json<Value>, Problem> {
+        NotReadyProblem))]
+async fn model_ready(State(app): State<AppState>, model: ModelPath) -> Result<Json<Value>, Problem> {
     is_ready(&app, &path_text(model)?, None)
 }
 
@@ -89,19 +101,16 @@ pub async fn model_ready(State(app): State<AppState>, model: ModelPath) -> Resul
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
     responses((status = 200, description = "It does", body = Object), ModelProblems,
-        (status = 503, description = "Not now", body = ProblemBody, content_type = "application/problem+json")))]
-pub async fn model_version_ready(
-    State(app): State<AppState>,
-    path: VersionPath,
-) -> Result<Json<Value>, Problem> {
+        NotReadyProblem))]
+async fn model_version_ready(State(app): State<AppState>, path: VersionPath) -> Result<Json<Value>, Problem> {
     let (model, version) = path_text(path)?;
     is_ready(&app, &model, Some(&version))
 }
 
 /// Scores texts
 ///
-/// One input named `text` of type BYTES, in JSON or as binary data. Outputs: `label`, `score`, `probabilities`
-/// (negative, positive), `tokens`, `unknown_tokens`, `truncated`; all of them where none is asked for.
+/// One input named `text` of type BYTES, in JSON or as binary data. Outputs are those that the schema of
+/// `outputs` lists; all of them where none is asked for.
 /// `parameters` may hold `truncate` and `abstain` as in `POST /predict`.
 #[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
@@ -109,14 +118,14 @@ pub async fn model_version_ready(
     responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
             `inference-header-content-length` bytes and they follow it",
             content((InferAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
-        ScoringProblems, NamedModelProblems))]
-pub async fn infer(
+        ScoringProblems, NamedModelProblem))]
+async fn infer(
     State(app): State<AppState>,
     model: ModelPath,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let model = path_text(model)?;
-    answer(&app, model, None, request).await.map_err(Problem::with_error)
+    infer_model(&app, model, None, request).await.map_err(Problem::with_error)
 }
 
 /// Scores texts, if the model has that version
@@ -126,37 +135,24 @@ pub async fn infer(
     responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
             `inference-header-content-length` bytes and they follow it",
             content((InferAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
-        ScoringProblems, NamedModelProblems))]
-pub async fn infer_version(
+        ScoringProblems, NamedModelProblem))]
+async fn infer_version(
     State(app): State<AppState>,
     path: VersionPath,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (model, version) = path_text(path)?;
-    answer(&app, model, Some(version), request).await.map_err(Problem::with_error)
-}
-
-/// What a route about one model may answer instead.
-#[derive(utoipa::IntoResponses)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub enum ModelProblems {
-    /// The path is not UTF-8 text
-    #[response(status = 400, content_type = "application/problem+json")]
-    Malformed(#[to_schema] ProblemBody<'static>),
-    /// An API key is needed (only where the server has keys)
-    #[response(status = 401, content_type = "application/problem+json")]
-    Unauthorized(#[to_schema] ProblemBody<'static>),
-    /// No such model or version
-    #[response(status = 404, content_type = "application/problem+json")]
-    UnknownModel(#[to_schema] ProblemBody<'static>),
+    infer_model(&app, model, Some(version), request).await.map_err(Problem::with_error)
 }
 
 fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>, Problem> {
-    let loaded = app.slot(Some(model)).map_err(Problem::with_error)?.current();
+    let loaded = app.scorer.slot(Some(model)).map_err(Problem::with_error)?.current();
     loaded.check_version(version).map_err(Problem::with_error)?;
-    let outputs: Vec<Value> = tensors::OUTPUTS
+    let outputs: Vec<Value> = tensors::Output::ALL
         .iter()
-        .map(|output| json!({"name": output.name, "datatype": output.datatype, "shape": output.shape(-1)}))
+        .map(
+            |output| json!({"name": output.name(), "datatype": output.datatype(), "shape": output.shape(-1)}),
+        )
         .collect();
     Ok(Json(json!({
         "name": &*loaded.name,
@@ -168,48 +164,37 @@ fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>
 }
 
 fn is_ready(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>, Problem> {
-    let slot = app.slot(Some(model)).map_err(Problem::with_error)?;
-    slot.current().check_version(version).map_err(Problem::with_error)?;
-    if !slot.passed() || app.is_draining() {
-        let problem =
-            Problem::new(Kind::NotReady, format!("model `{model}` takes no requests now; see /info"));
-        return Err(problem.retry_after(app.settings.retry_after_seconds).with_error());
-    }
+    let check = || {
+        let loaded = app.scorer.slot(Some(model))?.current();
+        loaded.check_version(version)?;
+        app.check_serving()?;
+        loaded.check_ready()
+    };
+    check().map_err(Problem::with_error)?;
     Ok(Json(json!({"name": model, "ready": true})))
 }
 
-async fn answer(
+async fn infer_model(
     app: &App,
     model: String,
     version: Option<String>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     // The name comes first: a client that asks for another model should not be told of its tensors.
-    let known = app.slot(Some(&model)).and_then(|slot| slot.current().check_version(version.as_deref()));
+    let known =
+        app.scorer.slot(Some(&model)).and_then(|slot| slot.current().check_version(version.as_deref()));
     let header_length = match known.and_then(|()| header_length(&request)) {
         Ok(length) => length,
         Err(problem) => {
-            body::drain(app, request.into_body()).await;
+            app.bodies.drain(request.into_body()).await;
             return Err(problem);
         }
     };
-    let held = body::read(app, request).await?;
-    let bytes = held.bytes.clone();
-    // Not the fastest way, but one that holds no HTTP thread: this protocol moves tensors of any size.
-    let parsed = if bytes.len() <= PARSE_INLINE_BYTES {
-        parse(bytes, header_length)?
-    } else {
-        on_compute_thread(app, move || parse(bytes, header_length)).await??
-    };
-    let (mut question, wanted) = parsed;
-    question.model = Some(Cow::Owned(model));
-    question.version = version.map(Cow::Owned);
-    let scored = score(app, question).await?;
-    let InferResponse { json, tensors } = if scored.predictions.len() <= WRITE_INLINE {
-        InferResponse::of(&scored, &wanted)
-    } else {
-        on_compute_thread(app, move || InferResponse::of(&scored, &wanted)).await?
-    };
+    let body = app.bodies.read(request).await?;
+    let address = Address { model: Some(model), version };
+    let InferResponse { json, tensors } =
+        answer(&app.scorer, body, address, move |bytes| parse(bytes, header_length), InferResponse::new)
+            .await?;
     let json_length = json.len();
     let binary = !tensors.is_empty();
     let mut response = [json, tensors].concat().into_response();
@@ -231,9 +216,9 @@ fn header_length(request: &Request<Body>) -> Result<Option<usize>, Problem> {
     }
 }
 
-fn parse(bytes: Bytes, header_length: Option<usize>) -> Result<(Question<'static>, Wanted), Problem> {
+fn parse(bytes: &[u8], header_length: Option<usize>) -> Result<(Question<'static>, Wanted), Problem> {
     let (json, tensors) = match header_length {
-        None => (&bytes[..], &[][..]),
+        None => (bytes, &[][..]),
         Some(length) => bytes.split_at_checked(length).ok_or_else(|| {
             let detail =
                 format!("inference-header-content-length is {length}, the body has {} bytes", bytes.len());

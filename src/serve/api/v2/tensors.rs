@@ -10,40 +10,66 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::predict::{Prediction, Truncate};
-use crate::serve::api::predict::Review;
-use crate::serve::compute::score::{Question, Scored, Verdict, check_abstain};
+use crate::serve::api::shared::{Review, TruncateMode};
+use crate::serve::compute::score::{Question, Scored, check_abstain};
 use crate::serve::http::json::{self, Object, Whole};
+use crate::serve::models::verdict::Verdict;
+use crate::serve::named::{Named, named};
 use crate::serve::problem::{Kind, Problem};
 
 /// The name of the one input.
 pub const INPUT: &str = "text";
 
-/// One output tensor: its name, its type and how many values it has for each text.
-#[derive(Debug)]
-pub struct Output {
-    /// By which it is asked for.
-    pub name: &'static str,
-    /// As the protocol calls it.
-    pub datatype: &'static str,
-    per_text: usize,
-}
-
-impl Output {
-    /// The shape for `texts` texts (-1 for any number).
-    pub fn shape(&self, texts: i64) -> Vec<i64> {
-        if self.per_text == 1 { vec![texts] } else { vec![texts, self.per_text as i64] }
+named! {
+    /// An output tensor; they are answered in this order.
+    pub enum Output {
+        /// The label.
+        Label = "label",
+        /// Probability of the more probable side.
+        Score = "score",
+        /// Probabilities: negative, positive.
+        Probabilities = "probabilities",
+        /// Tokens that the model read.
+        Tokens = "tokens",
+        /// Words that the model's vocabulary does not hold.
+        UnknownTokens = "unknown_tokens",
+        /// Whether part of the text was not read.
+        Truncated = "truncated",
     }
 }
 
-/// The outputs, in the order in which they are answered.
-pub const OUTPUTS: [Output; 6] = [
-    Output { name: "label", datatype: "BYTES", per_text: 1 },
-    Output { name: "score", datatype: "FP32", per_text: 1 },
-    Output { name: "probabilities", datatype: "FP32", per_text: 2 },
-    Output { name: "tokens", datatype: "INT32", per_text: 1 },
-    Output { name: "unknown_tokens", datatype: "INT32", per_text: 1 },
-    Output { name: "truncated", datatype: "BOOL", per_text: 1 },
-];
+impl Output {
+    /// Its type, as the protocol calls it.
+    pub fn datatype(self) -> &'static str {
+        match self {
+            Output::Label => "BYTES",
+            Output::Score | Output::Probabilities => "FP32",
+            Output::Tokens | Output::UnknownTokens => "INT32",
+            Output::Truncated => "BOOL",
+        }
+    }
+
+    /// The shape for `texts` texts (-1 for any number).
+    pub fn shape(self, texts: i64) -> Vec<i64> {
+        match self {
+            Output::Probabilities => vec![texts, 2],
+            _ => vec![texts],
+        }
+    }
+
+    /// Its values for one text.
+    fn cells(self, verdict: &Verdict, prediction: &Prediction) -> Vec<Cell> {
+        let int = |value: usize| Cell::Int(value.try_into().unwrap_or(i32::MAX));
+        match self {
+            Output::Label => vec![Cell::Text(verdict.label.name())],
+            Output::Score => vec![Cell::Float(verdict.score)],
+            Output::Probabilities => vec![Cell::Float(verdict.negative), Cell::Float(verdict.positive)],
+            Output::Tokens => vec![int(prediction.tokens)],
+            Output::UnknownTokens => vec![int(prediction.unknown_tokens)],
+            Output::Truncated => vec![Cell::Bool(prediction.dropped_tokens > 0)],
+        }
+    }
+}
 
 /// A value of an output.
 enum Cell {
@@ -51,18 +77,6 @@ enum Cell {
     Float(f32),
     Int(i32),
     Bool(bool),
-}
-
-fn cells(output: &str, verdict: &Verdict, prediction: &Prediction) -> Vec<Cell> {
-    let int = |value: usize| Cell::Int(value.try_into().unwrap_or(i32::MAX));
-    match output {
-        "label" => vec![Cell::Text(verdict.label_name())],
-        "score" => vec![Cell::Float(verdict.score)],
-        "probabilities" => vec![Cell::Float(verdict.negative), Cell::Float(verdict.positive)],
-        "tokens" => vec![int(prediction.tokens)],
-        "unknown_tokens" => vec![int(prediction.unknown_tokens)],
-        _ => vec![Cell::Bool(prediction.dropped_tokens > 0)],
-    }
 }
 
 impl Cell {
@@ -92,7 +106,7 @@ impl Cell {
 #[derive(Debug)]
 pub struct Wanted {
     id: Option<String>,
-    outputs: Vec<(&'static Output, bool)>,
+    outputs: Vec<(Output, bool)>,
 }
 
 /// The JSON of a request; fields and parameters that are not ours to know are passed over.
@@ -110,7 +124,7 @@ pub struct InferRequest {
 #[derive(Debug, Default, Deserialize)]
 struct Parameters {
     #[serde(default)]
-    truncate: Option<Truncate>,
+    truncate: Option<TruncateMode>,
     #[serde(default)]
     abstain: Option<f64>,
     #[serde(default)]
@@ -184,23 +198,23 @@ impl InferRequest {
         let by_default = parameters.binary_data_output.unwrap_or(false);
         let mut outputs = Vec::new();
         for Object(wanted) in request.outputs.unwrap_or_default() {
-            let Some(output) = OUTPUTS.iter().find(|output| output.name == wanted.name) else {
-                let names: Vec<_> = OUTPUTS.iter().map(|output| output.name).collect();
+            let Some(output) = Output::of_name(&wanted.name) else {
+                let names: Vec<_> = Output::ALL.iter().map(|output| output.name()).collect();
                 return invalid(format!("no output `{}`; there are {}", wanted.name, names.join(", ")));
             };
             // Each is written for every text: a long list of them would be a small request for an endless answer.
-            if outputs.iter().any(|(named, _): &(&Output, bool)| named.name == output.name) {
-                return invalid(format!("output `{}` is wanted twice", output.name));
+            if outputs.iter().any(|(named, _)| *named == output) {
+                return invalid(format!("output `{}` is wanted twice", output.name()));
             }
             let binary = wanted.parameters.and_then(|parameters| parameters.0.binary_data);
             outputs.push((output, binary.unwrap_or(by_default)));
         }
         if outputs.is_empty() {
-            outputs = OUTPUTS.iter().map(|output| (output, by_default)).collect();
+            outputs = Output::ALL.iter().map(|output| (*output, by_default)).collect();
         }
         let question = Question {
             texts: texts.into_iter().map(Cow::Owned).collect(),
-            truncate: parameters.truncate.unwrap_or_default(),
+            truncate: parameters.truncate.map(Truncate::from).unwrap_or_default(),
             abstain,
             ..Question::default()
         };
@@ -242,17 +256,17 @@ pub struct InferResponse {
 
 impl InferResponse {
     /// The outputs `wanted` of `scored`.
-    pub fn of(scored: &Scored, wanted: &Wanted) -> Self {
+    pub fn new(scored: &Scored, wanted: Wanted) -> Self {
         let mut tensors = Vec::new();
         let mut outputs = Vec::new();
         for (output, binary) in &wanted.outputs {
             let cells = scored
                 .predictions
                 .iter()
-                .flat_map(|prediction| cells(output.name, &scored.verdict(prediction), prediction));
+                .flat_map(|prediction| output.cells(&scored.verdict(prediction), prediction));
             let mut entry = Map::new();
-            entry.insert("name".into(), json!(output.name));
-            entry.insert("datatype".into(), json!(output.datatype));
+            entry.insert("name".into(), json!(output.name()));
+            entry.insert("datatype".into(), json!(output.datatype()));
             entry.insert("shape".into(), json!(output.shape(scored.predictions.len() as i64)));
             if *binary {
                 let before = tensors.len();
@@ -316,7 +330,7 @@ pub struct InferInput {
 #[allow(dead_code, reason = "only its schema is used")]
 pub struct InferOutput {
     /// Its name.
-    #[schema(pattern = "^(label|score|probabilities|tokens|unknown_tokens|truncated)$", example = "label")]
+    #[schema(value_type = Output, example = "label")]
     name: String,
     /// `binary_data`: whether as bytes behind the JSON.
     #[schema(value_type = Option<Object>)]

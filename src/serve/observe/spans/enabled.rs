@@ -18,9 +18,9 @@ use opentelemetry_sdk::trace::{
     BatchSpanProcessor, SpanData, SpanEvents, SpanExporter as _, SpanLinks, SpanProcessor,
 };
 
-use super::throttle::Throttle;
 use crate::error::{Error, Result};
 use crate::serve::http::trace::TraceContext;
+use crate::serve::observe::throttle::Throttle;
 use crate::serve::settings::Settings;
 
 /// Time for the collector to take one batch.
@@ -30,9 +30,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 /// Longest answer of a collector that is read.
 const MAX_ANSWER_BYTES: u64 = 64 * 1024;
 
+/// Spans of requests, where a collector is named.
+#[derive(Debug)]
+pub struct Spans(Option<Sender>);
+
 /// What spans are handed to.
 #[derive(Debug)]
-pub struct Spans {
+struct Sender {
     processor: BatchSpanProcessor,
     scope: InstrumentationScope,
 }
@@ -42,7 +46,7 @@ impl Spans {
     ///
     /// # Errors
     /// [`Error::Setting`] for an address that is none.
-    pub fn start(settings: &Settings) -> Result<Option<Self>> {
+    pub fn start(settings: &Settings) -> Result<Self> {
         // A variable that is set to nothing counts as not set (OpenTelemetry's general rule).
         let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
         let (name, address) = match (given(&settings.otlp_traces_endpoint), given(&settings.otlp_endpoint)) {
@@ -50,7 +54,7 @@ impl Spans {
                 ("--otlp-traces-endpoint", check_address("--otlp-traces-endpoint", &whole, "")?)
             }
             (None, Some(base)) => ("--otlp-endpoint", check_address("--otlp-endpoint", &base, "/v1/traces")?),
-            (None, None) => return Ok(None),
+            (None, None) => return Ok(Self(None)),
         };
         check_batches()?;
         let mut exporter = SpanExporter::builder()
@@ -64,21 +68,22 @@ impl Spans {
         exporter.set_resource(&resource(given(&settings.otlp_service_name)));
         let processor = BatchSpanProcessor::builder(exporter).build();
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).build();
-        Ok(Some(Self { processor, scope }))
+        Ok(Self(Some(Sender { processor, scope })))
     }
 
     /// Begins the span of a request in its caller's trace, or in one of its own, which `context` then holds.
     ///
-    /// `None` where the caller does not record the trace.
+    /// `None` where there is no collector, or the caller does not record the trace.
     pub fn open<B>(
         &self,
         request: &Request<B>,
         request_id: &HeaderValue,
         context: &mut Option<TraceContext>,
     ) -> Option<OpenSpan<'_>> {
+        let sender = self.0.as_ref()?;
         let context = context.get_or_insert_with(TraceContext::root);
         context.is_sampled().then(|| OpenSpan {
-            spans: self,
+            sender,
             context: context.clone(),
             method: method_name(request.method()),
             route: request.extensions().get::<MatchedPath>().cloned(),
@@ -91,7 +96,8 @@ impl Spans {
 
     /// Sends what is left, for a second at most.
     pub fn stop(&self) {
-        if let Err(error) = self.processor.shutdown_with_timeout(STOP_TIMEOUT) {
+        let Some(sender) = &self.0 else { return };
+        if let Err(error) = sender.processor.shutdown_with_timeout(STOP_TIMEOUT) {
             tracing::warn!(%error, "the last spans were not sent");
         }
     }
@@ -132,7 +138,7 @@ fn check_batches() -> Result<()> {
 /// It holds path templates, never what filled them, and nothing of a body.
 #[derive(Debug)]
 pub struct OpenSpan<'a> {
-    spans: &'a Spans,
+    sender: &'a Sender,
     context: TraceContext,
     method: &'static str,
     route: Option<MatchedPath>,
@@ -192,14 +198,14 @@ impl OpenSpan<'_> {
             events: SpanEvents::default(),
             links: SpanLinks::default(),
             status,
-            instrumentation_scope: self.spans.scope.clone(),
+            instrumentation_scope: self.sender.scope.clone(),
         }
     }
 }
 
 impl Drop for OpenSpan<'_> {
     fn drop(&mut self) {
-        self.spans.processor.on_end(self.data());
+        self.sender.processor.on_end(self.data());
     }
 }
 

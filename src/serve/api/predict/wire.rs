@@ -1,0 +1,193 @@
+//! Requests and answers of `POST /predict` as they stand on the wire, and their schemas.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::predict::{Prediction, Truncate};
+use crate::serve::api::shared::{Review, TruncateMode};
+use crate::serve::compute::score::{Question, Scored, check_abstain};
+use crate::serve::http::json::{self, Text, present};
+use crate::serve::models::verdict::Label;
+use crate::serve::problem::{Kind, Problem};
+
+/// The body of `POST /predict`; exactly one of `text` and `texts`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PredictRequest<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    text: Option<Text<'a>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    texts: Option<Vec<Text<'a>>>,
+    #[serde(borrow, default)]
+    model: Option<Text<'a>>,
+    #[serde(default)]
+    truncate: Option<TruncateMode>,
+    #[serde(default)]
+    abstain: Option<f64>,
+}
+
+/// Reads the body of a request: the question, and whether it is about a single text by itself.
+///
+/// # Errors
+/// 400 where it is not JSON, 422 where its fields do not fit.
+pub fn parse(bytes: &[u8]) -> Result<(Question<'_>, bool), Problem> {
+    let request: PredictRequest = json::read(bytes)?;
+    let invalid = |detail: &'static str| Err(Problem::new(Kind::InvalidFields, detail));
+    let (texts, single) = match (request.text, request.texts) {
+        (Some(text), None) => (vec![text.0], true),
+        (None, Some(texts)) => (texts.into_iter().map(|text| text.0).collect(), false),
+        (Some(_), Some(_)) => return invalid("give `text` or `texts`, not both"),
+        (None, None) => return invalid("give `text`, a string, or `texts`, a list of strings"),
+    };
+    let question = Question {
+        model: request.model.map(|model| model.0),
+        texts,
+        single,
+        truncate: request.truncate.map(Truncate::from).unwrap_or_default(),
+        abstain: check_abstain(request.abstain)?,
+        ..Question::default()
+    };
+    Ok((question, single))
+}
+
+/// What the service says of one text.
+#[derive(Serialize, ToSchema)]
+#[schema(example = json!({
+    "label": "positive", "score": 0.97, "probabilities": {"negative": 0.03, "positive": 0.97}, "tokens": 6,
+    "unknown_tokens": 0, "truncated": false, "model": "keras-imdb"
+}))]
+pub struct Answer<'a> {
+    /// The more probable side, or `uncertain` where its score is below `abstain`.
+    pub label: Label,
+    /// Probability of the more probable side, 0.5 to 1.
+    pub score: f32,
+    /// Both sides; their sum is 1.
+    pub probabilities: Probabilities,
+    /// Tokens that the model read: the text's words and the start token.
+    pub tokens: usize,
+    /// Words that the model's vocabulary does not hold.
+    pub unknown_tokens: usize,
+    /// Whether the text was too long and part of it was not read.
+    pub truncated: bool,
+    /// Tokens that were not read; only where `truncated`.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub dropped_tokens: usize,
+    /// Probability of `positive` in each window, in order; only where the text was read in several.
+    #[serde(skip_serializing_if = "<[f32]>::is_empty")]
+    #[schema(required = false)]
+    pub windows: &'a [f32],
+    /// The model that says so.
+    pub model: &'a str,
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
+}
+
+/// Probabilities of both sides.
+#[derive(Serialize, ToSchema)]
+pub struct Probabilities {
+    /// That the text is negative.
+    pub negative: f32,
+    /// That the text is positive.
+    pub positive: f32,
+}
+
+/// What the service says of several texts.
+#[derive(Serialize, ToSchema)]
+pub struct Answers<'a> {
+    /// One for each text, in order.
+    pub predictions: Vec<Answer<'a>>,
+    /// The model that says so.
+    pub model: &'a str,
+}
+
+impl<'a> Answer<'a> {
+    fn new(scored: &'a Scored, prediction: &'a Prediction) -> Self {
+        let verdict = scored.verdict(prediction);
+        Self {
+            label: verdict.label,
+            score: verdict.score,
+            probabilities: Probabilities { negative: verdict.negative, positive: verdict.positive },
+            tokens: prediction.tokens,
+            unknown_tokens: prediction.unknown_tokens,
+            truncated: prediction.dropped_tokens > 0,
+            dropped_tokens: prediction.dropped_tokens,
+            windows: &prediction.windows,
+            model: &scored.loaded.name,
+        }
+    }
+}
+
+/// The answer as JSON: one, where there is a `single` text by itself, or many.
+pub fn to_json(scored: &Scored, single: bool) -> Vec<u8> {
+    // About what one answer takes, so that writing it grows nothing.
+    let mut json = Vec::with_capacity(224 * scored.predictions.len());
+    let written = match &scored.predictions[..] {
+        [prediction] if single => serde_json::to_writer(&mut json, &Answer::new(scored, prediction)),
+        all => {
+            let predictions = all.iter().map(|prediction| Answer::new(scored, prediction)).collect();
+            serde_json::to_writer(&mut json, &Answers { predictions, model: &scored.loaded.name })
+        }
+    };
+    written.expect("an answer is plain data");
+    json
+}
+
+/// The schema of a request: two shapes, of which it must have one.
+#[derive(ToSchema)]
+#[schema(as = PredictRequest)]
+#[allow(dead_code, reason = "only its schema is used")]
+#[serde(untagged)]
+pub enum PredictBody {
+    /// One text.
+    One(OneText),
+    /// Many texts.
+    Many(ManyTexts),
+}
+
+/// One text.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+#[serde(deny_unknown_fields)]
+pub struct OneText {
+    /// The review.
+    #[schema(value_type = Review)]
+    text: String,
+    /// Which model; the default one where it is absent.
+    model: Option<String>,
+    /// What to do with a text longer than the model reads.
+    truncate: Option<TruncateMode>,
+    /// The score below which the label is `uncertain`, 0.5 to 1.
+    #[schema(minimum = 0.5, maximum = 1.0)]
+    abstain: Option<f32>,
+}
+
+/// Many texts.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+#[serde(deny_unknown_fields)]
+pub struct ManyTexts {
+    /// The reviews.
+    #[schema(value_type = Vec<Review>, min_items = 1, max_items = 1024)]
+    texts: Vec<String>,
+    /// Which model; the default one where it is absent.
+    model: Option<String>,
+    /// What to do with a text longer than the model reads.
+    truncate: Option<TruncateMode>,
+    /// The score below which the label is `uncertain`, 0.5 to 1.
+    #[schema(minimum = 0.5, maximum = 1.0)]
+    abstain: Option<f32>,
+}
+
+/// The schema of an answer.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+#[serde(untagged)]
+pub enum PredictAnswer {
+    /// To `text`.
+    One(Answer<'static>),
+    /// To `texts`.
+    Many(Answers<'static>),
+}
