@@ -14,8 +14,8 @@ use super::models::Models;
 use super::observe::routes::Routes;
 use super::observe::spans::Spans;
 use super::observe::telemetry::Telemetry;
-use super::observe::throttle::Throttle;
-use super::problem::{Kind, Problem};
+use super::observe::throttle::LogThrottle;
+use super::problem::{ProblemKind, Problem};
 use super::settings::Settings;
 use crate::error::Result;
 
@@ -34,7 +34,7 @@ pub struct App {
     pub(super) tls: Option<Tls>,
     pub(super) spans: Spans,
     /// Log lines of refused requests.
-    pub(super) refusals: Throttle,
+    pub(super) refusals: LogThrottle,
     /// What the router tells of itself, once there is one.
     pub(super) served: OnceLock<Served>,
     draining: AtomicBool,
@@ -68,7 +68,7 @@ impl App {
             cors: auth::cors(&settings)?,
             tls: Tls::load(&settings)?,
             spans: Spans::start(&settings)?,
-            refusals: Throttle::default(),
+            refusals: LogThrottle::default(),
             served: OnceLock::new(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -101,7 +101,7 @@ impl App {
     /// 503 while it shuts down.
     pub(super) fn check_serving(&self) -> Result<(), Problem> {
         if self.draining.load(Relaxed) {
-            return Err(Problem::new(Kind::NotReady, "the server is shutting down"));
+            return Err(Problem::new(ProblemKind::NotReady, "the server is shutting down"));
         }
         Ok(())
     }

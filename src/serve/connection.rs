@@ -19,7 +19,7 @@ use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
 use super::app::AppState;
-use super::http::stalled::Untaken;
+use super::http::stalled::StalledResponses;
 use super::router::router;
 use super::settings::Settings;
 
@@ -165,7 +165,7 @@ impl Connection {
         let begun = Arc::new(AtomicBool::new(false));
         let seen = begun.clone();
         let router = self.router;
-        let untaken = Untaken::default();
+        let untaken = StalledResponses::default();
         let watched = untaken.clone();
         let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
             seen.store(true, Relaxed);

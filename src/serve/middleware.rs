@@ -12,7 +12,7 @@ use super::app::{App, AppState};
 use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
 use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
-use super::problem::{Kind, Problem};
+use super::problem::{ProblemKind, Problem};
 
 /// Headers of every answer: it is data, never a page of ours to be framed, sniffed or kept.
 const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -33,7 +33,7 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
         next.run(request).await
     } else {
         app.bodies.drain(request.into_body()).await;
-        Problem::new(Kind::Unauthorized, "send one of the server's keys: `Authorization: Bearer KEY`")
+        Problem::new(ProblemKind::Unauthorized, "send one of the server's keys: `Authorization: Bearer KEY`")
             .into_response()
     };
     let status = response.status();
@@ -71,9 +71,9 @@ fn log(app: &App, guard: &RequestGuard, status: u16, id: &HeaderValue, context: 
         return;
     }
     // Refusing must stay cheap however many there are: a line costs more than the answer.
-    let others = if status == 503 && !app.settings.log_requests {
-        let Some(others) = app.refusals.pass() else { return };
-        Some(others)
+    let suppressed = if status == 503 && !app.settings.log_requests {
+        let Some(suppressed) = app.refusals.pass() else { return };
+        Some(suppressed)
     } else {
         None
     };
@@ -83,7 +83,7 @@ fn log(app: &App, guard: &RequestGuard, status: u16, id: &HeaderValue, context: 
     let (trace_id, span_id) =
         context.map_or(("", ""), |context| (context.trace_id.as_str(), context.span_id.as_str()));
     if failed {
-        tracing::warn!(route, status, elapsed_us, request_id, trace_id, span_id, others, "request failed");
+        tracing::warn!(route, status, elapsed_us, request_id, trace_id, span_id, suppressed, "request failed");
     } else {
         tracing::info!(route, status, elapsed_us, request_id, trace_id, span_id, "request");
     }

@@ -16,7 +16,7 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// What was wrong with a request, or why the server cannot answer it now.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    kind: Kind,
+    kind: ProblemKind,
     detail: Cow<'static, str>,
     index: Option<usize>,
     /// Whether `error` repeats the detail, for clients of protocols that read it there.
@@ -25,7 +25,7 @@ pub struct Problem {
 
 /// The kinds of problem; each has one status, one title and one URN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProblemKind {
     /// The body is not JSON, or the address is not text.
     Malformed,
     /// No key, or not one of ours.
@@ -58,9 +58,9 @@ pub enum Kind {
     NotReady,
 }
 
-impl Kind {
-    fn facts(self) -> (StatusCode, &'static str, &'static str) {
-        use Kind::*;
+impl ProblemKind {
+    fn status_urn_title(self) -> (StatusCode, &'static str, &'static str) {
+        use ProblemKind::*;
         match self {
             Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read"),
             Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed"),
@@ -112,7 +112,7 @@ pub struct ProblemBody<'a> {
 
 impl Problem {
     /// A problem of `kind` with `detail` for the person who must act.
-    pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, detail: detail.into(), index: None, with_error: false }
     }
 
@@ -130,16 +130,16 @@ impl Problem {
 
     /// The kind.
     #[cfg(test)]
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ProblemKind {
         self.kind
     }
 
     /// A fault of text number `index`; `single` when it is the only text and has no number.
     pub fn of_text(error: &Error, index: usize, single: bool) -> Self {
         let kind = match error {
-            Error::NoWords => Kind::NoWords,
-            Error::TooLong { .. } => Kind::TextTooLong,
-            _ => Kind::Internal,
+            Error::NoWords => ProblemKind::NoWords,
+            Error::TooLong { .. } => ProblemKind::TextTooLong,
+            _ => ProblemKind::Internal,
         };
         if single {
             Self::new(kind, error.to_string())
@@ -155,7 +155,7 @@ impl Problem {
                 true => "the body is empty, it must be a JSON object".into(),
                 false => format!("the body is not JSON: {error}"),
             };
-            Self::new(Kind::Malformed, detail)
+            Self::new(ProblemKind::Malformed, detail)
         };
         if error.classify() != serde_json::error::Category::Data {
             return not_json(error);
@@ -163,14 +163,14 @@ impl Problem {
         // The parser stops at the first wrong field; what follows may be no JSON at all.
         match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
             Err(syntax) if syntax.classify() != serde_json::error::Category::Data => not_json(&syntax),
-            _ => Self::new(Kind::InvalidFields, error.to_string()),
+            _ => Self::new(ProblemKind::InvalidFields, error.to_string()),
         }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, urn, title) = self.kind.facts();
+        let (status, urn, title) = self.kind.status_urn_title();
         let body = ProblemBody {
             kind: format!("urn:imdb-sentiment:problem:{urn}").into(),
             title,
@@ -184,7 +184,7 @@ impl IntoResponse for Problem {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if self.kind == Kind::Unauthorized {
+        if self.kind == ProblemKind::Unauthorized {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

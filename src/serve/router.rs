@@ -6,7 +6,7 @@ use super::api;
 use super::app::{AppState, Served};
 use super::middleware;
 use super::observe::routes::Routes;
-use super::problem::{Kind, Problem};
+use super::problem::{ProblemKind, Problem};
 
 /// The routes over `app`, with everything around them.
 pub fn router(app: AppState) -> Router {
@@ -27,9 +27,9 @@ pub fn router(app: AppState) -> Router {
 }
 
 async fn not_found() -> Problem {
-    Problem::new(Kind::NotFound, "no such path; /openapi.yaml describes those that there are")
+    Problem::new(ProblemKind::NotFound, "no such path; /openapi.yaml describes those that there are")
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(Kind::MethodNotAllowed, "this path has no such method; `Allow` names those that it has")
+    Problem::new(ProblemKind::MethodNotAllowed, "this path has no such method; `Allow` names those that it has")
 }

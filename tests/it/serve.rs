@@ -208,10 +208,10 @@ fn of_refused_requests_one_a_second_is_logged_unless_all_are_asked_for() {
     };
     let (few, seconds) = lines(&[]);
     assert!(!few.is_empty() && few.len() <= seconds + 1, "{} lines in {seconds} s", few.len());
-    assert_eq!(few[0]["others"], 0);
+    assert_eq!(few[0]["suppressed"], 0);
     let (all, _) = lines(&["--log-requests"]);
     assert_eq!(all.len(), 20);
-    assert!(all[0].get("others").is_none());
+    assert!(all[0].get("suppressed").is_none());
 }
 
 #[test]

@@ -14,11 +14,11 @@ use utoipa_axum::routes;
 use super::shared::{Address, NamedModelProblem, Review, ScoringProblems, answer, json_response, path_text};
 use crate::predict::{Prediction, Truncate};
 use crate::serve::app::{App, AppState};
-use crate::serve::compute::score::{Question, Scored};
-use crate::serve::http::json::{self, Object, Text, Whole};
+use crate::serve::compute::score::{ScoreRequest, ScoreResponse};
+use crate::serve::http::json::{self, Object, Text, WholeNumber};
 use crate::serve::models::verdict::Label;
 use crate::serve::named::{Named, named};
-use crate::serve::problem::{Kind, Problem};
+use crate::serve::problem::{ProblemKind, Problem};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -47,7 +47,7 @@ enum Inputs<'a> {
 #[derive(Debug, Default, Deserialize)]
 struct Parameters {
     #[serde(default)]
-    top_k: Option<Whole>,
+    top_k: Option<WholeNumber>,
     #[serde(default)]
     function_to_apply: Option<String>,
 }
@@ -150,34 +150,34 @@ async fn classify(app: &App, model: Option<String>, request: Request<Body>) -> R
     answer(&app.scorer, body, address, parse, to_json).await.map(json_response)
 }
 
-fn parse(bytes: &[u8]) -> Result<(Question<'_>, usize), Problem> {
+fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, usize), Problem> {
     let request: ClassificationRequest = json::read(bytes)?;
     let parameters = request.parameters.map_or_else(Parameters::default, |parameters| parameters.0);
     if let Some(other) = parameters.function_to_apply
         && FunctionToApply::of_name(&other).is_none()
     {
         let detail = "function_to_apply: only `sigmoid` and `softmax` (which mean the same here) are known";
-        return Err(Problem::new(Kind::InvalidFields, detail));
+        return Err(Problem::new(ProblemKind::InvalidFields, detail));
     }
-    let top_k = parameters.top_k.map_or(2, |Whole(count)| usize::try_from(count).unwrap_or(usize::MAX));
+    let top_k = parameters.top_k.map_or(2, |WholeNumber(count)| usize::try_from(count).unwrap_or(usize::MAX));
     if top_k == 0 {
-        return Err(Problem::new(Kind::InvalidFields, "top_k must be at least 1"));
+        return Err(Problem::new(ProblemKind::InvalidFields, "top_k must be at least 1"));
     }
     let (texts, single) = match request.inputs {
         Inputs::One(text) => (vec![text.0], true),
         Inputs::Many(texts) => (texts.into_iter().map(|text| text.0).collect(), false),
     };
     let truncate = if request.truncate == Some(false) { Truncate::Error } else { Truncate::Tail };
-    Ok((Question { texts, single, truncate, ..Question::default() }, top_k))
+    Ok((ScoreRequest { texts, single, truncate, ..ScoreRequest::default() }, top_k))
 }
 
-fn to_json(scored: &Scored, top_k: usize) -> Vec<u8> {
+fn to_json(scored: &ScoreResponse, top_k: usize) -> Vec<u8> {
     let lists: Vec<_> =
         scored.predictions.iter().map(|prediction| labels(scored, prediction, top_k)).collect();
     serde_json::to_vec(&lists).expect("labels are plain data")
 }
 
-fn labels(scored: &Scored, prediction: &Prediction, top_k: usize) -> Vec<Classification> {
+fn labels(scored: &ScoreResponse, prediction: &Prediction, top_k: usize) -> Vec<Classification> {
     let verdict = scored.verdict(prediction);
     let mut labels = vec![
         Classification { label: Label::Positive.name(), score: verdict.positive },

@@ -12,7 +12,7 @@ use super::shared::KeyProblem;
 use crate::model::{Baseline, Histogram};
 use crate::serve::app::{App, AppState};
 use crate::serve::models::series::ModelSeries;
-use crate::serve::models::{Loaded, Models, unix_seconds};
+use crate::serve::models::{LoadedModel, Models, unix_seconds};
 use crate::serve::observe::exposition::Exposition;
 use crate::serve::observe::process;
 use crate::serve::observe::telemetry::Telemetry;
@@ -75,7 +75,7 @@ fn write_models(text: &mut Exposition, models: &Models) {
     write_drift(text, &loaded);
 }
 
-fn write_drift(text: &mut Exposition, loaded: &[Arc<Loaded>]) {
+fn write_drift(text: &mut Exposition, loaded: &[Arc<LoadedModel>]) {
     let drifts: Vec<_> = loaded
         .iter()
         .filter_map(|model| model.drift.as_ref().map(|drift| (&*model.name, drift, drift.distance())))

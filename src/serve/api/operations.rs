@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::shared::KeyProblem;
 use crate::model::Config;
 use crate::serve::app::AppState;
-use crate::serve::models::{Reload, SelfTest, Slot, unix_seconds};
+use crate::serve::models::{Reload, SelfTest, ModelSlot, unix_seconds};
 
 /// The route of this file.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -129,7 +129,7 @@ async fn info(State(app): State<AppState>) -> Json<Info> {
     })
 }
 
-fn model_info(slot: &Slot) -> ModelInfo {
+fn model_info(slot: &ModelSlot) -> ModelInfo {
     let loaded = slot.current();
     ModelInfo {
         name: loaded.name.to_string(),

@@ -13,9 +13,9 @@ use utoipa::openapi::{Ref, RefOr, Response as DescribedResponse};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::predict::Truncate;
-use crate::serve::compute::score::{Question, Scored, Scorer};
-use crate::serve::http::body::Held;
-use crate::serve::problem::{Kind, Problem};
+use crate::serve::compute::score::{ScoreRequest, ScoreResponse, Scorer};
+use crate::serve::http::body::BufferedBody;
+use crate::serve::problem::{ProblemKind, Problem};
 
 /// Bodies up to this many bytes are parsed on the HTTP thread: about 50 µs. Larger ones go to the compute threads.
 const PARSE_INLINE_BYTES: usize = 64 * 1024;
@@ -38,10 +38,10 @@ pub struct Address {
 /// Those of `read` and of [`Scorer::score`]; 500 where `read` or `write` panics on a compute thread.
 pub async fn answer<Options, Answer>(
     scorer: &Scorer,
-    body: Held,
+    body: BufferedBody,
     address: Address,
-    read: impl for<'a> FnOnce(&'a [u8]) -> Result<(Question<'a>, Options), Problem> + Send + 'static,
-    write: impl FnOnce(&Scored, Options) -> Answer + Send + 'static,
+    read: impl for<'a> FnOnce(&'a [u8]) -> Result<(ScoreRequest<'a>, Options), Problem> + Send + 'static,
+    write: impl FnOnce(&ScoreResponse, Options) -> Answer + Send + 'static,
 ) -> Result<Answer, Problem>
 where
     Options: Send + 'static,
@@ -71,7 +71,7 @@ async fn on_compute_thread<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Problem> {
     let outcome = scorer.pool().spawn(work).await;
-    outcome.map_err(|_| Problem::new(Kind::Internal, "the request could not be worked on"))
+    outcome.map_err(|_| Problem::new(ProblemKind::Internal, "the request could not be worked on"))
 }
 
 /// An answer of JSON text.
@@ -86,7 +86,7 @@ pub fn json_response(json: Vec<u8>) -> Response {
 /// # Errors
 /// 400 where it is not UTF-8.
 pub fn path_text<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
-    let not_text = |_| Problem::new(Kind::Malformed, "the path is not UTF-8 text");
+    let not_text = |_| Problem::new(ProblemKind::Malformed, "the path is not UTF-8 text");
     Ok(path.map_err(not_text).map_err(Problem::with_error)?.0)
 }
 

@@ -1,9 +1,9 @@
 //! Compute threads of the service's own behind a bounded, fair queue.
 //!
-//! What waits is served in turns: a thread takes one slice (about a millisecond of work, or six texts that are computed
-//! together in two or three) of the request in front, and what is left of it goes to the back. So a single review waits for at most one slice of every request before
-//! it, however many texts those have. Requests that wait for the same model are computed together, where there are
-//! more of them than threads.
+//! Requests take turns. A thread takes a batch of the request in front (about a millisecond of work, or six texts that
+//! are computed together in two or three), and the rest of that request goes to the back of the queue. So a single review
+//! waits for at most one batch of every request before it, however many texts those have. Requests that wait for the same
+//! model are computed together, where there are more of them than threads.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::task::{Fault, Item, Job, Outcome, Progress, SLICE, Task, Unit};
+use super::task::{ComputeError, Input, Job, Outcome, Progress, TURN, Task, WorkItem};
 use crate::model::MAX_BATCH_ROWS;
 use crate::serve::observe::telemetry::{ShedReason, Telemetry};
 
 /// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;
-/// What a [`MAX_BATCH_ROWS`] of units may cost one by one to be taken in the place of a slice: a wide model computes them together
-/// for little more than half of that.
-const GROUP_COST: Duration = SLICE.saturating_mul(MAX_BATCH_ROWS as u32);
+/// What [`MAX_BATCH_ROWS`] units may cost one by one to be taken in the place of a batch: a wide model computes them
+/// together for little more than half of that.
+const GROUP_COST: Duration = TURN.saturating_mul(MAX_BATCH_ROWS as u32);
 /// Most shadow texts waiting; further ones are dropped, they are a sample anyway.
 const MAX_BACKGROUND: usize = 128;
 
@@ -59,14 +59,14 @@ struct Queue {
 }
 
 /// Some units of one task.
-struct Slice {
+struct Batch {
     task: Arc<Task>,
-    units: Vec<Unit>,
+    units: Vec<WorkItem>,
 }
 
-enum Turn {
+enum Work {
     Closure(Closure),
-    Slices(Vec<Slice>),
+    Batches(Vec<Batch>),
 }
 
 impl Pool {
@@ -105,8 +105,8 @@ impl Pool {
         self.shared.wake.notify_one();
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(Fault::Panicked),
-            Err(_) => Err(Fault::Deadline),
+            Ok(Err(_)) => Err(ComputeError::Panicked),
+            Err(_) => Err(ComputeError::Deadline),
         }
     }
 
@@ -114,7 +114,7 @@ impl Pool {
     pub async fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Fault> {
+    ) -> Result<T, ComputeError> {
         let (reply, answer) = oneshot::channel();
         let closure = move || {
             if !reply.is_closed() {
@@ -123,7 +123,7 @@ impl Pool {
         };
         lock(&self.shared.queue).closures.push_back(Box::new(closure));
         self.shared.wake.notify_one();
-        answer.await.map_err(|_| Fault::Panicked)
+        answer.await.map_err(|_| ComputeError::Panicked)
     }
 
     /// Runs `work` when nothing else is to be done; false, and nothing, where much of that kind waits already.
@@ -151,25 +151,25 @@ impl Shared {
         while let Some(turn) = self.take() {
             match turn {
                 // A panic costs the request, whose reply is dropped with it, never the thread.
-                Turn::Closure(closure) => drop(catch_unwind(AssertUnwindSafe(closure))),
-                Turn::Slices(slices) => self.compute(slices),
+                Work::Closure(closure) => drop(catch_unwind(AssertUnwindSafe(closure))),
+                Work::Batches(batches) => self.compute(batches),
             }
         }
     }
 
     /// The next turn, waiting for one; `None` when the pool is closed and empty.
-    fn take(&self) -> Option<Turn> {
+    fn take(&self) -> Option<Work> {
         let mut queue = lock(&self.queue);
         loop {
             if let Some(closure) = queue.closures.pop_front() {
-                return Some(Turn::Closure(closure));
+                return Some(Work::Closure(closure));
             }
-            let slices = self.take_slices(&mut queue);
-            if !slices.is_empty() {
-                return Some(Turn::Slices(slices));
+            let batches = self.take_batches(&mut queue);
+            if !batches.is_empty() {
+                return Some(Work::Batches(batches));
             }
             if let Some(closure) = queue.background.pop_front() {
-                return Some(Turn::Closure(closure));
+                return Some(Work::Closure(closure));
             }
             if queue.closed {
                 return None;
@@ -178,15 +178,15 @@ impl Shared {
         }
     }
 
-    /// A slice of the request in front, and of those after it as far as they fit into the same turn.
-    fn take_slices(&self, queue: &mut Queue) -> Vec<Slice> {
-        let mut slices: Vec<Slice> = Vec::new();
+    /// A batch of the request in front, and of those after it as far as they fit into the same turn.
+    fn take_batches(&self, queue: &mut Queue) -> Vec<Batch> {
+        let mut batches: Vec<Batch> = Vec::new();
         let (mut spent, mut taken) = (Duration::ZERO, 0);
         // Each thread its share of what waits: one must not take everything while others are idle.
         let share = queue.ready.len().div_ceil(self.threads);
         while let Some(task) = queue.ready.front() {
-            if let Some(first) = slices.first()
-                && (slices.len() >= share
+            if let Some(first) = batches.first()
+                && (batches.len() >= share
                     || taken == MAX_TOGETHER
                     || !Arc::ptr_eq(&first.task.loaded, &task.loaded))
             {
@@ -205,8 +205,8 @@ impl Shared {
             let mut units = Vec::new();
             while let Some(unit) = progress.units.front() {
                 let cost = task.cost(unit);
-                let begun = !units.is_empty() || !slices.is_empty();
-                let limit = if taken < MAX_BATCH_ROWS { GROUP_COST } else { SLICE };
+                let begun = !units.is_empty() || !batches.is_empty();
+                let limit = if taken < MAX_BATCH_ROWS { GROUP_COST } else { TURN };
                 if begun && (cost > limit.saturating_sub(spent) || taken == MAX_TOGETHER) {
                     break;
                 }
@@ -222,7 +222,7 @@ impl Shared {
             progress.in_queue = rest;
             drop(progress);
             let task = queue.ready.pop_front().expect("it was in front");
-            slices.push(Slice { task: task.clone(), units });
+            batches.push(Batch { task: task.clone(), units });
             if rest {
                 // Other threads may take from it at once; requests that came meanwhile go first.
                 queue.ready.push_back(task);
@@ -230,7 +230,7 @@ impl Shared {
                 break;
             }
         }
-        slices
+        batches
     }
 
     /// Whether nobody wants the answer any more, or it is known; then the task is dropped.
@@ -244,28 +244,28 @@ impl Shared {
             self.telemetry.shed.inc(ShedReason::ClientGone);
         }
         if progress.is_abandoned() || late {
-            progress.answer(Err(Fault::Deadline));
+            progress.answer(Err(ComputeError::Deadline));
             return true;
         }
         false
     }
 
-    /// Computes the slices together and answers the requests that are complete by that.
-    fn compute(&self, slices: Vec<Slice>) {
-        let loaded = slices[0].task.loaded.clone();
-        let tasks: Vec<Arc<Task>> = slices.iter().map(|slice| slice.task.clone()).collect();
+    /// Computes the batches together and answers the requests that are complete by that.
+    fn compute(&self, batches: Vec<Batch>) {
+        let loaded = batches[0].task.loaded.clone();
+        let tasks: Vec<Arc<Task>> = batches.iter().map(|batch| batch.task.clone()).collect();
         let (mut encodings, mut places) = (Vec::new(), Vec::new());
         let start = Instant::now();
         let mut cut = false;
-        for (number, Slice { task, units }) in slices.into_iter().enumerate() {
-            for Unit { index, part, item } in units {
+        for (number, Batch { task, units }) in batches.into_iter().enumerate() {
+            for WorkItem { index, part, item } in units {
                 let text = match item {
-                    Item::Encoded(encoding) => {
+                    Input::Encoded(encoding) => {
                         encodings.push(encoding);
                         places.push((number, index, part));
                         continue;
                     }
-                    Item::Text(text) => text,
+                    Input::Text(text) => text,
                 };
                 cut = true;
                 // The tokenizer is total; should it ever panic, the thread lives on.
@@ -277,7 +277,7 @@ impl Shared {
                     }
                     Ok(Ok(encoding)) => self.put_back(&task, index, encoding),
                     Ok(Err(error)) => task.progress().fail(index, error),
-                    Err(_) => task.progress().answer(Err(Fault::Panicked)),
+                    Err(_) => task.progress().answer(Err(ComputeError::Panicked)),
                 }
             }
         }
@@ -295,7 +295,7 @@ impl Shared {
                         tasks[number].progress().put(index, part, prediction);
                     }
                 }
-                Err(_) => tasks.iter().for_each(|task| task.progress().answer(Err(Fault::Panicked))),
+                Err(_) => tasks.iter().for_each(|task| task.progress().answer(Err(ComputeError::Panicked))),
             }
         }
         tasks.iter().for_each(|task| task.progress().answer_if_complete());

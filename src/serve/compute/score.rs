@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::pool::Pool;
 use super::shadow::Shadow;
-use super::task::{Fault, Item, Job};
+use super::task::{ComputeError, Input, Job};
 use crate::error::{Error, Result as CrateResult};
 use crate::predict::{Prediction, Truncate};
 use crate::serve::models::verdict::Verdict;
-use crate::serve::models::{Loaded, Models, Slot};
+use crate::serve::models::{LoadedModel, Models, ModelSlot};
 use crate::serve::observe::telemetry::{Place, ShedReason, Telemetry};
-use crate::serve::problem::{Kind, Problem};
+use crate::serve::problem::{ProblemKind, Problem};
 use crate::serve::settings::Settings;
 
 /// Most that cutting texts into ids may take on an HTTP thread; beyond, the compute threads do it.
@@ -21,7 +21,7 @@ const ENCODING_BUDGET: Duration = Duration::from_micros(50);
 
 /// What a request asks for, whatever protocol it came by.
 #[derive(Debug, Default)]
-pub struct Question<'a> {
+pub struct ScoreRequest<'a> {
     /// The model's name; the default model where there is none.
     pub model: Option<Cow<'a, str>>,
     /// The version that the model must have; any where there is none.
@@ -43,34 +43,34 @@ pub struct Question<'a> {
 pub fn check_abstain(given: Option<f64>) -> Result<Option<f32>, Problem> {
     match given {
         Some(least) if !(0.5..=1.0).contains(&least) => {
-            Err(Problem::new(Kind::InvalidFields, "`abstain` must lie between 0.5 and 1"))
+            Err(Problem::new(ProblemKind::InvalidFields, "`abstain` must lie between 0.5 and 1"))
         }
         _ => Ok(given.map(|least| least as f32)),
     }
 }
 
-/// The predictions for a [`Question`], in order.
+/// The predictions for a [`ScoreRequest`], in order.
 #[derive(Debug)]
-pub struct Scored {
+pub struct ScoreResponse {
     /// The model that made them, all of them.
-    pub loaded: Arc<Loaded>,
+    pub loaded: Arc<LoadedModel>,
     /// One per text.
     pub predictions: Vec<Prediction>,
     abstain: Option<f32>,
 }
 
-impl Scored {
+impl ScoreResponse {
     /// What is said of the text that `prediction` is about.
     pub fn verdict(&self, prediction: &Prediction) -> Verdict {
         Verdict::new(prediction.probability, self.abstain)
     }
 }
 
-impl Question<'_> {
+impl ScoreRequest<'_> {
     /// The same, with texts of its own.
-    pub fn into_owned(self) -> Question<'static> {
+    pub fn into_owned(self) -> ScoreRequest<'static> {
         let owned = |text: Cow<str>| Cow::Owned(text.into_owned());
-        Question {
+        ScoreRequest {
             model: self.model.map(owned),
             version: self.version.map(owned),
             texts: self.texts.into_iter().map(owned).collect(),
@@ -141,42 +141,42 @@ impl Scorer {
     ///
     /// # Errors
     /// 404 where there is none.
-    pub fn slot(&self, name: Option<&str>) -> Result<&Slot, Problem> {
+    pub fn slot(&self, name: Option<&str>) -> Result<&ModelSlot, Problem> {
         self.models.get(name).ok_or_else(|| {
             // The name given is not repeated: it may be anything, and long.
             let detail = format!("no model of that name; there are: {}", self.models.names());
-            Problem::new(Kind::UnknownModel, detail)
+            Problem::new(ProblemKind::UnknownModel, detail)
         })
     }
 
-    /// Scores the texts of `question`, all by one state of one model.
+    /// Scores the texts of `request`, all by one state of one model.
     ///
     /// # Errors
     /// The problem to answer with: unknown model, too many texts, a text that cannot be scored, overload, deadline.
-    pub async fn score(&self, question: Question<'_>) -> Result<Scored, Problem> {
+    pub async fn score(&self, request: ScoreRequest<'_>) -> Result<ScoreResponse, Problem> {
         let start = Instant::now();
-        let slot = self.slot(question.model.as_deref())?;
+        let slot = self.slot(request.model.as_deref())?;
         let loaded = slot.current();
-        loaded.check_version(question.version.as_deref())?;
+        loaded.check_version(request.version.as_deref())?;
         loaded.check_ready()?;
-        let count = question.texts.len();
+        let count = request.texts.len();
         if count == 0 {
-            return Err(Problem::new(Kind::InvalidFields, "there is no text: give at least one"));
+            return Err(Problem::new(ProblemKind::InvalidFields, "there is no text: give at least one"));
         }
         if count > self.limits.max_texts {
             let detail = format!("{count} texts, at most {} are taken at once", self.limits.max_texts);
-            return Err(Problem::new(Kind::TooLarge, detail));
+            return Err(Problem::new(ProblemKind::TooLarge, detail));
         }
-        let abstain = question.abstain.or(self.limits.abstain);
-        let single = question.single;
+        let abstain = request.abstain.or(self.limits.abstain);
+        let single = request.single;
         let shadowed = self
             .shadow
             .sample(slot, &self.models)
-            .then(|| question.texts.iter().map(|t| t.to_string()).collect());
-        let truncate = question.truncate;
+            .then(|| request.texts.iter().map(|t| t.to_string()).collect());
+        let truncate = request.truncate;
         let predictions =
-            self.place(&loaded, question, start).await.map_err(|fault| self.problem(fault, count, single))?;
-        let scored = Scored { loaded, predictions, abstain };
+            self.execute(&loaded, request, start).await.map_err(|fault| self.problem(fault, count, single))?;
+        let scored = ScoreResponse { loaded, predictions, abstain };
         self.count(slot, &scored);
         if let Some(texts) = shadowed {
             self.shadow.submit(
@@ -192,46 +192,46 @@ impl Scorer {
     }
 
     /// Computes on the spot what costs little, on the compute threads what costs more.
-    async fn place(
+    async fn execute(
         &self,
-        loaded: &Arc<Loaded>,
-        question: Question<'_>,
+        loaded: &Arc<LoadedModel>,
+        request: ScoreRequest<'_>,
         start: Instant,
-    ) -> Result<Vec<Prediction>, Fault> {
+    ) -> Result<Vec<Prediction>, ComputeError> {
         let limits = &self.limits;
-        let (truncate, budget) = (question.truncate, limits.inline_budget);
-        let bytes: usize = question.texts.iter().map(|text| text.len()).sum();
+        let (truncate, budget) = (request.truncate, limits.inline_budget);
+        let bytes: usize = request.texts.iter().map(|text| text.len()).sum();
         let estimate: Duration =
-            question.texts.iter().map(|text| loaded.cost.of_text(text.len(), truncate)).sum();
+            request.texts.iter().map(|text| loaded.cost.of_text(text.len(), truncate)).sum();
         // Where even half the estimate is too much, admission comes first: who is turned away must cost nothing.
         let mut permit = None;
         if estimate / 2 > budget {
-            permit = Some(self.pool.admit(question.texts.len()).ok_or(Fault::Overload)?);
+            permit = Some(self.pool.admit(request.texts.len()).ok_or(ComputeError::Overload)?);
         }
         let items = if loaded.cost.encoding(bytes) <= ENCODING_BUDGET {
             let encode = || -> Result<Vec<_>, (usize, Error)> {
                 let encode = |(index, text): (usize, &Cow<str>)| {
                     loaded.encode(text, truncate, limits.max_windows).map_err(|error| (index, error))
                 };
-                question.texts.iter().enumerate().map(encode).collect()
+                request.texts.iter().enumerate().map(encode).collect()
             };
-            let encodings = guarded(encode)?.map_err(|(index, error)| Fault::Text(index, error))?;
+            let encodings = catch_panic(encode)?.map_err(|(index, error)| ComputeError::Text(index, error))?;
             let encoded = Instant::now();
             self.telemetry.tokenize.observe_duration(encoded - start);
             let cost: Duration = encodings.iter().map(|encoding| loaded.cost.running(encoding)).sum();
             if cost <= budget {
-                let predictions = guarded(|| loaded.predictor.run(&encodings))?;
+                let predictions = catch_panic(|| loaded.predictor.run(&encodings))?;
                 self.telemetry.inference.observe_duration(encoded.elapsed());
                 self.telemetry.placed.inc(Place::Inline);
                 return Ok(predictions);
             }
-            encodings.into_iter().map(Item::Encoded).collect()
+            encodings.into_iter().map(Input::Encoded).collect()
         } else {
-            question.texts.into_iter().map(|text| Item::Text(text.into_owned())).collect::<Vec<_>>()
+            request.texts.into_iter().map(|text| Input::Text(text.into_owned())).collect::<Vec<_>>()
         };
         let permit = match permit {
             Some(permit) => permit,
-            None => self.pool.admit(items.len()).ok_or(Fault::Overload)?,
+            None => self.pool.admit(items.len()).ok_or(ComputeError::Overload)?,
         };
         self.telemetry.placed.inc(Place::Queue);
         let deadline = start + limits.request_timeout;
@@ -240,27 +240,27 @@ impl Scorer {
     }
 
     /// What is answered where there are no predictions for `count` texts, of which there is `single`.
-    fn problem(&self, fault: Fault, count: usize, single: bool) -> Problem {
+    fn problem(&self, fault: ComputeError, count: usize, single: bool) -> Problem {
         match fault {
-            Fault::Overload => {
+            ComputeError::Overload => {
                 self.telemetry.shed.inc(ShedReason::Overload);
                 let detail = format!(
                     "{} reviews are waiting, {count} more do not fit; come back later",
                     self.pool.pending()
                 );
-                Problem::new(Kind::Overloaded, detail)
+                Problem::new(ProblemKind::Overloaded, detail)
             }
-            Fault::Text(index, error) => Problem::of_text(&error, index, single),
-            Fault::Deadline => {
+            ComputeError::Text(index, error) => Problem::of_text(&error, index, single),
+            ComputeError::Deadline => {
                 self.telemetry.shed.inc(ShedReason::Deadline);
                 let detail = format!("not answered within {:?}", self.limits.request_timeout);
-                Problem::new(Kind::DeadlineExceeded, detail)
+                Problem::new(ProblemKind::DeadlineExceeded, detail)
             }
-            Fault::Panicked => Problem::new(Kind::Internal, "the computation failed; it was logged"),
+            ComputeError::Panicked => Problem::new(ProblemKind::Internal, "the computation failed; it was logged"),
         }
     }
 
-    fn count(&self, slot: &Slot, scored: &Scored) {
+    fn count(&self, slot: &ModelSlot, scored: &ScoreResponse) {
         self.telemetry.request_reviews.observe(scored.predictions.len() as f64);
         for prediction in &scored.predictions {
             slot.series.count(prediction, scored.verdict(prediction).label);
@@ -272,8 +272,8 @@ impl Scorer {
 }
 
 /// Runs `work` so that a panic becomes an answer; the panic itself is logged by the hook.
-fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| Fault::Panicked)
+fn catch_panic<T>(work: impl FnOnce() -> T) -> Result<T, ComputeError> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| ComputeError::Panicked)
 }
 
 #[cfg(test)]
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(check_abstain(Some(1.0)).unwrap(), Some(1.0));
         assert_eq!(check_abstain(None).unwrap(), None);
         for outside in [1.000_000_01, 0.499_999_999_99, f64::NAN] {
-            assert_eq!(check_abstain(Some(outside)).unwrap_err().kind(), Kind::InvalidFields);
+            assert_eq!(check_abstain(Some(outside)).unwrap_err().kind(), ProblemKind::InvalidFields);
         }
     }
 }

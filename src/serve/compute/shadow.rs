@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::pool::Pool;
 use crate::predict::{Prediction, Truncate};
-use crate::serve::models::{Models, Slot};
+use crate::serve::models::{Models, ModelSlot};
 use crate::serve::observe::telemetry::Telemetry;
 use crate::serve::settings::Settings;
 
@@ -34,7 +34,7 @@ impl Shadow {
     }
 
     /// Whether this request to `slot` is one of the share: every so many-th, so that the share is kept exactly.
-    pub fn sample(&self, slot: &Slot, models: &Models) -> bool {
+    pub fn sample(&self, slot: &ModelSlot, models: &Models) -> bool {
         if self.name.is_none() || models.get(None).is_none_or(|default| default.name != slot.name) {
             return false;
         }

@@ -8,15 +8,15 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::error::Error;
 use crate::predict::{Encoding, Prediction, Truncate};
-use crate::serve::models::Loaded;
+use crate::serve::models::LoadedModel;
 use crate::serve::models::cost::Cost;
 
 /// Work in one turn: long against the price of a turn (about a microsecond), short against what a client notices.
-pub const SLICE: Duration = Duration::from_millis(1);
+pub const TURN: Duration = Duration::from_millis(1);
 
 /// A text to score, cut into ids or not yet.
 #[derive(Debug)]
-pub enum Item {
+pub enum Input {
     /// A text as it came.
     Text(String),
     /// A text already cut into ids.
@@ -27,9 +27,9 @@ pub enum Item {
 #[derive(Debug)]
 pub struct Job {
     /// The model, as it was when the request came.
-    pub loaded: Arc<Loaded>,
+    pub loaded: Arc<LoadedModel>,
     /// The texts.
-    pub items: Vec<Item>,
+    pub items: Vec<Input>,
     /// What to do with long ones.
     pub truncate: Truncate,
     /// Most windows of one text.
@@ -42,7 +42,7 @@ pub struct Job {
 
 /// Why there are no predictions.
 #[derive(Debug)]
-pub enum Fault {
+pub enum ComputeError {
     /// Too much is waiting.
     Overload,
     /// A text cannot be scored: which one, and why.
@@ -54,24 +54,24 @@ pub enum Fault {
 }
 
 /// The answer to a job.
-pub type Outcome = Result<Vec<Prediction>, Fault>;
+pub type Outcome = Result<Vec<Prediction>, ComputeError>;
 
 /// What one thread takes: a text, or some of a long text's windows.
 #[derive(Debug)]
-pub struct Unit {
+pub struct WorkItem {
     /// Which of the request's texts.
     pub index: usize,
     /// Which part of it, where it was cut into several.
     pub part: usize,
     /// The work.
-    pub item: Item,
+    pub item: Input,
 }
 
 /// A job on its way.
 #[derive(Debug)]
 pub struct Task {
     /// The model.
-    pub loaded: Arc<Loaded>,
+    pub loaded: Arc<LoadedModel>,
     /// What to do with long texts.
     pub truncate: Truncate,
     /// Most windows of one text.
@@ -88,7 +88,7 @@ pub struct Task {
 #[derive(Debug)]
 pub struct Progress {
     /// What nobody has taken yet.
-    pub units: VecDeque<Unit>,
+    pub units: VecDeque<WorkItem>,
     /// Whether a thread has taken anything.
     pub started: bool,
     /// Whether the task stands in the queue; written under the queue's lock.
@@ -97,7 +97,7 @@ pub struct Progress {
     predictions: Vec<Option<Prediction>>,
     /// Texts that were cut into parts, and the parts' predictions so far.
     parts: BTreeMap<usize, Vec<Option<Prediction>>>,
-    fault: Option<Fault>,
+    fault: Option<ComputeError>,
     reply: Option<oneshot::Sender<Outcome>>,
 }
 
@@ -117,8 +117,8 @@ impl Task {
         };
         for (index, item) in job.items.into_iter().enumerate() {
             match item {
-                Item::Encoded(encoding) => progress.add(index, encoding, &job.loaded.cost),
-                item => progress.units.push_back(Unit { index, part: 0, item }),
+                Input::Encoded(encoding) => progress.add(index, encoding, &job.loaded.cost),
+                item => progress.units.push_back(WorkItem { index, part: 0, item }),
             }
         }
         let task = Self {
@@ -139,11 +139,11 @@ impl Task {
     }
 
     /// What `unit` will take.
-    pub fn cost(&self, unit: &Unit) -> Duration {
+    pub fn cost(&self, unit: &WorkItem) -> Duration {
         match &unit.item {
             // As far as a text is run in the turn that cuts it.
-            Item::Text(text) => self.loaded.cost.of_text(text.len(), self.truncate).min(2 * SLICE),
-            Item::Encoded(encoding) => self.loaded.cost.running(encoding),
+            Input::Text(text) => self.loaded.cost.of_text(text.len(), self.truncate).min(2 * TURN),
+            Input::Encoded(encoding) => self.loaded.cost.running(encoding),
         }
     }
 }
@@ -156,7 +156,7 @@ impl Progress {
             self.parts.insert(index, vec![None; parts.len()]);
         }
         let units = parts.into_iter().enumerate();
-        self.units.extend(units.map(|(part, encoding)| Unit { index, part, item: Item::Encoded(encoding) }));
+        self.units.extend(units.map(|(part, encoding)| WorkItem { index, part, item: Input::Encoded(encoding) }));
     }
 
     /// Notes the prediction of a text, or of a part of it.
@@ -178,8 +178,8 @@ impl Progress {
     /// Notes that a text cannot be scored; of several the first one is named, in whatever order they were computed.
     pub fn fail(&mut self, index: usize, error: Error) {
         self.done += 1;
-        if !matches!(self.fault, Some(Fault::Text(earlier, _)) if earlier < index) {
-            self.fault = Some(Fault::Text(index, error));
+        if !matches!(self.fault, Some(ComputeError::Text(earlier, _)) if earlier < index) {
+            self.fault = Some(ComputeError::Text(index, error));
         }
     }
 
@@ -217,11 +217,11 @@ impl Progress {
 /// Cuts a text of many windows into parts that take a turn each.
 fn split(mut encoding: Encoding, cost: &Cost) -> Vec<Encoding> {
     let whole = cost.running(&encoding);
-    if whole <= SLICE || encoding.windows.len() < 2 {
+    if whole <= TURN || encoding.windows.len() < 2 {
         return vec![encoding];
     }
     let one = (whole / encoding.windows.len() as u32).max(Duration::from_nanos(1));
-    let together = ((SLICE.as_nanos() / one.as_nanos()) as usize).max(1);
+    let together = ((TURN.as_nanos() / one.as_nanos()) as usize).max(1);
     let mut windows = std::mem::take(&mut encoding.windows).into_iter().peekable();
     let mut parts = Vec::new();
     while windows.peek().is_some() {

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serve::observe::telemetry::{ShedReason, Telemetry};
-use crate::serve::problem::{Kind, Problem};
+use crate::serve::problem::{ProblemKind, Problem};
 use crate::serve::settings::{PERMIT_BYTES, Settings};
 
 /// Bodies up to this size need no permit: what they hold is bounded by the connections. Not with HTTP/2, of whose
@@ -22,7 +22,7 @@ const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 
 /// A body in memory, and its place among all that are.
 #[derive(Debug)]
-pub struct Held {
+pub struct BufferedBody {
     /// The bytes.
     pub bytes: Bytes,
     _permit: Option<OwnedSemaphorePermit>,
@@ -53,14 +53,14 @@ impl BodyReader {
     ///
     /// # Errors
     /// 415 where it does not; otherwise as [`BodyReader::read`].
-    pub async fn read_json(&self, request: Request<Body>) -> Result<Held, Problem> {
+    pub async fn read_json(&self, request: Request<Body>) -> Result<BufferedBody, Problem> {
         if !is_json(request.headers()) {
             let detail = match request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str()) {
                 Some(Ok(other)) => format!("content-type is `{other}`, it must be application/json"),
                 _ => "content-type is missing, it must be application/json".into(),
             };
             self.drain(request.into_body()).await;
-            return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+            return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
         }
         self.read(request).await
     }
@@ -70,11 +70,11 @@ impl BodyReader {
     /// # Errors
     /// 413 over the limit, 408 where it is too slow, 503 where too much is held, 400 where it breaks off, 415 where it
     /// is compressed.
-    pub async fn read(&self, request: Request<Body>) -> Result<Held, Problem> {
+    pub async fn read(&self, request: Request<Body>) -> Result<BufferedBody, Problem> {
         let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
         if request.headers().get(header::CONTENT_ENCODING).is_some_and(|value| !plain(value)) {
             self.drain(request.into_body()).await;
-            return Err(Problem::new(Kind::UnsupportedMediaType, "the body is compressed; send it as it is"));
+            return Err(Problem::new(ProblemKind::UnsupportedMediaType, "the body is compressed; send it as it is"));
         }
         let free_bytes = if request.version() == Version::HTTP_2 { 0 } else { FREE_BYTES };
         let mut body = request.into_body();
@@ -89,7 +89,7 @@ impl BodyReader {
             Ok(result) => result,
             Err(_) => {
                 let detail = format!("the body did not arrive within {:?}", self.timeout);
-                Err(Problem::new(Kind::BodyTimeout, detail))
+                Err(Problem::new(ProblemKind::BodyTimeout, detail))
             }
         }
     }
@@ -100,7 +100,7 @@ impl BodyReader {
         let _ = tokio::time::timeout(self.timeout, discard(&mut body)).await;
     }
 
-    async fn collect(&self, body: &mut Body, free_bytes: usize) -> Result<Held, Problem> {
+    async fn collect(&self, body: &mut Body, free_bytes: usize) -> Result<BufferedBody, Problem> {
         let limit = self.max_bytes;
         let hint = body.size_hint();
         if hint.lower() > limit as u64 {
@@ -125,21 +125,21 @@ impl BodyReader {
                 Err(_) => {
                     self.telemetry.shed.inc(ShedReason::Overload);
                     let detail = "too many bytes of other requests are being held; come back later";
-                    Err(Problem::new(Kind::Overloaded, detail))
+                    Err(Problem::new(ProblemKind::Overloaded, detail))
                 }
             }
         };
         hold(hint.lower() as usize)?;
-        let broken = |_| Problem::new(Kind::Malformed, "the body broke off or its framing is wrong");
+        let broken = |_| Problem::new(ProblemKind::Malformed, "the body broke off or its framing is wrong");
         let Some(first) = next(body).await.map_err(broken)? else {
-            return Ok(Held { bytes: Bytes::new(), _permit: permit });
+            return Ok(BufferedBody { bytes: Bytes::new(), _permit: permit });
         };
         if first.len() > limit {
             return Err(too_large(limit));
         }
         // Nearly every body comes in one piece, which needs no copy.
         let Some(second) = next(body).await.map_err(broken)? else {
-            return Ok(Held { bytes: first, _permit: permit });
+            return Ok(BufferedBody { bytes: first, _permit: permit });
         };
         let mut all = Vec::with_capacity((hint.lower() as usize).max(first.len() + second.len()));
         all.extend_from_slice(&first);
@@ -152,7 +152,7 @@ impl BodyReader {
             all.extend_from_slice(&bytes);
             piece = next(body).await.map_err(broken)?;
         }
-        Ok(Held { bytes: all.into(), _permit: permit })
+        Ok(BufferedBody { bytes: all.into(), _permit: permit })
     }
 }
 
@@ -167,7 +167,7 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::new(Kind::TooLarge, format!("the body is larger than {limit} bytes; send fewer texts at once"))
+    Problem::new(ProblemKind::TooLarge, format!("the body is larger than {limit} bytes; send fewer texts at once"))
 }
 
 async fn discard(body: &mut Body) {

@@ -66,24 +66,24 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 
 /// A whole number from 0, written with or without `.0`: JSON Schema takes both for an integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whole(pub u64);
+pub struct WholeNumber(pub u64);
 
-impl<'de> Deserialize<'de> for Whole {
+impl<'de> Deserialize<'de> for WholeNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         /// Up to here a 64-bit float holds every whole number; further ones may have been rounded to one.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         struct Numbers;
         impl Visitor<'_> for Numbers {
-            type Value = Whole;
+            type Value = WholeNumber;
             fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
                 f.write_str("a whole number from 0")
             }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
-                Ok(Whole(number))
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<WholeNumber, E> {
+                Ok(WholeNumber(number))
             }
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole, E> {
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<WholeNumber, E> {
                 if number.fract() == 0.0 && (0.0..=EXACT).contains(&number) {
-                    Ok(Whole(number as u64))
+                    Ok(WholeNumber(number as u64))
                 } else {
                     Err(E::invalid_value(de::Unexpected::Float(number), &self))
                 }
@@ -97,7 +97,7 @@ impl<'de> Deserialize<'de> for Whole {
 ///
 /// # Errors
 /// Those of `T`.
-pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+pub fn not_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -106,7 +106,7 @@ pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::problem::Kind;
+    use crate::serve::problem::ProblemKind;
 
     #[derive(Debug, Deserialize)]
     struct Request<'a> {
@@ -118,22 +118,22 @@ mod tests {
 
     #[derive(Debug, Deserialize)]
     struct Options {
-        top: Whole,
+        top: WholeNumber,
     }
 
     #[test]
     fn a_list_is_no_object_and_plain_text_is_borrowed() {
         let request: Request = read(br#"{"text": "plain", "options": {"top": 3}}"#).unwrap();
         assert!(matches!(request.text.0, Cow::Borrowed("plain")));
-        assert_eq!(request.options.unwrap().0.top, Whole(3));
+        assert_eq!(request.options.unwrap().0.top, WholeNumber(3));
         let request: Request = read(br#"{"text": "two\nlines"}"#).unwrap();
         assert!(matches!(request.text.0, Cow::Owned(text) if text == "two\nlines"));
         let kind = |body: &[u8]| read::<Request>(body).unwrap_err().kind();
-        assert_eq!(kind(br#"["plain", null]"#), Kind::InvalidFields);
-        assert_eq!(kind(br#"{"text": "plain", "options": [3]}"#), Kind::InvalidFields);
-        assert_eq!(kind(br#"{"text": 3}"#), Kind::InvalidFields);
-        assert_eq!(kind(br#"{"text": 3, nonsense"#), Kind::Malformed);
-        assert_eq!(kind(b""), Kind::Malformed);
+        assert_eq!(kind(br#"["plain", null]"#), ProblemKind::InvalidFields);
+        assert_eq!(kind(br#"{"text": "plain", "options": [3]}"#), ProblemKind::InvalidFields);
+        assert_eq!(kind(br#"{"text": 3}"#), ProblemKind::InvalidFields);
+        assert_eq!(kind(br#"{"text": 3, nonsense"#), ProblemKind::Malformed);
+        assert_eq!(kind(b""), ProblemKind::Malformed);
     }
 
     #[test]
@@ -141,10 +141,10 @@ mod tests {
         for (text, number) in
             [("3", 3), ("3.0", 3), ("3e2", 300), ("-0.0", 0), ("18446744073709551615", u64::MAX)]
         {
-            assert_eq!(serde_json::from_str::<Whole>(text).unwrap(), Whole(number), "{text}");
+            assert_eq!(serde_json::from_str::<WholeNumber>(text).unwrap(), WholeNumber(number), "{text}");
         }
         for text in ["3.5", "-1", "-1.0", "1e300", "9007199254740994.0", "\"3\"", "true", "null"] {
-            assert!(serde_json::from_str::<Whole>(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<WholeNumber>(text).is_err(), "{text}");
         }
     }
 }

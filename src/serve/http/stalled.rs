@@ -12,7 +12,7 @@ use hyper::body::{Frame, SizeHint};
 
 /// The answers of one connection that have not been taken whole, by the order in which they came.
 #[derive(Clone, Debug, Default)]
-pub struct Untaken(Arc<Mutex<Answers>>);
+pub struct StalledResponses(Arc<Mutex<Answers>>);
 
 #[derive(Debug, Default)]
 struct Answers {
@@ -20,7 +20,7 @@ struct Answers {
     since: BTreeMap<u64, Instant>,
 }
 
-impl Untaken {
+impl StalledResponses {
     /// `body`, counted until it is taken or dropped.
     pub fn watch(&self, body: Body) -> Body {
         let mut answers = self.lock();
@@ -44,7 +44,7 @@ impl Untaken {
 struct Watched {
     body: Body,
     number: u64,
-    untaken: Untaken,
+    untaken: StalledResponses,
 }
 
 impl HttpBody for Watched {
@@ -80,7 +80,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_counts_until_it_is_taken() {
-        let untaken = Untaken::default();
+        let untaken = StalledResponses::default();
         let (first, second) = (untaken.watch("one".into()), untaken.watch("two".into()));
         std::thread::sleep(Duration::from_millis(2));
         assert!(untaken.is_stuck(Duration::from_millis(1)));

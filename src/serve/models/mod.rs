@@ -22,7 +22,7 @@ use crate::model::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, TRAINING_FILE, load_companion,
 };
 use crate::predict::{Encoding, Predictor, Truncate};
-use crate::serve::problem::{Kind, Problem};
+use crate::serve::problem::{ProblemKind, Problem};
 use crate::serve::settings::{ModelSource, Settings, check_model_name};
 
 /// The files of a model directory whose change makes it another model.
@@ -34,7 +34,7 @@ const PROBE: &str = "This film is a probe; it has words that any vocabulary may 
 
 /// One loaded state of a model directory; never changed, only replaced.
 #[derive(Debug)]
-pub struct Loaded {
+pub struct LoadedModel {
     /// The name by which clients call the model.
     pub name: Arc<str>,
     /// The model itself.
@@ -83,14 +83,14 @@ pub struct Reload {
 
 /// A model's place: its name and directory stay, what is loaded may be swapped.
 #[derive(Debug)]
-pub struct Slot {
+pub struct ModelSlot {
     /// The name by which clients call the model.
     pub name: Arc<str>,
     /// Where it is loaded from.
     pub directory: PathBuf,
     /// Its metric series; they go on over swaps.
     pub series: ModelSeries,
-    current: ArcSwap<Loaded>,
+    current: ArcSwap<LoadedModel>,
     last_reload: Mutex<Option<Reload>>,
     /// Held while the directory is read, so that SIGHUP and the watcher do not both do it.
     reading: Mutex<()>,
@@ -100,9 +100,9 @@ pub struct Slot {
 /// What a directory's files look like from outside: size, time of change and inode of each.
 pub type Fingerprint = Vec<Option<(u64, SystemTime, u64)>>;
 
-impl Slot {
+impl ModelSlot {
     fn load(source: &ModelSource, settings: &Settings) -> Result<Self> {
-        let loaded = Loaded::load(&source.directory, source.name.as_deref(), settings.drift_window)?;
+        let loaded = LoadedModel::load(&source.directory, source.name.as_deref(), settings.drift_window)?;
         Ok(Self {
             name: loaded.name.clone(),
             directory: source.directory.clone(),
@@ -115,7 +115,7 @@ impl Slot {
     }
 
     /// What is loaded now; the answer to one request comes from one such state, whatever is swapped meanwhile.
-    pub fn current(&self) -> Arc<Loaded> {
+    pub fn current(&self) -> Arc<LoadedModel> {
         self.current.load_full()
     }
 
@@ -130,7 +130,7 @@ impl Slot {
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
         // A fault in the loader must cost the reload, never the server.
-        let load = || Loaded::load(&self.directory, Some(&self.name), self.drift_window);
+        let load = || LoadedModel::load(&self.directory, Some(&self.name), self.drift_window);
         let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load))
             .unwrap_or_else(|_| Err(Error::invalid(&self.directory, "loading it panicked")));
         let old = self.current();
@@ -173,7 +173,7 @@ impl Slot {
     }
 }
 
-impl Loaded {
+impl LoadedModel {
     /// Cuts `text` into ids, in at most `max_windows` windows.
     ///
     /// # Errors
@@ -196,7 +196,7 @@ impl Loaded {
         match version {
             Some(other) if other != self.version => {
                 let detail = format!("model `{}` has version `{}` now, no other", self.name, self.version);
-                Err(Problem::new(Kind::UnknownModel, detail))
+                Err(Problem::new(ProblemKind::UnknownModel, detail))
             }
             _ => Ok(()),
         }
@@ -211,7 +211,7 @@ impl Loaded {
             return Ok(());
         }
         let detail = format!("model `{}` failed its self-test; see /info", self.name);
-        Err(Problem::new(Kind::NotReady, detail))
+        Err(Problem::new(ProblemKind::NotReady, detail))
     }
 
     /// Loads `directory` whole: where it is replaced in the middle, once more.
@@ -292,7 +292,7 @@ impl SelfTest {
 /// The served models; the first is the default.
 #[derive(Debug)]
 pub struct Models {
-    slots: Vec<Slot>,
+    slots: Vec<ModelSlot>,
 }
 
 impl Models {
@@ -301,9 +301,9 @@ impl Models {
     /// # Errors
     /// As [`Predictor::load`], for a companion file that cannot be read, or where two models have one name.
     pub fn load(settings: &Settings) -> Result<Self> {
-        let mut slots: Vec<Slot> = Vec::new();
+        let mut slots: Vec<ModelSlot> = Vec::new();
         for source in settings.model_sources() {
-            let slot = Slot::load(&source, settings)?;
+            let slot = ModelSlot::load(&source, settings)?;
             if slots.iter().any(|other| other.name == slot.name) {
                 let reason = format!("two models are called `{}`; name them apart: NAME=DIR", slot.name);
                 return Err(Error::setting("--model", reason));
@@ -314,7 +314,7 @@ impl Models {
     }
 
     /// The model called `name`, or the default where no name is given.
-    pub fn get(&self, name: Option<&str>) -> Option<&Slot> {
+    pub fn get(&self, name: Option<&str>) -> Option<&ModelSlot> {
         match name {
             None => self.slots.first(),
             Some(name) => self.slots.iter().find(|slot| &*slot.name == name),
@@ -322,7 +322,7 @@ impl Models {
     }
 
     /// All of them, the default first.
-    pub fn iter(&self) -> std::slice::Iter<'_, Slot> {
+    pub fn iter(&self) -> std::slice::Iter<'_, ModelSlot> {
         self.slots.iter()
     }
 

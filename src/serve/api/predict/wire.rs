@@ -5,18 +5,18 @@ use utoipa::ToSchema;
 
 use crate::predict::{Prediction, Truncate};
 use crate::serve::api::shared::{Review, TruncateMode};
-use crate::serve::compute::score::{Question, Scored, check_abstain};
-use crate::serve::http::json::{self, Text, present};
+use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
+use crate::serve::http::json::{self, Text, not_null};
 use crate::serve::models::verdict::Label;
-use crate::serve::problem::{Kind, Problem};
+use crate::serve::problem::{ProblemKind, Problem};
 
 /// The body of `POST /predict`; exactly one of `text` and `texts`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PredictRequest<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "not_null")]
     text: Option<Text<'a>>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "not_null")]
     texts: Option<Vec<Text<'a>>>,
     #[serde(borrow, default)]
     model: Option<Text<'a>>,
@@ -30,22 +30,22 @@ struct PredictRequest<'a> {
 ///
 /// # Errors
 /// 400 where it is not JSON, 422 where its fields do not fit.
-pub fn parse(bytes: &[u8]) -> Result<(Question<'_>, bool), Problem> {
+pub fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, bool), Problem> {
     let request: PredictRequest = json::read(bytes)?;
-    let invalid = |detail: &'static str| Err(Problem::new(Kind::InvalidFields, detail));
+    let invalid = |detail: &'static str| Err(Problem::new(ProblemKind::InvalidFields, detail));
     let (texts, single) = match (request.text, request.texts) {
         (Some(text), None) => (vec![text.0], true),
         (None, Some(texts)) => (texts.into_iter().map(|text| text.0).collect(), false),
         (Some(_), Some(_)) => return invalid("give `text` or `texts`, not both"),
         (None, None) => return invalid("give `text`, a string, or `texts`, a list of strings"),
     };
-    let question = Question {
+    let question = ScoreRequest {
         model: request.model.map(|model| model.0),
         texts,
         single,
         truncate: request.truncate.map(Truncate::from).unwrap_or_default(),
         abstain: check_abstain(request.abstain)?,
-        ..Question::default()
+        ..ScoreRequest::default()
     };
     Ok((question, single))
 }
@@ -104,7 +104,7 @@ pub struct Answers<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn new(scored: &'a Scored, prediction: &'a Prediction) -> Self {
+    fn new(scored: &'a ScoreResponse, prediction: &'a Prediction) -> Self {
         let verdict = scored.verdict(prediction);
         Self {
             label: verdict.label,
@@ -121,7 +121,7 @@ impl<'a> Answer<'a> {
 }
 
 /// The answer as JSON: one, where there is a `single` text by itself, or many.
-pub fn to_json(scored: &Scored, single: bool) -> Vec<u8> {
+pub fn to_json(scored: &ScoreResponse, single: bool) -> Vec<u8> {
     // About what one answer takes, so that writing it grows nothing.
     let mut json = Vec::with_capacity(224 * scored.predictions.len());
     let written = match &scored.predictions[..] {

@@ -18,9 +18,9 @@ use super::shared::{
     path_text,
 };
 use crate::serve::app::{App, AppState};
-use crate::serve::compute::score::Question;
+use crate::serve::compute::score::ScoreRequest;
 use crate::serve::named::Named;
-use crate::serve::problem::{Kind, Problem};
+use crate::serve::problem::{ProblemKind, Problem};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -212,17 +212,17 @@ fn header_length(request: &Request<Body>) -> Result<Option<usize>, Problem> {
     let Some(value) = request.headers().get(HEADER_LENGTH) else { return Ok(None) };
     match value.to_str().ok().and_then(|text| text.parse().ok()) {
         Some(length) => Ok(Some(length)),
-        None => Err(Problem::new(Kind::Malformed, "inference-header-content-length is not a number")),
+        None => Err(Problem::new(ProblemKind::Malformed, "inference-header-content-length is not a number")),
     }
 }
 
-fn parse(bytes: &[u8], header_length: Option<usize>) -> Result<(Question<'static>, Wanted), Problem> {
+fn parse(bytes: &[u8], header_length: Option<usize>) -> Result<(ScoreRequest<'static>, Wanted), Problem> {
     let (json, tensors) = match header_length {
         None => (bytes, &[][..]),
         Some(length) => bytes.split_at_checked(length).ok_or_else(|| {
             let detail =
                 format!("inference-header-content-length is {length}, the body has {} bytes", bytes.len());
-            Problem::new(Kind::Malformed, detail)
+            Problem::new(ProblemKind::Malformed, detail)
         })?,
     };
     InferRequest::parse(json, tensors)

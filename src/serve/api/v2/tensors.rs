@@ -11,11 +11,11 @@ use utoipa::ToSchema;
 
 use crate::predict::{Prediction, Truncate};
 use crate::serve::api::shared::{Review, TruncateMode};
-use crate::serve::compute::score::{Question, Scored, check_abstain};
-use crate::serve::http::json::{self, Object, Whole};
+use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
+use crate::serve::http::json::{self, Object, WholeNumber};
 use crate::serve::models::verdict::Verdict;
 use crate::serve::named::{Named, named};
-use crate::serve::problem::{Kind, Problem};
+use crate::serve::problem::{ProblemKind, Problem};
 
 /// The name of the one input.
 pub const INPUT: &str = "text";
@@ -130,7 +130,7 @@ struct Parameters {
     #[serde(default)]
     binary_data_output: Option<bool>,
     #[serde(default)]
-    binary_data_size: Option<Whole>,
+    binary_data_size: Option<WholeNumber>,
     #[serde(default)]
     binary_data: Option<bool>,
 }
@@ -138,7 +138,7 @@ struct Parameters {
 #[derive(Debug, Deserialize)]
 struct InputTensor {
     name: String,
-    shape: Vec<Whole>,
+    shape: Vec<WholeNumber>,
     datatype: String,
     #[serde(default)]
     parameters: Option<Object<Parameters>>,
@@ -166,9 +166,9 @@ impl InferRequest {
     ///
     /// # Errors
     /// 400 where it is not JSON or the lengths do not add up, 422 where the tensors are not those of the model.
-    pub fn parse(json: &[u8], tensors: &[u8]) -> Result<(Question<'static>, Wanted), Problem> {
+    pub fn parse(json: &[u8], tensors: &[u8]) -> Result<(ScoreRequest<'static>, Wanted), Problem> {
         let request: Self = json::read(json)?;
-        let invalid = |detail: String| Err(Problem::new(Kind::InvalidFields, detail));
+        let invalid = |detail: String| Err(Problem::new(ProblemKind::InvalidFields, detail));
         let Ok([Object(input)]) = <[Object<InputTensor>; 1]>::try_from(request.inputs) else {
             return invalid(format!("`inputs` must hold one tensor, named `{INPUT}`"));
         };
@@ -181,14 +181,14 @@ impl InferRequest {
         let size = input.parameters.and_then(|parameters| parameters.0.binary_data_size);
         let texts: Vec<String> = match (input.data, size) {
             (Some(data), None) => data.into_iter().flat_map(Nested::into_texts).collect(),
-            (None, Some(Whole(size))) if size == tensors.len() as u64 => read_bytes_tensor(tensors)?,
-            (None, Some(Whole(size))) => {
+            (None, Some(WholeNumber(size))) if size == tensors.len() as u64 => read_bytes_tensor(tensors)?,
+            (None, Some(WholeNumber(size))) => {
                 let detail = format!("binary_data_size is {size}, {} bytes follow the JSON", tensors.len());
-                return Err(Problem::new(Kind::Malformed, detail));
+                return Err(Problem::new(ProblemKind::Malformed, detail));
             }
             _ => return invalid("give `data`, or binary data and its `binary_data_size`".into()),
         };
-        let shape: Vec<u64> = input.shape.into_iter().map(|Whole(size)| size).collect();
+        let shape: Vec<u64> = input.shape.into_iter().map(|WholeNumber(size)| size).collect();
         let elements = shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
         if elements != Some(texts.len() as u64) {
             return invalid(format!("shape {shape:?} does not fit {} texts", texts.len()));
@@ -212,11 +212,11 @@ impl InferRequest {
         if outputs.is_empty() {
             outputs = Output::ALL.iter().map(|output| (*output, by_default)).collect();
         }
-        let question = Question {
+        let question = ScoreRequest {
             texts: texts.into_iter().map(Cow::Owned).collect(),
             truncate: parameters.truncate.map(Truncate::from).unwrap_or_default(),
             abstain,
-            ..Question::default()
+            ..ScoreRequest::default()
         };
         Ok((question, Wanted { id: request.id, outputs }))
     }
@@ -232,7 +232,7 @@ impl Nested {
 }
 
 fn read_bytes_tensor(mut bytes: &[u8]) -> Result<Vec<String>, Problem> {
-    let broken = |detail: &'static str| Problem::new(Kind::Malformed, detail);
+    let broken = |detail: &'static str| Problem::new(ProblemKind::Malformed, detail);
     let mut texts = Vec::new();
     while !bytes.is_empty() {
         let (length, rest) = bytes.split_first_chunk::<4>().ok_or_else(|| broken("a length is cut off"))?;
@@ -256,7 +256,7 @@ pub struct InferResponse {
 
 impl InferResponse {
     /// The outputs `wanted` of `scored`.
-    pub fn new(scored: &Scored, wanted: Wanted) -> Self {
+    pub fn new(scored: &ScoreResponse, wanted: Wanted) -> Self {
         let mut tensors = Vec::new();
         let mut outputs = Vec::new();
         for (output, binary) in &wanted.outputs {
@@ -369,10 +369,10 @@ mod tests {
             b"\x01\0\0\0a\x02\0\0\0\xff\xff",
             b"\x01\0\0\0abcdefgh"[..11].as_ref(),
         ] {
-            assert_eq!(parse(json, bad).unwrap_err().kind(), Kind::Malformed);
+            assert_eq!(parse(json, bad).unwrap_err().kind(), ProblemKind::Malformed);
         }
-        assert_eq!(parse(json, b"").unwrap_err().kind(), Kind::Malformed);
+        assert_eq!(parse(json, b"").unwrap_err().kind(), ProblemKind::Malformed);
         let json = r#"{"inputs":[{"name":"text","shape":[3],"datatype":"BYTES","data":["a"]}]}"#;
-        assert_eq!(parse(json, b"").unwrap_err().kind(), Kind::InvalidFields);
+        assert_eq!(parse(json, b"").unwrap_err().kind(), ProblemKind::InvalidFields);
     }
 }

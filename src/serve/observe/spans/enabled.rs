@@ -20,7 +20,7 @@ use opentelemetry_sdk::trace::{
 
 use crate::error::{Error, Result};
 use crate::serve::http::trace::TraceContext;
-use crate::serve::observe::throttle::Throttle;
+use crate::serve::observe::throttle::LogThrottle;
 use crate::serve::settings::Settings;
 
 /// Time for the collector to take one batch.
@@ -247,7 +247,7 @@ fn check_address(setting: &str, text: &str, path: &str) -> Result<String> {
 #[derive(Debug)]
 struct Client {
     agent: ureq::Agent,
-    failures: Throttle,
+    failures: LogThrottle,
 }
 
 impl Client {
@@ -258,7 +258,7 @@ impl Client {
             .max_redirects(0)
             .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: config.into(), failures: Throttle::default() }
+        Self { agent: config.into(), failures: LogThrottle::default() }
     }
 
     fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ureq::Error> {
@@ -281,9 +281,9 @@ impl HttpClient for Client {
             Err(error) => Some(error.to_string()),
         };
         if let Some(reason) = reason
-            && let Some(others) = self.failures.pass()
+            && let Some(suppressed) = self.failures.pass()
         {
-            tracing::warn!(address, reason, others, "spans not sent");
+            tracing::warn!(address, reason, suppressed, "spans not sent");
         }
         Ok(outcome?)
     }
