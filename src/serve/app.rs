@@ -15,7 +15,7 @@ use super::observe::routes::Routes;
 use super::observe::spans::Spans;
 use super::observe::telemetry::Telemetry;
 use super::observe::throttle::LogThrottle;
-use super::problem::{ProblemKind, Problem};
+use super::problem::{Problem, ProblemKind};
 use super::settings::Settings;
 use crate::error::Result;
 

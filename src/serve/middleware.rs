@@ -12,7 +12,7 @@ use super::app::{App, AppState};
 use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
 use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
-use super::problem::{ProblemKind, Problem};
+use super::problem::{Problem, ProblemKind};
 
 /// Headers of every answer: it is data, never a page of ours to be framed, sniffed or kept.
 const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -83,7 +83,16 @@ fn log(app: &App, guard: &RequestGuard, status: u16, id: &HeaderValue, context: 
     let (trace_id, span_id) =
         context.map_or(("", ""), |context| (context.trace_id.as_str(), context.span_id.as_str()));
     if failed {
-        tracing::warn!(route, status, elapsed_us, request_id, trace_id, span_id, suppressed, "request failed");
+        tracing::warn!(
+            route,
+            status,
+            elapsed_us,
+            request_id,
+            trace_id,
+            span_id,
+            suppressed,
+            "request failed"
+        );
     } else {
         tracing::info!(route, status, elapsed_us, request_id, trace_id, span_id, "request");
     }

@@ -21,7 +21,7 @@ pub trait Named: Copy + 'static {
 macro_rules! named {
     (
         $(#[$meta:meta])*
-        $vis:vis enum $Name:ident { $($(#[$doc:meta])* $Member:ident = $text:literal,)+ }
+        $vis:vis enum $Name:ident { $($(#[$doc:meta])* $Member:ident = $text:tt,)+ }
     ) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]

@@ -6,7 +6,7 @@ use super::api;
 use super::app::{AppState, Served};
 use super::middleware;
 use super::observe::routes::Routes;
-use super::problem::{ProblemKind, Problem};
+use super::problem::{Problem, ProblemKind};
 
 /// The routes over `app`, with everything around them.
 pub fn router(app: AppState) -> Router {
@@ -31,5 +31,8 @@ async fn not_found() -> Problem {
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(ProblemKind::MethodNotAllowed, "this path has no such method; `Allow` names those that it has")
+    Problem::new(
+        ProblemKind::MethodNotAllowed,
+        "this path has no such method; `Allow` names those that it has",
+    )
 }

@@ -417,4 +417,33 @@ mod tests {
         settings.max_texts = settings.max_pending_reviews + 1;
         assert!(settings.check().unwrap_err().to_string().contains("--max-texts"));
     }
+
+    /// The README's table, made of what `--help` is made of.
+    #[test]
+    #[cfg(feature = "otlp")]
+    fn the_readme_lists_every_setting_as_the_help_does() {
+        use clap::Args;
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+        let head = "| flag | environment | default | meaning |\n|---|---|---|---|\n";
+        let table = readme.split_once(head).expect("the table of settings").1;
+        let table: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+        let command = Settings::augment_args(clap::Command::new("server"));
+        let rows: Vec<String> = command
+            .get_arguments()
+            .filter_map(|arg| {
+                let name = arg.get_long().filter(|name| *name != "help")?;
+                let variable = arg.get_env().map_or(String::new(), |name| name.to_string_lossy().into());
+                let default: Vec<_> =
+                    arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+                let default = match &default[..] {
+                    [] => String::new(),
+                    [value] if value == "false" => String::new(),
+                    values => format!("`{}`", values.join(",")),
+                };
+                let help = arg.get_help().map_or(String::new(), ToString::to_string);
+                Some(format!("| `--{name}` | `{variable}` | {default} | {help} |"))
+            })
+            .collect();
+        assert!(table == rows, "the README's table should be:\n{head}{}\n", rows.join("\n"));
+    }
 }

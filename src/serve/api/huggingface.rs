@@ -18,7 +18,7 @@ use crate::serve::compute::score::{ScoreRequest, ScoreResponse};
 use crate::serve::http::json::{self, Object, Text, WholeNumber};
 use crate::serve::models::verdict::Label;
 use crate::serve::named::{Named, named};
-use crate::serve::problem::{ProblemKind, Problem};
+use crate::serve::problem::{Problem, ProblemKind};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<AppState> {

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::shared::KeyProblem;
 use crate::model::Config;
 use crate::serve::app::AppState;
-use crate::serve::models::{Reload, SelfTest, ModelSlot, unix_seconds};
+use crate::serve::models::{ModelSlot, Reload, SelfTest, unix_seconds};
 
 /// The route of this file.
 pub fn routes() -> OpenApiRouter<AppState> {

@@ -15,7 +15,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::predict::Truncate;
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse, Scorer};
 use crate::serve::http::body::BufferedBody;
-use crate::serve::problem::{ProblemKind, Problem};
+use crate::serve::problem::{Problem, ProblemKind};
 
 /// Bodies up to this many bytes are parsed on the HTTP thread: about 50 µs. Larger ones go to the compute threads.
 const PARSE_INLINE_BYTES: usize = 64 * 1024;

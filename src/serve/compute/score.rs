@@ -11,9 +11,9 @@ use super::task::{ComputeError, Input, Job};
 use crate::error::{Error, Result as CrateResult};
 use crate::predict::{Prediction, Truncate};
 use crate::serve::models::verdict::Verdict;
-use crate::serve::models::{LoadedModel, Models, ModelSlot};
+use crate::serve::models::{LoadedModel, ModelSlot, Models};
 use crate::serve::observe::telemetry::{Place, ShedReason, Telemetry};
-use crate::serve::problem::{ProblemKind, Problem};
+use crate::serve::problem::{Problem, ProblemKind};
 use crate::serve::settings::Settings;
 
 /// Most that cutting texts into ids may take on an HTTP thread; beyond, the compute threads do it.
@@ -174,8 +174,10 @@ impl Scorer {
             .sample(slot, &self.models)
             .then(|| request.texts.iter().map(|t| t.to_string()).collect());
         let truncate = request.truncate;
-        let predictions =
-            self.execute(&loaded, request, start).await.map_err(|fault| self.problem(fault, count, single))?;
+        let predictions = self
+            .execute(&loaded, request, start)
+            .await
+            .map_err(|fault| self.problem(fault, count, single))?;
         let scored = ScoreResponse { loaded, predictions, abstain };
         self.count(slot, &scored);
         if let Some(texts) = shadowed {
@@ -215,7 +217,8 @@ impl Scorer {
                 };
                 request.texts.iter().enumerate().map(encode).collect()
             };
-            let encodings = catch_panic(encode)?.map_err(|(index, error)| ComputeError::Text(index, error))?;
+            let encodings =
+                catch_panic(encode)?.map_err(|(index, error)| ComputeError::Text(index, error))?;
             let encoded = Instant::now();
             self.telemetry.tokenize.observe_duration(encoded - start);
             let cost: Duration = encodings.iter().map(|encoding| loaded.cost.running(encoding)).sum();
@@ -256,7 +259,9 @@ impl Scorer {
                 let detail = format!("not answered within {:?}", self.limits.request_timeout);
                 Problem::new(ProblemKind::DeadlineExceeded, detail)
             }
-            ComputeError::Panicked => Problem::new(ProblemKind::Internal, "the computation failed; it was logged"),
+            ComputeError::Panicked => {
+                Problem::new(ProblemKind::Internal, "the computation failed; it was logged")
+            }
         }
     }
 

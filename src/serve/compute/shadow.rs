@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::pool::Pool;
 use crate::predict::{Prediction, Truncate};
-use crate::serve::models::{Models, ModelSlot};
+use crate::serve::models::{ModelSlot, Models};
 use crate::serve::observe::telemetry::Telemetry;
 use crate::serve::settings::Settings;
 

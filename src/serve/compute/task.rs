@@ -156,7 +156,11 @@ impl Progress {
             self.parts.insert(index, vec![None; parts.len()]);
         }
         let units = parts.into_iter().enumerate();
-        self.units.extend(units.map(|(part, encoding)| WorkItem { index, part, item: Input::Encoded(encoding) }));
+        self.units.extend(units.map(|(part, encoding)| WorkItem {
+            index,
+            part,
+            item: Input::Encoded(encoding),
+        }));
     }
 
     /// Notes the prediction of a text, or of a part of it.

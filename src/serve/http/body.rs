@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::serve::observe::telemetry::{ShedReason, Telemetry};
-use crate::serve::problem::{ProblemKind, Problem};
+use crate::serve::problem::{Problem, ProblemKind};
 use crate::serve::settings::{PERMIT_BYTES, Settings};
 
 /// Bodies up to this size need no permit: what they hold is bounded by the connections. Not with HTTP/2, of whose
@@ -74,7 +74,10 @@ impl BodyReader {
         let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
         if request.headers().get(header::CONTENT_ENCODING).is_some_and(|value| !plain(value)) {
             self.drain(request.into_body()).await;
-            return Err(Problem::new(ProblemKind::UnsupportedMediaType, "the body is compressed; send it as it is"));
+            return Err(Problem::new(
+                ProblemKind::UnsupportedMediaType,
+                "the body is compressed; send it as it is",
+            ));
         }
         let free_bytes = if request.version() == Version::HTTP_2 { 0 } else { FREE_BYTES };
         let mut body = request.into_body();
@@ -167,7 +170,10 @@ async fn next(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::new(ProblemKind::TooLarge, format!("the body is larger than {limit} bytes; send fewer texts at once"))
+    Problem::new(
+        ProblemKind::TooLarge,
+        format!("the body is larger than {limit} bytes; send fewer texts at once"),
+    )
 }
 
 async fn discard(body: &mut Body) {

@@ -22,7 +22,7 @@ use crate::model::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, TRAINING_FILE, load_companion,
 };
 use crate::predict::{Encoding, Predictor, Truncate};
-use crate::serve::problem::{ProblemKind, Problem};
+use crate::serve::problem::{Problem, ProblemKind};
 use crate::serve::settings::{ModelSource, Settings, check_model_name};
 
 /// The files of a model directory whose change makes it another model.

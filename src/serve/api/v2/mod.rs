@@ -20,7 +20,7 @@ use super::shared::{
 use crate::serve::app::{App, AppState};
 use crate::serve::compute::score::ScoreRequest;
 use crate::serve::named::Named;
-use crate::serve::problem::{ProblemKind, Problem};
+use crate::serve::problem::{Problem, ProblemKind};
 
 /// The routes of this file.
 pub fn routes() -> OpenApiRouter<AppState> {

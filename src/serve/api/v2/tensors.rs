@@ -15,7 +15,7 @@ use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
 use crate::serve::http::json::{self, Object, WholeNumber};
 use crate::serve::models::verdict::Verdict;
 use crate::serve::named::{Named, named};
-use crate::serve::problem::{ProblemKind, Problem};
+use crate::serve::problem::{Problem, ProblemKind};
 
 /// The name of the one input.
 pub const INPUT: &str = "text";
