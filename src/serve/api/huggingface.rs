@@ -12,11 +12,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::shared::{Address, NamedModelProblem, Review, ScoringProblems, answer, json_response, path_text};
+use crate::predict::Label;
 use crate::predict::{Prediction, Truncate};
 use crate::serve::app::{App, AppState};
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse};
 use crate::serve::http::json::{self, Object, Text, WholeNumber};
-use crate::serve::models::verdict::Label;
 use crate::serve::named::{Named, named};
 use crate::serve::problem::{Problem, ProblemKind};
 
@@ -180,8 +180,8 @@ fn to_json(scored: &ScoreResponse, top_k: usize) -> Vec<u8> {
 fn labels(scored: &ScoreResponse, prediction: &Prediction, top_k: usize) -> Vec<Classification> {
     let verdict = scored.verdict(prediction);
     let mut labels = vec![
-        Classification { label: Label::Positive.name(), score: verdict.positive },
-        Classification { label: Label::Negative.name(), score: verdict.negative },
+        Classification { label: Label::Positive.as_str(), score: verdict.positive },
+        Classification { label: Label::Negative.as_str(), score: verdict.negative },
     ];
     labels.sort_by(|a, b| b.score.total_cmp(&a.score));
     labels.truncate(top_k);

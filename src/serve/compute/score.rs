@@ -62,7 +62,7 @@ pub struct ScoreResponse {
 impl ScoreResponse {
     /// What is said of the text that `prediction` is about.
     pub fn verdict(&self, prediction: &Prediction) -> Verdict {
-        Verdict::new(prediction.probability, self.abstain)
+        Verdict::new(prediction, self.abstain)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the service counts of one model.
 
-use super::verdict::Label;
+use crate::predict::Label;
 use crate::predict::Prediction;
 use crate::serve::named::named;
 use crate::serve::observe::exposition::{Counter, CounterSet, Histogram, metrics};

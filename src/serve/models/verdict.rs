@@ -1,18 +1,10 @@
 //! What is said of a text: a label, and how sure it is.
 
-use crate::serve::named::{Named, named};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
-named! {
-    /// A label.
-    pub enum Label {
-        /// More probably negative.
-        Negative = "negative",
-        /// More probably positive.
-        Positive = "positive",
-        /// Not sure enough to say.
-        Uncertain = "uncertain",
-    }
-}
+use crate::predict::{Label, Prediction};
+use crate::serve::named::Named;
 
 /// What is said of one text.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,33 +20,35 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// What the `probability` of a positive text says; `uncertain` where the score is below `abstain`.
-    pub fn new(probability: f32, abstain: Option<f32>) -> Self {
-        let (positive, negative) = (probability, 1.0 - probability);
-        let (side, score) =
-            if positive >= 0.5 { (Label::Positive, positive) } else { (Label::Negative, negative) };
-        let label = if abstain.is_some_and(|least| score < least) { Label::Uncertain } else { side };
-        Self { label, score, negative, positive }
+    /// What `prediction` says; `uncertain` where the score is below `abstain`.
+    pub fn new(prediction: &Prediction, abstain: Option<f32>) -> Self {
+        Self {
+            label: abstain.map_or_else(|| prediction.label(), |least| prediction.label_above(least)),
+            score: prediction.score(),
+            negative: 1.0 - prediction.probability,
+            positive: prediction.probability,
+        }
     }
 }
 
-impl Label {
-    /// Its text in answers.
-    pub fn name(self) -> &'static str {
-        Named::name(self)
+impl Named for Label {
+    const ALL: &'static [Self] = &Label::ALL;
+
+    fn name(self) -> &'static str {
+        self.as_str()
+    }
+
+    fn index(self) -> usize {
+        self as usize
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_score_is_the_labels_and_a_low_one_is_uncertain() {
-        let verdict = Verdict::new(0.25, None);
-        assert_eq!((verdict.label.name(), verdict.score, verdict.negative), ("negative", 0.75, 0.75));
-        assert_eq!(Verdict::new(0.5, None).label.name(), "positive");
-        assert_eq!(Verdict::new(0.55, Some(0.6)).label.name(), "uncertain");
-        assert_eq!(Verdict::new(0.35, Some(0.6)).label.name(), "negative");
+impl PartialSchema for Label {
+    fn schema() -> RefOr<Schema> {
+        let names = Label::ALL.map(Label::as_str);
+        let schema = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names));
+        schema.description(Some("A label.")).build().into()
     }
 }
+
+impl ToSchema for Label {}

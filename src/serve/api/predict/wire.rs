@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::predict::Label;
 use crate::predict::{Prediction, Truncate};
 use crate::serve::api::shared::{Review, TruncateMode};
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
 use crate::serve::http::json::{self, Text, not_null};
-use crate::serve::models::verdict::Label;
 use crate::serve::problem::{Problem, ProblemKind};
 
 /// The body of `POST /predict`; exactly one of `text` and `texts`.

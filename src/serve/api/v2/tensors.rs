@@ -61,7 +61,7 @@ impl Output {
     fn cells(self, verdict: &Verdict, prediction: &Prediction) -> Vec<Cell> {
         let int = |value: usize| Cell::Int(value.try_into().unwrap_or(i32::MAX));
         match self {
-            Output::Label => vec![Cell::Text(verdict.label.name())],
+            Output::Label => vec![Cell::Text(verdict.label.as_str())],
             Output::Score => vec![Cell::Float(verdict.score)],
             Output::Probabilities => vec![Cell::Float(verdict.negative), Cell::Float(verdict.positive)],
             Output::Tokens => vec![int(prediction.tokens)],
