@@ -43,4 +43,4 @@ pub mod text;
 pub mod train;
 
 pub use error::{Error, ModelFault, Result};
-pub use predict::{Encoding, Label, Prediction, Predictor, Truncate};
+pub use predict::{Encoding, Label, Prediction, Predictor, Truncate, WordWeight};

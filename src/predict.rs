@@ -1,10 +1,14 @@
 //! From text to probability: synchronous, without candle and without HTTP.
 
+mod explain;
+
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Engine, Metadata, ModelFiles, load_directory};
 use crate::text::{Counts, START_ID, Tokenizer, Vocabulary};
+
+pub use explain::{ExplanationPlan, WordWeight};
 
 /// What to do with a text longer than the model reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -70,8 +70,8 @@ impl Projection {
 #[derive(Clone, Debug)]
 pub struct State {
     hidden: usize,
-    h: AlignedVec,
-    c: AlignedVec,
+    pub(super) h: AlignedVec,
+    pub(super) c: AlignedVec,
 }
 
 impl State {

@@ -16,7 +16,8 @@
 //! |---|---|
 //! | `isa` | the instruction sets, detected and chosen |
 //! | `layout` | aligned memory; gates in panels, weights packed |
-//! | `inference`, `tape`, `skipgram` | the safe interface: layers at inference, a training pass, word vectors |
+//! | `inference`, `gradient` | the safe interface: layers at inference; the way back to a layer's input |
+//! | `tape`, `skipgram` | the same: a training pass, word vectors |
 //! | `buffers`, `parallel` | memory and threads of a training pass |
 //! | `dispatch` | every loop compiled for every instruction set |
 //! | `loops/` | the loops over steps and rows |
@@ -31,6 +32,7 @@
 
 mod buffers;
 mod dispatch;
+mod gradient;
 mod inference;
 mod isa;
 mod layout;
@@ -45,6 +47,7 @@ mod tests;
 
 pub use buffers::BufferPool;
 pub use dispatch::{map_sigmoid, map_tanh};
+pub use gradient::{InputGradient, InputPass};
 pub use inference::{GateTable, Output, Projection, Recurrent, Sequence, State};
 pub use isa::{Isa, KERNEL_VARIABLE, UnknownIsa};
 pub use layout::AlignedVec;

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::config::{Config, Padding};
+use super::explain::Explainer;
 use super::ngrams::{NgramTable, Scratch};
 use super::pooling::{Pooling, max_mean};
 use super::weights::Array;
@@ -29,15 +30,16 @@ thread_local! {
 /// A network ready to run, its weights packed for the processor it runs on.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    input: Input,
+    pub(super) config: Config,
+    pub(super) input: Input,
     /// For each layer its directions.
-    layers: Vec<Vec<Direction>>,
+    pub(super) layers: Vec<Vec<Direction>>,
     /// The state after k steps over padding, for every k; one, of zeros, where there is no padding.
-    starts: Vec<State>,
-    classifier_weight: Vec<f32>,
-    classifier_bias: f32,
-    ngrams: Option<NgramTable>,
+    pub(super) starts: Vec<State>,
+    pub(super) classifier_weight: Vec<f32>,
+    pub(super) classifier_bias: f32,
+    pub(super) ngrams: Option<NgramTable>,
+    pub(super) explainer: Explainer,
 }
 
 thread_local! {
@@ -46,19 +48,19 @@ thread_local! {
 }
 
 #[derive(Debug)]
-struct Direction {
-    projection: Projection,
-    recurrent: Recurrent,
+pub(super) struct Direction {
+    pub(super) projection: Projection,
+    pub(super) recurrent: Recurrent,
 }
 
 /// What the first layer's gate table is made of.
 #[derive(Debug)]
-struct Input {
+pub(super) struct Input {
     /// Rows for the ids under `kept`, for each direction: `W_ih e(word) + b`. Ids go by frequency.
-    tables: Vec<AlignedVec>,
-    kept: usize,
+    pub(super) tables: Vec<AlignedVec>,
+    pub(super) kept: usize,
     /// The vectors of the other ids.
-    embedding: Vec<f32>,
+    pub(super) embedding: Vec<f32>,
 }
 
 impl Engine {
@@ -99,6 +101,7 @@ impl Engine {
             // At least the special ids.
             false => (KEPT_BYTES / row_bytes).clamp(1, config.vocab_size),
         };
+        let explainer = Explainer::new(isa, config, &embedding, &tensors);
         let first = &embedding[..kept * config.embedding_dim];
         let fold = |direction: &Direction| {
             let mut table = AlignedVec::zeros(kept * direction.projection.gate_width());
@@ -119,6 +122,7 @@ impl Engine {
             classifier_weight: tensor("classifier.weight").to_vec(),
             classifier_bias: tensor("classifier.bias")[0],
             ngrams,
+            explainer,
         };
         if config.padding == Padding::Pre {
             engine.run_padding();

@@ -4,6 +4,7 @@ mod companions;
 mod config;
 mod directory;
 mod engine;
+mod explain;
 #[cfg(feature = "train")]
 mod network;
 mod ngrams;

@@ -77,6 +77,11 @@ impl NgramIndex {
         index
     }
 
+    /// The entry at `place`.
+    pub(crate) fn entry(&self, place: u32) -> &Entry {
+        &self.entries[place as usize]
+    }
+
     /// The keys, ascending.
     pub(crate) fn keys(&self) -> impl Iterator<Item = u64> + '_ {
         self.entries.iter().map(|entry| entry.key)

@@ -1,5 +1,6 @@
 //! The wide part of a model: a linear term over the runs of one to three ids that a review holds.
 
+mod contributions;
 mod index;
 pub(super) mod key;
 #[cfg(test)]

@@ -1,0 +1,173 @@
+//! How the input of each step moves what is made of a layer's states: forward, then back to the rows of the gate table.
+//!
+//! What explains a prediction needs of the training pass: no gradient of the weights, and all sequences of one length.
+
+use super::dispatch;
+use super::inference::State;
+use super::isa::Isa;
+use super::layout::{AlignedVec, Panels};
+use super::loops::train::{Backward, Forward, Kept};
+
+/// A recurrent weight packed for both ways, in 32 bits on every instruction set.
+#[derive(Clone, Debug)]
+pub struct InputGradient {
+    isa: Isa,
+    panels: Panels,
+    weights: AlignedVec,
+    transposed: AlignedVec,
+    /// What undoes the scale of a row of the gate table, `[gate_width]`; 0 where units are padding.
+    unscale: AlignedVec,
+}
+
+/// Sequences that ran forward, ready to go back once.
+#[derive(Debug)]
+pub struct InputPass<'a> {
+    layer: &'a InputGradient,
+    lengths: Vec<usize>,
+    h: AlignedVec,
+    c: AlignedVec,
+    gates: AlignedVec,
+    cells: AlignedVec,
+    tanhs: AlignedVec,
+    hiddens: AlignedVec,
+}
+
+impl InputGradient {
+    /// Packs `weight_hh` `[4 hidden, hidden]`, gates in the order i, f, g, o.
+    ///
+    /// # Panics
+    /// When the slice has another length.
+    pub fn new(isa: Isa, hidden: usize, weight_hh: &[f32]) -> Self {
+        assert!(hidden > 0 && weight_hh.len() == 4 * hidden * hidden, "shape of the recurrent weight");
+        let panels = Panels::new(isa, hidden);
+        let mut unscale = AlignedVec::zeros(panels.gate_width());
+        panels.for_each_row(|_, position, scale| unscale[position] = 1.0 / scale);
+        Self {
+            isa,
+            panels,
+            weights: panels.pack(weight_hh, hidden, panels.state_width()),
+            transposed: panels.pack_transposed(weight_hh),
+            unscale,
+        }
+    }
+
+    /// Floats of a row of the gate table.
+    pub fn gate_width(&self) -> usize {
+        self.panels.gate_width()
+    }
+
+    /// Floats of a state, padded to whole registers.
+    pub fn state_width(&self) -> usize {
+        self.panels.state_width()
+    }
+
+    /// Runs `lanes` sequences of one length from `start` over `table` `[steps, lanes, gate_width]`, rows as
+    /// [`Projection`](super::Projection) writes them, in the order in which the layer reads them.
+    ///
+    /// # Panics
+    /// When there are no lanes or more than a tile of the instruction set takes (two always fit), when the table does not
+    /// hold whole steps, or `start` is of another layer.
+    pub fn forward(&self, lanes: usize, table: &[f32], start: &State) -> InputPass<'_> {
+        let (width, gates) = (self.state_width(), self.gate_width());
+        assert!((1..=self.isa.tile_rows()).contains(&lanes), "number of lanes");
+        assert!(table.len().is_multiple_of(lanes * gates), "size of the table");
+        assert!(start.h.len() == width && start.c.len() == width, "a state of another layer");
+        let rows = table.len() / gates;
+        let order: Vec<u32> = (0..rows as u32).collect();
+        let mut pass = InputPass {
+            layer: self,
+            lengths: vec![rows / lanes; lanes],
+            h: AlignedVec::zeros(lanes * width),
+            c: AlignedVec::zeros(lanes * width),
+            gates: AlignedVec::zeros(rows * gates),
+            cells: AlignedVec::zeros(rows * width),
+            tanhs: AlignedVec::zeros(rows * width),
+            hiddens: AlignedVec::zeros(rows * width),
+        };
+        pass.h.chunks_exact_mut(width).for_each(|h| h.copy_from_slice(&start.h));
+        pass.c.chunks_exact_mut(width).for_each(|c| c.copy_from_slice(&start.c));
+        let mut task = Forward {
+            panels: self.panels.count(),
+            hidden: self.panels.hidden,
+            weights: &self.weights,
+            table,
+            rows: &order,
+            lengths: &pass.lengths,
+            h: &mut pass.h,
+            c: &mut pass.c,
+            kept: Kept {
+                gates: &mut pass.gates,
+                cells: &mut pass.cells,
+                tanhs: &mut pass.tanhs,
+                hiddens: &mut pass.hiddens,
+            },
+        };
+        // SAFETY: the buffers were sized for these lengths above, and the rows are those of the table.
+        unsafe { dispatch::train_forward(self.isa, &mut task) }
+        pass
+    }
+
+    /// What the input adds when its row of the gate table goes from `from` to `to`, by `gradient`, a row of
+    /// [`InputPass::backward`]: their difference times it.
+    pub fn product(&self, from: &[f32], to: &[f32], gradient: &[f32]) -> f32 {
+        // So many sums side by side that they fill registers.
+        let mut sums = [0.0f32; 16];
+        let blocks = [from, to, gradient, &self.unscale].map(|slice| slice.as_chunks::<16>().0);
+        for block in 0..blocks[3].len().min(blocks[0].len()) {
+            let [from, to, gradient, unscale] = blocks.map(|slice| &slice[block]);
+            for at in 0..16 {
+                sums[at] += (to[at] - from[at]) * unscale[at] * gradient[at];
+            }
+        }
+        let rest = self.unscale.len() / 16 * 16..self.unscale.len();
+        let tail: f32 = rest.map(|at| (to[at] - from[at]) * self.unscale[at] * gradient[at]).sum();
+        sums.iter().sum::<f32>() + tail
+    }
+
+    /// A row of [`InputPass::backward`] as the rows of a PyTorch weight go: `[4 hidden]`.
+    pub fn in_order(&self, gradient: &[f32]) -> Vec<f32> {
+        let mut row = vec![0.0; 4 * self.panels.hidden];
+        self.panels.add_row(gradient, &mut row);
+        row
+    }
+}
+
+impl InputPass<'_> {
+    /// The hidden state of `lane` after `step`, both in the order in which the layer read.
+    pub fn state(&self, step: usize, lane: usize) -> &[f32] {
+        let (lanes, width) = (self.lengths.len(), self.layer.state_width());
+        // The state after a step was kept as the one before the next.
+        let kept = (step + 1) * lanes * width;
+        let states = self.hiddens.get(kept..kept + lanes * width).unwrap_or(&self.h);
+        &states[lane * width..][..self.layer.panels.hidden]
+    }
+
+    /// Goes back with the gradient of every state `[steps, lanes, state_width]`, zeros where units are padding; gives
+    /// the gradient of the rows `[steps, lanes, gate_width]`, before their scale.
+    ///
+    /// # Panics
+    /// When the gradient has another size.
+    pub fn backward(mut self, gradient: &[f32]) -> AlignedVec {
+        assert_eq!(gradient.len(), self.hiddens.len(), "size of the gradient");
+        self.h.fill(0.0);
+        self.c.fill(0.0);
+        let mut task = Backward {
+            panels: self.layer.panels.count(),
+            weights: &self.layer.transposed,
+            lengths: &self.lengths,
+            dh: &mut self.h,
+            dc: &mut self.c,
+            dh_steps: gradient,
+            dc_steps: &[],
+            kept: Kept {
+                gates: &mut self.gates,
+                cells: &mut self.cells,
+                tanhs: &mut self.tanhs,
+                hiddens: &mut self.hiddens,
+            },
+        };
+        // SAFETY: as for the forward run; the gradient is as long as the kept states.
+        unsafe { dispatch::train_backward(self.layer.isa, &mut task) }
+        self.gates
+    }
+}

@@ -1,0 +1,295 @@
+//! What each id of a review adds to its logit.
+//!
+//! The network's part is an integrated gradient (Sundararajan, Taly and Yan 2017, "Axiomatic Attribution for Deep
+//! Networks"). With `z` the row of gates that the first layer reads at a position and `z0` that of an average word, it is
+//!
+//! `(z - z0) . integral over a from 0 to 1 of dlogit/dz at z0 + a (z - z0)`, summed over the directions.
+//!
+//! Rows of gates are linear in the word's vector, so this is the integrated gradient of the vectors themselves; weights
+//! and way back need no more than the rows. All positions move together, from a text of average words to the text. The
+//! integral is taken by Gauss and Legendre's rule in [`NODES`] places, which run side by side. The part of the grams is
+//! exact ([`NgramTable::contributions`](super::NgramTable::contributions)).
+//!
+//! What it is worth: `trainer explain`. Two places and the average word did as well as six places (deletion moved the
+//! probability by .514 and .483 on 100 and 200 reviews), better than vectors of zeros (.38) and than the gradient at the
+//! text alone (.486).
+
+use std::collections::BTreeMap;
+
+use super::config::{Config, Padding};
+use super::engine::Engine;
+use super::pooling::Pooling;
+use super::weights::Array;
+use crate::kernel::{AlignedVec, InputGradient, InputPass, Isa};
+use crate::text::SPECIAL_WORDS;
+
+/// Places on the way from average words to the text, with their weights: exact for polynomials of degree 3.
+const NODES: [(f32, f32); 2] = [(0.211_324_87, 0.5), (0.788_675_1, 0.5)];
+
+/// What the way back needs besides what the engine has.
+#[derive(Debug)]
+pub(super) struct Explainer {
+    /// For each layer its directions.
+    layers: Vec<Vec<Layer>>,
+    /// The vector of an average word.
+    average: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Layer {
+    gradient: InputGradient,
+    /// `weight_ih` `[4 hidden, inputs]`; none for the first layer, whose rows are explained themselves.
+    weight_ih: Vec<f32>,
+}
+
+/// What was made of one layer in one direction.
+struct Ran<'a> {
+    explained: &'a Layer,
+    pass: InputPass<'a>,
+    /// Whether the last position was read first.
+    reverse: bool,
+}
+
+impl Explainer {
+    /// What `tensors` hold of it, `embedding` `[vocab_size, embedding_dim]` apart.
+    pub(super) fn new(
+        isa: Isa,
+        config: &Config,
+        embedding: &[f32],
+        tensors: &BTreeMap<String, Array>,
+    ) -> Self {
+        let layers = (0..config.num_layers).map(|layer| {
+            let tensor = |part: &str, suffix: &str| &tensors[&format!("lstm.{part}_l{layer}{suffix}")].data;
+            let of = |suffix: &&str| Layer {
+                gradient: InputGradient::new(isa, config.hidden_size, tensor("weight_hh", suffix)),
+                weight_ih: if layer == 0 { Vec::new() } else { tensor("weight_ih", suffix).clone() },
+            };
+            ["", "_reverse"][..config.directions()].iter().map(of).collect()
+        });
+        Self { layers: layers.collect(), average: average_word(embedding, config.embedding_dim) }
+    }
+}
+
+/// The mean vector of the words of a text, as far as their ranks tell: the word of rank r comes 1 / (r + 2.7) times as
+/// often as the first (Zipf's law, with Mandelbrot's constant for English).
+fn average_word(embedding: &[f32], size: usize) -> Vec<f32> {
+    let (mut mean, mut weights) = (vec![0.0f64; size], 0.0);
+    for (rank, word) in embedding.chunks_exact(size).skip(SPECIAL_WORDS.len()).enumerate() {
+        let weight = 1.0 / (rank as f64 + 2.7);
+        weights += weight;
+        mean.iter_mut().zip(word).for_each(|(mean, value)| *mean += weight * f64::from(*value));
+    }
+    mean.into_iter().map(|sum| if weights > 0.0 { (sum / weights) as f32 } else { 0.0 }).collect()
+}
+
+impl Engine {
+    /// What each id of a review adds to its logit, after the temperature: network and grams together. The ids are as
+    /// [`Engine::logits`] takes them. Their sum is about the logit less that of as many average words without a gram.
+    ///
+    /// Takes some six times as long as the logit.
+    ///
+    /// # Panics
+    /// As [`Engine::logits`].
+    pub fn contributions(&self, ids: &[u32]) -> Vec<f32> {
+        let (mut sums, _) = self.network_contributions(ids, &NODES);
+        if let Some(table) = &self.ngrams {
+            sums.iter_mut().zip(table.contributions(ids)).for_each(|(sum, share)| *sum += share);
+        }
+        sums.iter_mut().for_each(|sum| *sum /= self.config.temperature);
+        sums
+    }
+
+    /// The network's part, before the temperature, by the given places and their weights; and its logit, without the
+    /// grams, in each place.
+    fn network_contributions(&self, ids: &[u32], nodes: &[(f32, f32)]) -> (Vec<f32>, Vec<f32>) {
+        let (steps, lanes) = (ids.len(), nodes.len());
+        assert!((1..=self.config.max_length).contains(&steps), "length of a review");
+        let rows: Vec<(AlignedVec, AlignedVec)> =
+            (0..self.config.directions()).map(|side| self.first_rows(side, ids)).collect();
+        let (passes, states) = self.run_kept(&rows, steps, nodes);
+        let (mut gradient, logits) = self.pooled_gradient(&states, steps, lanes);
+
+        let mut sums = vec![0.0; steps];
+        for (depth, passes) in passes.into_iter().enumerate().rev() {
+            let mut below = vec![0.0; if depth > 0 { gradient.len() } else { 0 }];
+            for (side, Ran { explained, pass, reverse }) in passes.into_iter().enumerate() {
+                let gates = explained.gradient.gate_width();
+                let mut back = pass.backward(&self.of_side(&gradient, side, steps, lanes, reverse));
+                for (step, back) in back.chunks_exact_mut(lanes * gates).enumerate() {
+                    let position = position(step, steps, reverse);
+                    if depth > 0 {
+                        let width = gradient.len() / (steps * lanes);
+                        let below = &mut below[position * lanes * width..][..lanes * width];
+                        explained.to_input(back, below, width);
+                    } else {
+                        let (average, own) = &rows[side];
+                        let own = &own[position * gates..][..gates];
+                        sums[position] +=
+                            explained.gradient.product(average, own, weighted_mean(back, gates, nodes));
+                    }
+                }
+            }
+            gradient = below;
+        }
+        (sums, logits)
+    }
+
+    /// The rows of the first layer's gates: of an average word, and of `ids`, `[ids.len(), gate_width]`.
+    fn first_rows(&self, side: usize, ids: &[u32]) -> (AlignedVec, AlignedVec) {
+        let projection = &self.layers[0][side].projection;
+        let (gates, size) = (projection.gate_width(), self.config.embedding_dim);
+        let mut average = AlignedVec::zeros(gates);
+        projection.run([self.explainer.average.as_slice()], &mut average);
+        let mut own = AlignedVec::zeros(ids.len() * gates);
+        for (&id, row) in ids.iter().zip(own.chunks_exact_mut(gates)) {
+            match (id as usize).checked_sub(self.input.kept) {
+                None => row.copy_from_slice(&self.input.tables[side][id as usize * gates..][..gates]),
+                Some(other) => projection.run([&self.input.embedding[other * size..][..size]], row),
+            }
+        }
+        (average, own)
+    }
+
+    /// Runs all layers in all places; their passes, and the last layer's states `[steps, lanes, directions * hidden]`.
+    fn run_kept(
+        &self,
+        rows: &[(AlignedVec, AlignedVec)],
+        steps: usize,
+        nodes: &[(f32, f32)],
+    ) -> (Vec<Vec<Ran<'_>>>, Vec<f32>) {
+        let (hidden, lanes) = (self.config.hidden_size, nodes.len());
+        let width = self.config.directions() * hidden;
+        let start = match self.config.padding {
+            Padding::Pre => &self.starts[self.config.max_length - steps],
+            Padding::None => &self.starts[0],
+        };
+        let (mut passes, mut input) = (Vec::new(), Vec::new());
+        for (depth, (layer, explained)) in self.layers.iter().zip(&self.explainer.layers).enumerate() {
+            let mut output = vec![0.0; steps * lanes * width];
+            let mut ran = Vec::new();
+            for (side, (direction, explained)) in layer.iter().zip(explained).enumerate() {
+                let (gates, reverse) = (explained.gradient.gate_width(), side == 1);
+                let mut table = AlignedVec::zeros(steps * lanes * gates);
+                if depth == 0 {
+                    let (average, own) = &rows[side];
+                    for (step, table) in table.chunks_exact_mut(lanes * gates).enumerate() {
+                        let own = &own[position(step, steps, reverse) * gates..][..gates];
+                        for (&(place, _), table) in nodes.iter().zip(table.chunks_exact_mut(gates)) {
+                            for ((to, own), average) in table.iter_mut().zip(own).zip(average.iter()) {
+                                *to = average + place * (own - average);
+                            }
+                        }
+                    }
+                } else {
+                    let row =
+                        |step| &input[position(step, steps, reverse) * lanes * width..][..lanes * width];
+                    let read = (0..steps).flat_map(|step| <[f32]>::chunks_exact(row(step), width));
+                    direction.projection.run(read, &mut table);
+                }
+                let pass = explained.gradient.forward(lanes, &table, start);
+                for step in 0..steps {
+                    for lane in 0..lanes {
+                        let to = (position(step, steps, reverse) * lanes + lane) * width + side * hidden;
+                        output[to..to + hidden].copy_from_slice(pass.state(step, lane));
+                    }
+                }
+                ran.push(Ran { explained, pass, reverse });
+            }
+            passes.push(ran);
+            input = output;
+        }
+        (passes, input)
+    }
+
+    /// The gradient of one direction's states out of that of all, as [`InputPass::backward`] takes it.
+    fn of_side(
+        &self,
+        gradient: &[f32],
+        side: usize,
+        steps: usize,
+        lanes: usize,
+        reverse: bool,
+    ) -> AlignedVec {
+        let (hidden, width) = (self.config.hidden_size, gradient.len() / (steps * lanes));
+        let padded = self.explainer.layers[0][side].gradient.state_width();
+        let mut states = AlignedVec::zeros(steps * lanes * padded);
+        for (at, to) in states.chunks_exact_mut(padded).enumerate() {
+            let from = (position(at / lanes, steps, reverse) * lanes + at % lanes) * width + side * hidden;
+            to[..hidden].copy_from_slice(&gradient[from..from + hidden]);
+        }
+        states
+    }
+
+    /// The gradient of the logit, before the temperature, in `states` `[steps, lanes, width]` of the last layer; and
+    /// that logit itself for each lane.
+    fn pooled_gradient(&self, states: &[f32], steps: usize, lanes: usize) -> (Vec<f32>, Vec<f32>) {
+        let (hidden, width) = (self.config.hidden_size, states.len() / (steps * lanes));
+        let mut gradient = vec![0.0; states.len()];
+        let place = |position: usize, lane: usize| (position * lanes + lane) * width;
+        let mut add = |at: usize, weight: f32| {
+            gradient[at] += weight;
+            weight * states[at]
+        };
+        let mut logits = vec![self.classifier_bias; lanes];
+        for (lane, logit) in logits.iter_mut().enumerate() {
+            match self.config.pooling {
+                Pooling::Last => {
+                    for (feature, &weight) in self.classifier_weight.iter().enumerate() {
+                        let last = if feature < hidden { steps - 1 } else { 0 };
+                        *logit += add(place(last, lane) + feature, weight);
+                    }
+                }
+                Pooling::MaxMean => {
+                    let (of_max, of_mean) = self.classifier_weight.split_at(width);
+                    let mut best = vec![place(0, lane); width];
+                    for position in 0..steps {
+                        let row = place(position, lane);
+                        for (unit, (best, weight)) in best.iter_mut().zip(of_mean).enumerate() {
+                            *logit += add(row + unit, weight / steps as f32);
+                            // The first of several that are highest, as the engine has it.
+                            if states[row + unit] > states[*best + unit] {
+                                *best = row;
+                            }
+                        }
+                    }
+                    for (unit, (best, &weight)) in best.into_iter().zip(of_max).enumerate() {
+                        *logit += add(best + unit, weight);
+                    }
+                }
+            }
+        }
+        (gradient, logits)
+    }
+}
+
+impl Layer {
+    /// Adds to `input` `[lanes, width]` what goes back into it from the gates' gradient `[lanes, gate_width]`.
+    fn to_input(&self, gradient: &[f32], input: &mut [f32], width: usize) {
+        let rows = gradient.chunks_exact(self.gradient.gate_width());
+        for (row, input) in rows.zip(input.chunks_exact_mut(width)) {
+            for (value, weights) in self.gradient.in_order(row).iter().zip(self.weight_ih.chunks_exact(width))
+            {
+                input.iter_mut().zip(weights).for_each(|(to, weight)| *to += value * weight);
+            }
+        }
+    }
+}
+
+/// The position that a layer reads in its `step`-th step.
+fn position(step: usize, steps: usize, reverse: bool) -> usize {
+    if reverse { steps - 1 - step } else { step }
+}
+
+/// The mean of the rows of all places, in the place of the first.
+fn weighted_mean<'a>(rows: &'a mut [f32], width: usize, nodes: &[(f32, f32)]) -> &'a [f32] {
+    let (mean, others) = rows.split_at_mut(width);
+    mean.iter_mut().for_each(|value| *value *= nodes[0].1);
+    for (row, &(_, weight)) in others.chunks_exact(width).zip(&nodes[1..]) {
+        mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += weight * value);
+    }
+    mean
+}
+
+#[cfg(test)]
+#[path = "explain_tests.rs"]
+mod tests;
