@@ -1,23 +1,117 @@
-# syntax=docker/dockerfile:1
-# One static binary and the shipped models in an empty image.
+# One static binary and the shipped models in an empty image; `--target trainer` gives the trainer in another.
+#
+#   docker build -t imdb-sentiment .
+#   docker build -t imdb-sentiment-trainer --target trainer .
+#   docker buildx build --platform linux/amd64,linux/arm64 -t imdb-sentiment .
+#
+# Plain instructions, no cache mounts: BuildKit, Docker's builder before it, podman and kaniko all build it. The builder
+# before BuildKit makes every stage up to the one asked for: there `--target server` spares the trainer.
 
-FROM rust:1.95-bookworm AS build
+# The compiler runs on the machine that builds, whatever the image is for; the default is for the old builder, which
+# knows no build platform.
+# hadolint ignore=DL3029
+FROM --platform=${BUILDPLATFORM:-linux/amd64} rust:1.95-slim-bookworm AS dependencies
+SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
-COPY Cargo.toml Cargo.lock ./
-COPY src src
-COPY benches benches
+# amd64 or arm64; where nothing is said, the machine's own.
+ARG TARGETARCH
 # The target is named so that the static C library is asked for in the binary alone, not in build scripts and macros.
-RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile dist --bin server --target "$target" \
-    && install -D "target/$target/dist/server" /out/server
+# hadolint ignore=DL3008
+RUN here="$(dpkg --print-architecture)"; arch="${TARGETARCH:-$here}"; \
+    case "$arch" in \
+        amd64) triple=x86_64-unknown-linux-gnu gcc=x86_64-linux-gnu package=gcc-x86-64-linux-gnu ;; \
+        arm64) triple=aarch64-unknown-linux-gnu gcc=aarch64-linux-gnu package=gcc-aarch64-linux-gnu ;; \
+        *) echo "no image for $arch: amd64 and arm64 are known" >&2; exit 1 ;; \
+    esac; \
+    config="${CARGO_HOME:-$HOME/.cargo}/config.toml"; \
+    printf '[build]\ntarget = "%s"\nrustflags = ["-C", "target-feature=+crt-static"]\n' "$triple" >"$config"; \
+    if [ "$arch" != "$here" ]; then \
+        apt-get update; \
+        apt-get install -y --no-install-recommends "$package" "libc6-dev-$arch-cross"; \
+        rm -rf /var/lib/apt/lists/*; \
+        rustup target add "$triple"; \
+        printf '[target.%s]\nlinker = "%s-gcc"\n' "$triple" "$gcc" >>"$config"; \
+    fi; \
+    echo "$triple" >/triple
 
-FROM scratch
-COPY --from=build /out/server /server
+# What others wrote is compiled from the manifests and an empty crate, so that a change of our code does not touch it.
+# Benchmarks are not built here and their files not copied: the manifest must not name them.
+COPY Cargo.toml Cargo.lock ./
+ARG FEATURES=serve,otlp
+RUN awk '/^\[/ { kept = !/^\[\[(bench|test|example)\]\]/ } kept' Cargo.toml >kept.toml && mv kept.toml Cargo.toml; \
+    mkdir -p src/bin; touch src/lib.rs; \
+    for binary in server trainer; do echo 'fn main() {}' >"src/bin/$binary.rs"; done; \
+    cargo fetch --locked; \
+    cargo build --locked --profile dist --no-default-features --features "$FEATURES" --bin server
+
+FROM dependencies AS server-build
+ARG FEATURES=serve,otlp
+COPY docker/licenses.sh docker/
+RUN mkdir -p /out/licenses /out/etc; \
+    docker/licenses.sh --target "$(cat /triple)" --no-default-features --features "$FEATURES" \
+        >/out/licenses/THIRD-PARTY.txt; \
+    # Without it a name is looked up by what the C library takes for usual.
+    echo 'hosts: files dns' >/out/etc/nsswitch.conf
+COPY src src
+# Cargo goes by the files' times: those of a checkout may be older than the empty crate's.
+RUN touch src/lib.rs src/bin/*.rs; \
+    cargo build --locked --profile dist --no-default-features --features "$FEATURES" --bin server; \
+    install -D "target/$(cat /triple)/dist/server" /out/server
+
+FROM scratch AS server
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="imdb-sentiment" \
+      org.opencontainers.image.description="HTTP service: how positive is a film review?" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.documentation="README.md in the sources"
+# Roots for a collector of spans that is reached over TLS.
+COPY --from=server-build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=server-build /out /
+COPY LICENSE /licenses/
 COPY models /models
 # No name: an empty image has no list of users.
 USER 65532:65532
-# Outside a container the server listens on the loopback interface only; here the container is the border.
-ENV IMDB_SENTIMENT_HOST=0.0.0.0 IMDB_SENTIMENT_PORT=3000
+# Outside a container the server listens on the loopback interface only; here the container is the border. The port is
+# 3000, or IMDB_SENTIMENT_PORT, or PORT.
+ENV IMDB_SENTIMENT_HOST=0.0.0.0
 EXPOSE 3000
-HEALTHCHECK --interval=10s --timeout=2s --start-period=2s --retries=3 CMD ["/server", "healthcheck"]
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=5s --timeout=2s --start-period=5s --retries=3 CMD ["/server", "healthcheck"]
 ENTRYPOINT ["/server"]
+
+FROM dependencies AS trainer-build
+ARG TRAINER_FEATURES=train
+COPY docker/licenses.sh docker/
+RUN mkdir -p /out/licenses /out/work; chmod 1777 /out/work; \
+    docker/licenses.sh --target "$(cat /triple)" --no-default-features --features "$TRAINER_FEATURES" \
+        >/out/licenses/THIRD-PARTY.txt
+COPY src src
+RUN touch src/lib.rs src/bin/*.rs; \
+    cargo build --locked --profile dist --no-default-features --features "$TRAINER_FEATURES" --bin trainer; \
+    install -D "target/$(cat /triple)/dist/trainer" /out/trainer
+
+FROM scratch AS trainer
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="imdb-sentiment-trainer" \
+      org.opencontainers.image.description="Trains models for imdb-sentiment" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.licenses="MIT"
+# Roots for --download.
+COPY --from=trainer-build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=trainer-build /out /
+COPY LICENSE /licenses/
+USER 65532:65532
+# Mount a folder here that the user may write to: data in, models out.
+WORKDIR /work
+# There is no home: what --download fetches is kept beside the rest.
+ENV XDG_CACHE_HOME=/work/.cache
+STOPSIGNAL SIGTERM
+ENTRYPOINT ["/trainer"]
+
+# What `docker build .` gives.
+FROM server
