@@ -238,7 +238,7 @@ impl Error {
     /// An [`Error::Io`] at `path`, for use with `map_err`.
     pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();
-        move |source| Error::Io { path, source }
+        move |source| Error::Io { source: with_user(&path, source), path }
     }
 
     /// An [`Error::Invalid`] at `path`.
@@ -256,6 +256,28 @@ impl Error {
     pub fn setting(name: impl Into<String>, reason: impl Into<String>) -> Self {
         Error::Setting { name: name.into(), reason: reason.into() }
     }
+}
+
+/// `source`, and where it is a lack of permission, whose: in a container, files often belong to somebody else.
+#[cfg(unix)]
+fn with_user(path: &Path, source: std::io::Error) -> std::io::Error {
+    use std::io::ErrorKind::PermissionDenied;
+    use std::os::unix::fs::MetadataExt;
+    if source.kind() != PermissionDenied {
+        return source;
+    }
+    // The folder of a process belongs to the user that it acts for.
+    let Ok(user) = std::fs::metadata("/proc/self").map(|folder| folder.uid()) else { return source };
+    let owned = match path.metadata() {
+        Ok(file) => format!("it belongs to user {}, mode {:o}", file.uid(), file.mode() & 0o7777),
+        Err(_) => "a folder above it is closed to that user".into(),
+    };
+    std::io::Error::new(PermissionDenied, format!("permission denied for user {user}: {owned}"))
+}
+
+#[cfg(not(unix))]
+fn with_user(_: &Path, source: std::io::Error) -> std::io::Error {
+    source
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use imdb_sentiment::kernel::Isa;
-use imdb_sentiment::serve::{Settings, healthcheck, openapi_yaml, run};
+use imdb_sentiment::serve::{Settings, Target, environment, healthcheck, openapi_yaml, run};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,29 +25,36 @@ enum Command {
     Openapi,
     /// Ask a running server whether it is ready: exit code 0 if so (for a container's HEALTHCHECK)
     Healthcheck {
-        /// Address or host name that the server listens on
-        #[arg(long, env = "IMDB_SENTIMENT_HOST", default_value = "127.0.0.1")]
-        host: String,
+        /// Address or host name that the server listens on; without this and --port the running server is looked for
+        #[arg(long)]
+        host: Option<String>,
         /// Port that the server listens on
-        #[arg(long, env = "IMDB_SENTIMENT_PORT", default_value_t = 3000)]
-        port: u16,
+        #[arg(long)]
+        port: Option<u16>,
         /// The server's certificate, where it has one: asks by TLS, whatever the certificate says
-        #[arg(long, env = "IMDB_SENTIMENT_TLS_CERT", value_name = "FILE")]
+        #[arg(long, value_name = "FILE")]
         tls_cert: Option<std::path::PathBuf>,
+        /// Ask only whether it is alive: also while it stops, or a model failed its self-test
+        #[arg(long)]
+        live: bool,
     },
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (cli, notes): (Cli, _) = environment::parse();
     let outcome = match cli.command {
         None => Isa::from_environment()
             .map_err(|error| error.to_string())
-            .and_then(|_| run(cli.settings).map_err(|error| error.to_string())),
+            .and_then(|_| run(cli.settings, &notes).map_err(|error| error.to_string())),
         Some(Command::Openapi) => {
             print!("{}", openapi_yaml());
             Ok(())
         }
-        Some(Command::Healthcheck { host, port, tls_cert }) => healthcheck(&host, port, tls_cert.is_some()),
+        Some(Command::Healthcheck { host, port, tls_cert, live }) => {
+            let found = Target::find(port);
+            let tls = tls_cert.is_some() || found.tls;
+            healthcheck(&Target { host: host.unwrap_or(found.host), tls, ..found }, live)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -63,6 +63,22 @@ pub(super) struct Input {
     pub(super) embedding: Vec<f32>,
 }
 
+/// Rows of the gate table that are computed once, each of `row_bytes`.
+fn kept_rows(vocab_size: usize, row_bytes: usize) -> usize {
+    match vocab_size.saturating_mul(row_bytes) <= FOLD_LIMIT_BYTES {
+        true => vocab_size,
+        // At least the special ids.
+        false => (KEPT_BYTES / row_bytes).clamp(1, vocab_size),
+    }
+}
+
+/// Bytes of the gate table of a network of this shape.
+#[cfg(feature = "serve")]
+pub fn gate_table_bytes(config: &Config) -> usize {
+    let row_bytes = (config.directions() * 4 * config.hidden_size * size_of::<f32>()).max(1);
+    row_bytes.saturating_mul(kept_rows(config.vocab_size, row_bytes))
+}
+
 impl Engine {
     /// Packs the tensors of [`super::layout`], whose shapes were checked when they were loaded. The score of `ngrams` is
     /// added to the logit before the temperature.
@@ -96,11 +112,7 @@ impl Engine {
             .collect();
 
         let row_bytes: usize = layers[0].iter().map(|direction| direction.projection.gate_width() * 4).sum();
-        let kept = match config.vocab_size * row_bytes <= FOLD_LIMIT_BYTES {
-            true => config.vocab_size,
-            // At least the special ids.
-            false => (KEPT_BYTES / row_bytes).clamp(1, config.vocab_size),
-        };
+        let kept = kept_rows(config.vocab_size, row_bytes);
         let explainer = Explainer::new(isa, config, &embedding, &tensors);
         let first = &embedding[..kept * config.embedding_dim];
         let fold = |direction: &Direction| {

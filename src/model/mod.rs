@@ -22,6 +22,8 @@ pub use companions::{
 pub use config::{Config, Padding};
 pub use directory::{ModelFiles, load_directory, save_directory};
 pub use engine::Engine;
+#[cfg(feature = "serve")]
+pub(crate) use engine::gate_table_bytes;
 #[cfg(feature = "train")]
 pub use network::{Dropout, LstmLayer, Network, Ragged, Reading, max_mean_pool};
 pub use ngrams::{

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,95 @@ use tokio_rustls::rustls::{
     crypto::ring,
 };
 
+use super::environment;
+use super::settings::Settings;
+
 /// How long the server may take: container engines wait 30 s by default, a healthy server answers in a millisecond.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Asks the server at `host` and `port` for `/health/ready`; an address that means "all" is asked at the loopback.
+/// Where a server listens, and how it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Address or host name; one that means "all" is asked at the loopback.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub tls: bool,
+}
+
+impl Target {
+    /// Where the server of this machine or container listens, whatever its flags: other processes of this very program
+    /// are looked for, process 1 first, and the command line of the first (that listens on `port`, if that is given) is
+    /// read. Where there is none, what the environment says.
+    pub fn find(port: Option<u16>) -> Self {
+        let found = running().into_iter().find(|target| port.is_none_or(|port| target.port == port));
+        found.unwrap_or_else(|| {
+            let settings = environment::settings_of(&["server".into()]).unwrap_or_else(Settings::defaults);
+            let default = Self::of(&settings);
+            Self { port: port.unwrap_or(default.port), ..default }
+        })
+    }
+
+    fn of(settings: &Settings) -> Self {
+        Self { host: settings.host.clone(), port: settings.port, tls: settings.tls_cert.is_some() }
+    }
+}
+
+/// Where the other processes of this program listen, in the order of their ids.
+fn running() -> Vec<Target> {
+    let Ok(own) = std::fs::read_link("/proc/self/exe") else { return Vec::new() };
+    let mut ids: Vec<u32> = std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|id| *id != std::process::id())
+        .collect();
+    ids.sort_unstable();
+    let target = |id: u32| {
+        let folder = PathBuf::from(format!("/proc/{id}"));
+        if std::fs::read_link(folder.join("exe")).ok()? != own {
+            return None;
+        }
+        let line = std::fs::read_to_string(folder.join("cmdline")).ok()?;
+        let arguments: Vec<String> = line.split_terminator('\0').map(str::to_string).collect();
+        // Another health check has no settings of a server, and is none.
+        let target = Target::of(&environment::settings_of(&arguments)?);
+        match target.port {
+            // The system picked one.
+            0 => Some(Target { port: listening_port(&folder)?, ..target }),
+            _ => Some(target),
+        }
+    };
+    ids.into_iter().filter_map(target).collect()
+}
+
+/// The first TCP port that the process of this folder listens on.
+fn listening_port(process: &Path) -> Option<u16> {
+    let sockets: Vec<String> = std::fs::read_dir(process.join("fd"))
+        .ok()?
+        .filter_map(|entry| {
+            let link = std::fs::read_link(entry.ok()?.path()).ok()?;
+            Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_string())
+        })
+        .collect();
+    ["net/tcp", "net/tcp6"].iter().find_map(|table| {
+        std::fs::read_to_string(process.join(table)).ok()?.lines().skip(1).find_map(|line| {
+            // sl, local address, remote address, state (0A: listening), queues, timer, retransmits, uid, timeout, inode.
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let ours =
+                *fields.get(3)? == "0A" && sockets.iter().any(|inode| Some(&&**inode) == fields.get(9));
+            ours.then(|| u16::from_str_radix(fields[1].rsplit_once(':')?.1, 16).ok())?
+        })
+    })
+}
+
+/// Asks the server at `target` for `/health/ready`, or for `/health/live` where it need only be `alive`.
 ///
 /// # Errors
 /// Why it is not healthy, in words.
-pub fn healthcheck(host: &str, port: u16, tls: bool) -> Result<(), String> {
+pub fn healthcheck(target: &Target, alive: bool) -> Result<(), String> {
+    let (host, port) = (target.host.trim_matches(['[', ']']), target.port);
     let mut address = (host, port)
         .to_socket_addrs()
         .map_err(|e| format!("{host}:{port}: {e}"))?
@@ -34,11 +116,12 @@ pub fn healthcheck(host: &str, port: u16, tls: bool) -> Result<(), String> {
     let stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(fault)?;
     stream.set_read_timeout(Some(TIMEOUT)).map_err(fault)?;
     stream.set_write_timeout(Some(TIMEOUT)).map_err(fault)?;
-    let answer = if tls {
+    let path = if alive { "/health/live" } else { "/health/ready" };
+    let answer = if target.tls {
         let connection = ClientConnection::new(client(), ServerName::IpAddress(address.ip().into()));
-        ask(StreamOwned::new(connection.map_err(|e| e.to_string())?, stream)).map_err(fault)?
+        ask(StreamOwned::new(connection.map_err(|e| e.to_string())?, stream), path).map_err(fault)?
     } else {
-        ask(stream).map_err(fault)?
+        ask(stream, path).map_err(fault)?
     };
     match answer.split_once("\r\n").map_or(&*answer, |(status, _)| status).split(' ').nth(1) {
         Some("200") => Ok(()),
@@ -50,8 +133,8 @@ pub fn healthcheck(host: &str, port: u16, tls: bool) -> Result<(), String> {
     }
 }
 
-fn ask(mut stream: impl Read + Write) -> std::io::Result<String> {
-    stream.write_all(b"GET /health/ready HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+fn ask(mut stream: impl Read + Write, path: &str) -> std::io::Result<String> {
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     // A peer that is no server of ours must not fill the memory.
     stream.take(64 * 1024).read_to_end(&mut answer)?;

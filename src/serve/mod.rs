@@ -3,6 +3,7 @@
 //! | room or file | what is in it |
 //! |---|---|
 //! | `run`, `settings`, `healthcheck` | from the command line to a running server; asking one whether it is well |
+//! | `environment`, `memory` | what platforms leave in the environment; the memory that the system grants |
 //! | `connection`, `router`, `middleware` | sockets and their limits; the routes; what happens around every request |
 //! | `app`, `reload` | the state that they share, and taking up what changed on disk |
 //! | `problem`, `named` | every error as an RFC 9457 answer; closed sets, the text of each member written once |
@@ -18,8 +19,10 @@ mod api;
 mod app;
 mod compute;
 mod connection;
+pub mod environment;
 mod healthcheck;
 mod http;
+mod memory;
 mod middleware;
 mod models;
 mod named;
@@ -33,7 +36,7 @@ mod settings;
 pub use self::api::{description, openapi_yaml};
 pub use self::app::{App, AppState};
 pub use self::connection::serve;
-pub use self::healthcheck::healthcheck;
+pub use self::healthcheck::{Target, healthcheck};
 pub use self::problem::PROBLEM_JSON;
 pub use self::router::router;
 pub use self::run::run;

@@ -5,7 +5,7 @@ use std::process::exit;
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::observe::logging;
-use super::{App, Settings, reload, serve};
+use super::{App, Settings, environment, memory, reload, serve};
 use crate::error::{Error, Result};
 
 /// Connections that the kernel keeps while there is no room for them; it takes less if its own limit is lower.
@@ -15,8 +15,11 @@ const BACKLOG: u32 = 1024;
 ///
 /// # Errors
 /// As [`App::new`], and [`Error::Setting`] for an address that cannot be listened on.
-pub fn run(settings: Settings) -> Result<()> {
+pub fn run(settings: Settings, environment: &environment::Notes) -> Result<()> {
+    environment.check(&settings)?;
     logging::start(&settings)?;
+    environment.lines.iter().for_each(|line| tracing::warn!("{line}"));
+    memory::check(&settings.model_sources()?);
     raise_file_limit(settings.max_connections);
     let threads = Settings::threads(settings.http_threads);
     // One thread needs none of what several need to share work.

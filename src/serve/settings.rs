@@ -11,6 +11,9 @@ pub const DEFAULT_MODELS: [&str; 2] = ["models/imdb", "models/keras-imdb"];
 /// Bytes that one permit of `--max-buffered-bytes` stands for.
 pub const PERMIT_BYTES: usize = 1024;
 
+/// The folder of the shipped models, which may itself be a model directory: in a container, one is mounted there.
+const MOUNTED_MODEL: &str = "models";
+
 /// Everything that can be set, with its default.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Settings {
@@ -316,13 +319,31 @@ impl Settings {
         Ok(())
     }
 
-    /// The model directories to load: those named, or the first shipped one that exists.
-    pub fn model_sources(&self) -> Vec<ModelSource> {
+    /// The model directories to load: those named, or `models` where it is one, or the first shipped one that exists.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where none is named and none is here.
+    pub fn model_sources(&self) -> Result<Vec<ModelSource>> {
         if !self.models.is_empty() {
-            return self.models.clone();
+            return Ok(self.models.clone());
         }
-        let found = DEFAULT_MODELS.iter().find(|directory| Path::new(directory).is_dir());
-        vec![ModelSource::directory(found.unwrap_or(&DEFAULT_MODELS[DEFAULT_MODELS.len() - 1]))]
+        // A model of one's own, mounted over the shipped ones.
+        if Path::new(MOUNTED_MODEL).join("config.json").is_file() {
+            return Ok(vec![ModelSource::directory(MOUNTED_MODEL)]);
+        }
+        match DEFAULT_MODELS.iter().find(|directory| Path::new(directory).is_dir()) {
+            Some(found) => Ok(vec![ModelSource::directory(found)]),
+            None => {
+                let here = std::env::current_dir().unwrap_or_default();
+                let reason = format!(
+                    "no model is named, and {} has neither {}; name a model directory: --model DIR or \
+                     IMDB_SENTIMENT_MODEL=DIR",
+                    here.display(),
+                    DEFAULT_MODELS.join(" nor "),
+                );
+                Err(Error::setting("--model", reason))
+            }
+        }
     }
 
     /// `configured` threads, or one per core where that is 0.

@@ -6,6 +6,7 @@ mod architecture;
 mod clients;
 mod contract;
 mod download;
+mod environment;
 mod faults;
 mod golden;
 mod model_directory;

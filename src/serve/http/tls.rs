@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ServerConfig, crypto::ring, version};
 
@@ -54,16 +54,23 @@ impl Tls {
 fn read(cert: &PathBuf, key: &PathBuf) -> Result<ServerConfig> {
     let chain: Vec<CertificateDer> = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect)
-        .map_err(|e| Error::invalid(cert, format!("not a PEM certificate chain: {e}")))?;
+        .map_err(|e| unreadable(cert, "certificate chain", e))?;
     if chain.is_empty() {
         return Err(Error::invalid(cert, "it holds no certificate"));
     }
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|e| Error::invalid(key, format!("not a PEM private key: {e}")))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, "private key", e))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
         .map_err(|e| Error::invalid(cert, e.to_string()))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
+}
+
+/// A file that the system does not give, or one that holds something else than `what`.
+fn unreadable(path: &PathBuf, what: &str, fault: pem::Error) -> Error {
+    match fault {
+        pem::Error::Io(source) => Error::io(path)(source),
+        fault => Error::invalid(path, format!("not a PEM {what}: {fault}")),
+    }
 }

@@ -302,7 +302,7 @@ impl Models {
     /// As [`Predictor::load`], for a companion file that cannot be read, or where two models have one name.
     pub fn load(settings: &Settings) -> Result<Self> {
         let mut slots: Vec<ModelSlot> = Vec::new();
-        for source in settings.model_sources() {
+        for source in settings.model_sources()? {
             let slot = ModelSlot::load(&source, settings)?;
             if slots.iter().any(|other| other.name == slot.name) {
                 let reason = format!("two models are called `{}`; name them apart: NAME=DIR", slot.name);

@@ -101,8 +101,12 @@ impl Drop for Server {
 }
 
 /// The server binary with `arguments`, port 0, and none of the settings that the environment may hold.
+///
+/// `IMDB_SENTIMENT_TEST_SERVER` names another program to take for it: one that starts a container
+/// (`tests/outside/container.sh`).
 pub fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_server"));
+    let other = std::env::var("IMDB_SENTIMENT_TEST_SERVER");
+    let mut command = Command::new(other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_server")));
     let ours = |name: &str| ["IMDB_SENTIMENT_", "OTEL_"].iter().any(|start| name.starts_with(start));
     for (name, _) in std::env::vars().filter(|(name, _)| ours(name)) {
         command.env_remove(name);
