@@ -9,8 +9,30 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::replace::{folder_of, place};
 use crate::error::{Error, Result};
+
+/// The folder and the name of `directory`, links followed where it is there already.
+pub(super) fn place(directory: &Path) -> Result<(PathBuf, String)> {
+    let path = match fs::symlink_metadata(directory) {
+        Ok(_) => fs::canonicalize(directory).map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => Error::invalid(directory, "is a link to nothing; it is not replaced"),
+            _ => Error::io(directory)(e),
+        })?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => directory.to_path_buf(),
+        Err(e) => return Err(Error::io(directory)(e)),
+    };
+    let name = path.file_name().ok_or_else(|| Error::invalid(directory, "not the name of a directory"))?;
+    let name = name.to_str().ok_or_else(|| Error::invalid(directory, "its name is not UTF-8"))?;
+    Ok((folder_of(&path), name.to_string()))
+}
+
+/// The folder that `path` lies in.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
 
 /// What a directory that this crate writes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

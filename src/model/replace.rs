@@ -7,31 +7,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::output::{DirectoryKind, Strangers, remove_partial_files, replaceable};
+use super::output::{DirectoryKind, Strangers, folder_of, place, remove_partial_files, replaceable};
 use crate::error::{Error, Result};
-
-/// The folder and the name of `directory`, links followed where it is there already.
-pub(super) fn place(directory: &Path) -> Result<(PathBuf, String)> {
-    let path = match fs::symlink_metadata(directory) {
-        Ok(_) => fs::canonicalize(directory).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => Error::invalid(directory, "is a link to nothing; it is not replaced"),
-            _ => Error::io(directory)(e),
-        })?,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => directory.to_path_buf(),
-        Err(e) => return Err(Error::io(directory)(e)),
-    };
-    let name = path.file_name().ok_or_else(|| Error::invalid(directory, "not the name of a directory"))?;
-    let name = name.to_str().ok_or_else(|| Error::invalid(directory, "its name is not UTF-8"))?;
-    Ok((folder_of(&path), name.to_string()))
-}
-
-/// The folder that `path` lies in.
-pub(super) fn folder_of(path: &Path) -> PathBuf {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    }
-}
 
 /// Where something called `name` in `folder` is written before it is whole.
 fn beside(folder: &Path, name: &str) -> PathBuf {
@@ -66,7 +43,7 @@ impl NewFile {
     /// # Errors
     /// [`Error::Io`] where the folder takes no file, [`Error::Invalid`] where something else than a file lies there.
     pub fn create(place: &Path) -> Result<Self> {
-        let (folder, name) = self::place(place)?;
+        let (folder, name) = super::output::place(place)?;
         let place = folder.join(&name);
         let old = match fs::metadata(&place) {
             Ok(old) if !old.is_file() => return Err(Error::invalid(&place, "is there already and no file")),

@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn sentences_end_where_a_reader_ends_them() {
         let mut wrong = Vec::new();
-        for line in include_str!("sentences/borders.txt").lines() {
+        for line in include_str!("borders.txt").lines() {
             let line = line.replace("\\n", "\n").replace("\\r", "\r");
             let text = line.replace('¦', "");
             let expected: Vec<String> = line.split('¦').map(bare).collect();
