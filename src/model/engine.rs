@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use super::config::{Config, Padding};
-use super::explain::Explainer;
+use super::explainer::Explainer;
 use super::ngrams::{NgramTable, Scratch};
 use super::pooling::{Pooling, max_mean};
 use super::weights::Array;

@@ -1,5 +1,8 @@
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::model::{Ngram, NgramTable, layout, pack_ngram};
+use crate::model::explainer::average_word;
+use crate::model::{Array, Config, Ngram, NgramTable, layout, pack_ngram};
 use crate::text::Scheme;
 
 /// A made-up model, its weights from a plain generator.

@@ -5,6 +5,7 @@ mod config;
 mod directory;
 mod engine;
 mod explain;
+mod explainer;
 #[cfg(feature = "train")]
 mod network;
 mod ngrams;

@@ -1,6 +1,7 @@
 //! From text to probability: synchronous, without candle and without HTTP.
 
 mod explain;
+mod parts;
 
 use std::path::Path;
 

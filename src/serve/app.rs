@@ -48,6 +48,8 @@ pub struct Served {
     pub routes: Routes,
     /// The text of `openapi.yaml`.
     pub description: String,
+    /// The text of `openapi.json`.
+    pub description_json: String,
 }
 
 impl App {

@@ -14,7 +14,7 @@ use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
 use super::problem::{Problem, ProblemKind};
 
-/// Headers of every answer: it is data, never a page of ours to be framed, sniffed or kept.
+/// Headers of every answer that has none of its own (the page has): it is data, never to be framed, sniffed or kept.
 const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -29,7 +29,7 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     let id = request_id(request.headers());
     let mut context = TraceContext::from_headers(request.headers());
     let mut span = app.spans.open(&request, &id, &mut context);
-    let mut response = if guard.route.open || app.keys.admit(request.headers()) {
+    let mut response = if guard.route.is_open(request.method()) || app.keys.admit(request.headers()) {
         next.run(request).await
     } else {
         app.bodies.drain(request.into_body()).await;
@@ -40,7 +40,7 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     let headers = response.headers_mut();
     headers.reserve(FIXED_HEADERS.len() + 4);
     for (name, value) in FIXED_HEADERS {
-        headers.insert(name, value);
+        headers.entry(name).or_insert(value);
     }
     if app.tls.is_some() {
         headers.insert(

@@ -10,10 +10,11 @@ use super::problem::{Problem, ProblemKind};
 
 /// The routes over `app`, with everything around them.
 pub fn router(app: AppState) -> Router {
-    let (router, description) = api::routes().split_for_parts();
+    let (router, description) = api::routes(!app.settings.no_page).split_for_parts();
     app.served.get_or_init(|| Served {
         routes: Routes::new(api::openapi::paths(&description)),
         description: api::openapi::yaml(&description),
+        description_json: api::openapi::json(&description),
     });
     let router = router
         .fallback(not_found)

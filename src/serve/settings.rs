@@ -162,6 +162,10 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_LOG_FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
 
+    /// Serve no page at `GET /`
+    #[arg(long, env = "IMDB_SENTIMENT_NO_PAGE")]
+    pub no_page: bool,
+
     /// Log every request, not only those that failed on the server's side (it costs more than a prediction)
     #[arg(long, env = "IMDB_SENTIMENT_LOG_REQUESTS")]
     pub log_requests: bool,

@@ -5,6 +5,7 @@ mod common;
 mod architecture;
 mod clients;
 mod contract;
+mod details;
 mod download;
 mod environment;
 mod faults;

@@ -7,6 +7,7 @@
 //! | `v2/` | the Open Inference Protocol, as Triton's and KServe's clients ask |
 //! | `shared` | what these three have in common |
 //! | `health`, `operations`, `metrics` | whether the server is well; what it serves; its figures |
+//! | `page` | `GET /`, for people |
 //! | `openapi` | the description of all of them |
 
 mod health;
@@ -14,6 +15,7 @@ mod huggingface;
 mod metrics;
 pub mod openapi;
 mod operations;
+mod page;
 mod predict;
 mod shared;
 mod v2;
@@ -23,9 +25,11 @@ use utoipa_axum::router::OpenApiRouter;
 use super::app::AppState;
 
 /// Every route, with its description: the one list that the router, the description, the figures and the contract
-/// test are made of.
-pub fn routes() -> OpenApiRouter<AppState> {
+/// test are made of. The page is among them where `with_page` says so.
+pub fn routes(with_page: bool) -> OpenApiRouter<AppState> {
+    let page = if with_page { page::routes() } else { OpenApiRouter::new() };
     OpenApiRouter::with_openapi(openapi::base())
+        .merge(page)
         .merge(predict::routes())
         .merge(huggingface::routes())
         .merge(v2::routes())
@@ -37,7 +41,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 
 /// The description of every route.
 pub fn description() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    routes(true).into_openapi()
 }
 
 /// The text of `openapi.yaml`.

@@ -4,16 +4,18 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, ObjectBuilder, OpenApi as Description, Ref, ResponseBuilder, Type,
+    Components, ContentBuilder, ObjectBuilder, OpenApi as Description, PathItem, Ref, ResponseBuilder, Type,
 };
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::shared::{KeyProblem, SharedResponse};
+use super::shared::{KeyProblem, SharedResponse, json_response};
 use crate::serve::app::AppState;
+use crate::serve::observe::routes::Open;
 use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
 
 #[derive(OpenApi)]
@@ -22,7 +24,7 @@ use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
         title = "imdb-sentiment",
         description = "How positive is a film review? Every error is an RFC 9457 `application/problem+json`; an \
             unknown path is 404, a wrong method 405 with `Allow`. Every answer of a path bears `x-request-id`. With keys \
-            configured, every path but health needs `Authorization: Bearer KEY` (401).",
+            configured, every path but health and the page needs `Authorization: Bearer KEY` (401).",
         license(name = "MIT", identifier = "MIT"),
     ),
     tags(
@@ -79,15 +81,15 @@ impl Modify for SharedResponses {
     }
 }
 
-/// The paths of `description`, each with whether it is answered without a key.
-pub fn paths(description: &Description) -> Vec<(String, bool)> {
+/// The paths of `description`, each with what of it is answered without a key.
+pub fn paths(description: &Description) -> Vec<(String, Open)> {
     let open = [SecurityRequirement::default()];
-    let is_open = |item: &utoipa::openapi::PathItem| {
-        let operations = [&item.get, &item.post].into_iter().flatten();
-        operations.clone().count() > 0
-            && operations.into_iter().all(|operation| operation.security.as_deref() == Some(&open[..]))
+    let is_open = |operation: &Operation| operation.security.as_deref() == Some(&open[..]);
+    let open = |item: &PathItem| {
+        let (get, post) = (item.get.as_ref().map(is_open), item.post.as_ref().map(is_open));
+        Open { get: get.or(post).unwrap_or(false), others: post.or(get).unwrap_or(false) }
     };
-    description.paths.paths.iter().map(|(path, item)| (path.clone(), is_open(item))).collect()
+    description.paths.paths.iter().map(|(path, item)| (path.clone(), open(item))).collect()
 }
 
 /// The text of `description`.
@@ -95,9 +97,14 @@ pub fn yaml(description: &Description) -> String {
     description.to_yaml().expect("the description is plain data")
 }
 
+/// The same as JSON.
+pub fn json(description: &Description) -> String {
+    description.to_json().expect("the description is plain data")
+}
+
 /// Its route, and its description.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(openapi))
+    OpenApiRouter::new().routes(routes!(openapi)).routes(routes!(openapi_json))
 }
 
 /// This description
@@ -109,4 +116,13 @@ async fn openapi(State(app): State<AppState>) -> Response {
     let mut response = text.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
     response
+}
+
+/// This description as JSON
+#[utoipa::path(get, path = "/openapi.json", tag = "operation",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"),
+        KeyProblem))]
+async fn openapi_json(State(app): State<AppState>) -> Response {
+    let text = app.served.get().map_or_else(String::new, |served| served.description_json.clone());
+    json_response(text.into_bytes())
 }

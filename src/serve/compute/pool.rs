@@ -53,6 +53,10 @@ struct Queue {
     ready: VecDeque<Arc<Task>>,
     /// Reading and writing of large bodies.
     closures: VecDeque<Closure>,
+    /// Work in turns of its own, which alternate with those of `ready`.
+    turns: VecDeque<Closure>,
+    /// Whether the next turn is one of `turns`, where there is any.
+    turns_next: bool,
     /// What nobody waits for.
     background: VecDeque<Closure>,
     closed: bool,
@@ -86,6 +90,11 @@ impl Pool {
         self.admission.clone().try_acquire_many_owned(u32::try_from(reviews).ok()?).ok()
     }
 
+    /// Most reviews waiting and in work.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Reviews waiting and in work.
     pub fn pending(&self) -> usize {
         self.capacity - self.admission.available_permits()
@@ -94,7 +103,7 @@ impl Pool {
     /// Requests waiting for a turn.
     pub fn depth(&self) -> usize {
         let queue = lock(&self.shared.queue);
-        queue.ready.len() + queue.closures.len()
+        queue.ready.len() + queue.closures.len() + queue.turns.len()
     }
 
     /// Computes `job`; dropping the future drops what of it has not begun.
@@ -122,6 +131,25 @@ impl Pool {
             }
         };
         lock(&self.shared.queue).closures.push_back(Box::new(closure));
+        self.shared.wake.notify_one();
+        answer.await.map_err(|_| ComputeError::Panicked)
+    }
+
+    /// Runs `work`, which takes about a turn's time, when its turn comes: one such turn for each turn of predictions.
+    ///
+    /// # Errors
+    /// [`ComputeError::Panicked`] where `work` panics.
+    pub async fn turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ComputeError> {
+        let (reply, answer) = oneshot::channel();
+        let closure = move || {
+            if !reply.is_closed() {
+                let _ = reply.send(work());
+            }
+        };
+        lock(&self.shared.queue).turns.push_back(Box::new(closure));
         self.shared.wake.notify_one();
         answer.await.map_err(|_| ComputeError::Panicked)
     }
@@ -164,9 +192,19 @@ impl Shared {
             if let Some(closure) = queue.closures.pop_front() {
                 return Some(Work::Closure(closure));
             }
+            if queue.turns_next
+                && let Some(closure) = queue.turns.pop_front()
+            {
+                queue.turns_next = false;
+                return Some(Work::Closure(closure));
+            }
             let batches = self.take_batches(&mut queue);
             if !batches.is_empty() {
+                queue.turns_next = true;
                 return Some(Work::Batches(batches));
+            }
+            if let Some(closure) = queue.turns.pop_front() {
+                return Some(Work::Closure(closure));
             }
             if let Some(closure) = queue.background.pop_front() {
                 return Some(Work::Closure(closure));

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::details::{Details, EXPLANATION_REVIEWS, Plan, Wanted};
 use super::pool::Pool;
 use super::shadow::Shadow;
 use super::task::{ComputeError, Input, Job};
@@ -34,6 +35,8 @@ pub struct ScoreRequest<'a> {
     pub truncate: Truncate,
     /// The score below which the label is `uncertain`.
     pub abstain: Option<f32>,
+    /// What is to be said besides the verdict.
+    pub wanted: Wanted,
 }
 
 /// The score below which the label is `uncertain`, as a request gives it.
@@ -56,6 +59,8 @@ pub struct ScoreResponse {
     pub loaded: Arc<LoadedModel>,
     /// One per text.
     pub predictions: Vec<Prediction>,
+    /// One per text, where something was wanted besides the verdict.
+    pub details: Vec<Details>,
     abstain: Option<f32>,
 }
 
@@ -77,6 +82,7 @@ impl ScoreRequest<'_> {
             single: self.single,
             truncate: self.truncate,
             abstain: self.abstain,
+            wanted: self.wanted,
         }
     }
 }
@@ -173,12 +179,20 @@ impl Scorer {
             .shadow
             .sample(slot, &self.models)
             .then(|| request.texts.iter().map(|t| t.to_string()).collect());
-        let truncate = request.truncate;
+        let (truncate, wanted) = (request.truncate, request.wanted);
+        let texts: Vec<String> = match wanted.any() {
+            true => request.texts.iter().map(|text| text.to_string()).collect(),
+            false => Vec::new(),
+        };
         let predictions = self
             .execute(&loaded, request, start)
             .await
             .map_err(|fault| self.problem(fault, count, single))?;
-        let scored = ScoreResponse { loaded, predictions, abstain };
+        let details = match texts.is_empty() {
+            true => Vec::new(),
+            false => self.details(&loaded, texts, wanted, truncate, abstain, single, start).await?,
+        };
+        let scored = ScoreResponse { loaded, predictions, details, abstain };
         self.count(slot, &scored);
         if let Some(texts) = shadowed {
             self.shadow.submit(
@@ -191,6 +205,48 @@ impl Scorer {
             );
         }
         Ok(scored)
+    }
+
+    /// What is wanted of `texts`, which were scored, besides their verdicts.
+    #[expect(clippy::too_many_arguments, reason = "what a request is about, for this one caller")]
+    async fn details(
+        &self,
+        loaded: &Arc<LoadedModel>,
+        texts: Vec<String>,
+        wanted: Wanted,
+        truncate: Truncate,
+        abstain: Option<f32>,
+        single: bool,
+        start: Instant,
+    ) -> Result<Vec<Details>, Problem> {
+        let (count, texts) = (texts.len(), Arc::new(texts));
+        let work = async {
+            let (model, given) = (loaded.clone(), texts.clone());
+            let plan = self.pool.spawn(move || Plan::new(&model, &given, wanted, truncate)).await??;
+            let reviews = plan.reviews();
+            if reviews > self.pool.capacity() {
+                return Ok(Err(reviews));
+            }
+            let permit = self.pool.admit(reviews).ok_or(ComputeError::Overload)?;
+            for (detail, count) in plan.counts() {
+                self.telemetry.details.add(detail, count as u64);
+            }
+            let deadline = start + self.limits.request_timeout;
+            let done = plan.run(&self.pool, loaded.clone(), permit, deadline).await?;
+            let given = texts.clone();
+            self.pool.spawn(move || done.details(&given, wanted, abstain)).await.map(Ok)
+        };
+        match work.await.map_err(|fault| self.problem(fault, count, single))? {
+            Ok(details) => Ok(details),
+            Err(reviews) => {
+                let detail = format!(
+                    "what is asked for counts as {reviews} reviews, at most {} are taken at once: each sentence and each \
+                     point of a trajectory is one, each window to explain {EXPLANATION_REVIEWS}; send fewer or shorter texts",
+                    self.pool.capacity()
+                );
+                Err(Problem::new(ProblemKind::TooLarge, detail))
+            }
+        }
     }
 
     /// Computes on the spot what costs little, on the compute threads what costs more.

@@ -108,7 +108,12 @@ impl<L: Named> CounterSet<L> {
 
     /// Adds one to the counter of `value`.
     pub fn inc(&self, value: L) {
-        self.counters[value.index()].inc();
+        self.add(value, 1);
+    }
+
+    /// Adds `count` to the counter of `value`.
+    pub fn add(&self, value: L, count: u64) {
+        self.counters[value.index()].add(count);
     }
 }
 

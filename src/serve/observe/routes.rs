@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use axum::http::Method;
+
 use super::exposition::{Counter, Exposition, Histogram};
 use super::telemetry::SECONDS;
 
@@ -12,20 +14,33 @@ pub const CLIENT_GONE: u16 = 499;
 /// What stands for every path, and every status, that is not ours.
 const OTHER: &str = "other";
 
+/// What of a path is answered without a key.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Open {
+    /// To GET and HEAD.
+    pub get: bool,
+    /// To other methods.
+    pub others: bool,
+}
+
 /// The figures of one route.
 #[derive(Debug)]
 pub struct RouteSeries {
     /// The path's template.
     pub path: String,
-    /// Whether it is answered without a key.
-    pub open: bool,
+    open: Open,
     requests: [Counter; STATUSES.len() + 1],
     duration: Histogram,
 }
 
 impl RouteSeries {
-    fn new(path: String, open: bool) -> Self {
+    fn new(path: String, open: Open) -> Self {
         Self { path, open, requests: Default::default(), duration: Histogram::new(&SECONDS) }
+    }
+
+    /// Whether a request by `method` is answered without a key.
+    pub fn is_open(&self, method: &Method) -> bool {
+        if method == Method::GET || method == Method::HEAD { self.open.get } else { self.open.others }
     }
 
     /// Counts one request, answered with `status` after `duration`.
@@ -44,10 +59,10 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// The routes with these path templates, each with whether it is answered without a key.
-    pub fn new(paths: impl IntoIterator<Item = (String, bool)>) -> Self {
+    /// The routes with these path templates, each with what of it is answered without a key.
+    pub fn new(paths: impl IntoIterator<Item = (String, Open)>) -> Self {
         let known = paths.into_iter().map(|(path, open)| RouteSeries::new(path, open)).collect();
-        Self { known, other: RouteSeries::new(OTHER.into(), false) }
+        Self { known, other: RouteSeries::new(OTHER.into(), Open::default()) }
     }
 
     /// The route whose template is `path`; where there is none, the one that stands for all others.

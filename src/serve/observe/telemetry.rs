@@ -34,6 +34,18 @@ named! {
     }
 }
 
+named! {
+    /// Extra work, by its kind.
+    pub enum Detail {
+        /// A window whose words were explained.
+        Explanation = "explanation",
+        /// A sentence judged by itself.
+        Sentence = "sentence",
+        /// A text judged up to a sentence's end.
+        Point = "point",
+    }
+}
+
 metrics! {
     /// The figures of the whole service.
     pub struct Telemetry {
@@ -58,6 +70,8 @@ metrics! {
         placed: CounterSet<Place> = CounterSet::new("place") => "imdb_sentiment_placed_total",
         /// Requests given up, by reason.
         shed: CounterSet<ShedReason> = CounterSet::new("reason") => "imdb_sentiment_shed_total",
+        /// Parts of answers beyond verdicts, by kind.
+        details: CounterSet<Detail> = CounterSet::new("detail") => "imdb_sentiment_details_total",
         /// Reviews that the shadow model scored.
         shadow_reviews: Counter => "imdb_sentiment_shadow_reviews_total",
         /// Reviews that it did not: busy.

@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::parts::{OffsetsIn, Probabilities, SentenceAnswer, TrajectoryPoint, WordAnswer};
 use crate::predict::Label;
 use crate::predict::{Prediction, Truncate};
 use crate::serve::api::shared::{Review, TruncateMode};
+use crate::serve::compute::details::{Details, Offsets, Wanted};
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
 use crate::serve::http::json::{self, Text, not_null};
 use crate::serve::problem::{Problem, ProblemKind};
@@ -24,6 +26,14 @@ struct PredictRequest<'a> {
     truncate: Option<TruncateMode>,
     #[serde(default)]
     abstain: Option<f64>,
+    #[serde(default)]
+    explain: Option<bool>,
+    #[serde(default)]
+    sentences: Option<bool>,
+    #[serde(default)]
+    trajectory: Option<bool>,
+    #[serde(default)]
+    offsets: Option<OffsetsIn>,
 }
 
 /// Reads the body of a request: the question, and whether it is about a single text by itself.
@@ -45,6 +55,12 @@ pub fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, bool), Problem> {
         single,
         truncate: request.truncate.map(Truncate::from).unwrap_or_default(),
         abstain: check_abstain(request.abstain)?,
+        wanted: Wanted {
+            words: request.explain.unwrap_or(false),
+            sentences: request.sentences.unwrap_or(false),
+            trajectory: request.trajectory.unwrap_or(false),
+            offsets: request.offsets.map(Offsets::from).unwrap_or_default(),
+        },
         ..ScoreRequest::default()
     };
     Ok((question, single))
@@ -77,21 +93,29 @@ pub struct Answer<'a> {
     #[serde(skip_serializing_if = "<[f32]>::is_empty")]
     #[schema(required = false)]
     pub windows: &'a [f32],
+    /// What each word that was read adds to the logit, in order; only with `explain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub words: Option<Vec<WordAnswer<'a>>>,
+    /// Each sentence judged by itself, in order; only with `sentences`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub sentences: Option<Vec<SentenceAnswer>>,
+    /// Whether sentences with a score of at least .9 disagree; only with `sentences`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub mixed: Option<bool>,
+    /// What would be said if the text ended after each sentence (of more than 24, after 24 that lie evenly); only with
+    /// `trajectory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub trajectory: Option<Vec<TrajectoryPoint>>,
     /// The model that says so.
     pub model: &'a str,
 }
 
 fn is_zero(value: &usize) -> bool {
     *value == 0
-}
-
-/// Probabilities of both sides.
-#[derive(Serialize, ToSchema)]
-pub struct Probabilities {
-    /// That the text is negative.
-    pub negative: f32,
-    /// That the text is positive.
-    pub positive: f32,
 }
 
 /// What the service says of several texts.
@@ -104,8 +128,11 @@ pub struct Answers<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn new(scored: &'a ScoreResponse, prediction: &'a Prediction) -> Self {
+    fn new(scored: &'a ScoreResponse, prediction: &'a Prediction, details: Option<&'a Details>) -> Self {
         let verdict = scored.verdict(prediction);
+        let words = details.and_then(|details| details.words.as_ref());
+        let sentences = details.and_then(|details| details.sentences.as_ref());
+        let trajectory = details.and_then(|details| details.trajectory.as_ref());
         Self {
             label: verdict.label,
             score: verdict.score,
@@ -115,6 +142,10 @@ impl<'a> Answer<'a> {
             truncated: prediction.dropped_tokens > 0,
             dropped_tokens: prediction.dropped_tokens,
             windows: &prediction.windows,
+            words: words.map(|words| words.iter().map(WordAnswer::new).collect()),
+            sentences: sentences.map(|sentences| sentences.iter().map(SentenceAnswer::new).collect()),
+            mixed: details.and_then(|details| details.mixed),
+            trajectory: trajectory.map(|points| points.iter().map(TrajectoryPoint::new).collect()),
             model: &scored.loaded.name,
         }
     }
@@ -125,9 +156,12 @@ pub fn to_json(scored: &ScoreResponse, single: bool) -> Vec<u8> {
     // About what one answer takes, so that writing it grows nothing.
     let mut json = Vec::with_capacity(224 * scored.predictions.len());
     let written = match &scored.predictions[..] {
-        [prediction] if single => serde_json::to_writer(&mut json, &Answer::new(scored, prediction)),
+        [prediction] if single => {
+            serde_json::to_writer(&mut json, &Answer::new(scored, prediction, scored.details.first()))
+        }
         all => {
-            let predictions = all.iter().map(|prediction| Answer::new(scored, prediction)).collect();
+            let answer = |(at, prediction)| Answer::new(scored, prediction, scored.details.get(at));
+            let predictions = all.iter().enumerate().map(answer).collect();
             serde_json::to_writer(&mut json, &Answers { predictions, model: &scored.loaded.name })
         }
     };
@@ -162,6 +196,17 @@ pub struct OneText {
     /// The score below which the label is `uncertain`, 0.5 to 1.
     #[schema(minimum = 0.5, maximum = 1.0)]
     abstain: Option<f32>,
+    /// Adds `words`: what each word does.
+    #[schema(default = false)]
+    explain: Option<bool>,
+    /// Adds `sentences` and `mixed`: each sentence judged by itself.
+    #[schema(default = false)]
+    sentences: Option<bool>,
+    /// Adds `trajectory`: what would be said if the text ended after each sentence.
+    #[schema(default = false)]
+    trajectory: Option<bool>,
+    /// In what `start` and `end` count; code points where it is absent.
+    offsets: Option<OffsetsIn>,
 }
 
 /// Many texts.
@@ -179,6 +224,17 @@ pub struct ManyTexts {
     /// The score below which the label is `uncertain`, 0.5 to 1.
     #[schema(minimum = 0.5, maximum = 1.0)]
     abstain: Option<f32>,
+    /// Adds `words`: what each word does.
+    #[schema(default = false)]
+    explain: Option<bool>,
+    /// Adds `sentences` and `mixed`: each sentence judged by itself.
+    #[schema(default = false)]
+    sentences: Option<bool>,
+    /// Adds `trajectory`: what would be said if the text ended after each sentence.
+    #[schema(default = false)]
+    trajectory: Option<bool>,
+    /// In what `start` and `end` count; code points where it is absent.
+    offsets: Option<OffsetsIn>,
 }
 
 /// The schema of an answer.

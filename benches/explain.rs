@@ -1,0 +1,136 @@
+//! What an explanation is worth and what it costs: `cargo bench --bench explain -- --model DIR --data ARCHIVE [--reviews N]`.
+//!
+//! For each review the tenth of its words that push hardest towards the verdict is taken out; how far the probability
+//! moves, and how many verdicts turn over, tells how much those words mattered to the model. Beside the explanation stand
+//! random words, and those that leaving out one word after the other finds. Costs are ratios to a prediction in this run.
+
+use std::time::Instant;
+
+use imdb_sentiment::train::Corpus;
+use imdb_sentiment::{Predictor, Truncate};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A review that is read whole: its ids, and which of them are words (not marks).
+struct Review {
+    text: String,
+    ids: Vec<u32>,
+    words: Vec<usize>,
+}
+
+/// Gives each id of a review but the first a weight.
+type Method<'a> = &'a dyn Fn(&Review) -> Vec<f32>;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    let value = |name: &str| arguments.iter().skip_while(|argument| *argument != name).nth(1);
+    let (Some(model), Some(data)) = (value("--model"), value("--data")) else {
+        println!("explain: not run; it needs --model DIR --data ARCHIVE");
+        return;
+    };
+    let count = value("--reviews").map_or(100, |count| count.parse().expect("--reviews takes a number"));
+    let predictor = Predictor::load(model).unwrap_or_else(|e| panic!("{e}"));
+    let corpus = Corpus::read(data.as_ref(), false).unwrap_or_else(|e| panic!("{e}"));
+    let reviews: Vec<Review> = corpus
+        .train
+        .iter()
+        .step_by((corpus.train.len() / count).max(1))
+        .filter_map(|review| prepare(&predictor, &review.text))
+        .take(count)
+        .collect();
+
+    let logit = |ids: &[u32]| predictor.logits(&[ids])[0];
+    let seconds = |work: &dyn Fn(&Review)| {
+        let run = || {
+            let start = Instant::now();
+            reviews.iter().for_each(work);
+            start.elapsed().as_secs_f64()
+        };
+        (0..3).map(|_| run()).fold(f64::INFINITY, f64::min)
+    };
+    let one = seconds(&|review| drop(predictor.predict(&review.text)));
+    println!("{} reviews of {data}, {model}", reviews.len());
+    let explain = |review: &Review| -> Vec<f32> {
+        let words = predictor.explain(&review.text, Truncate::Tail).expect("it has words");
+        words.iter().map(|word| word.weight).collect()
+    };
+    let leave_out = |review: &Review| -> Vec<f32> {
+        let whole = logit(&review.ids);
+        let less = |place: usize| [&review.ids[..place], &review.ids[place + 1..]].concat();
+        let shorter: Vec<Vec<u32>> = (1..review.ids.len()).map(less).collect();
+        let shorter: Vec<&[u32]> = shorter.iter().map(Vec::as_slice).collect();
+        predictor.logits(&shorter).into_iter().map(|logit| whole - logit).collect()
+    };
+    // A plain generator: the same words in every run.
+    let random = |review: &Review| -> Vec<f32> {
+        let mut state = review.ids.iter().fold(1u64, |state, id| state.wrapping_mul(31) + u64::from(*id));
+        let mut draw = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        };
+        (1..review.ids.len()).map(|_| draw()).collect()
+    };
+    let methods: [(&str, Method, f64); 3] = [
+        ("random words", &random, 0.0),
+        ("explanation", &explain, seconds(&|review| drop(explain(review))) / one),
+        ("leave one out", &leave_out, f64::NAN),
+    ];
+    let mut moved = Vec::new();
+    for (name, weights, cost) in methods {
+        let start = Instant::now();
+        let (mut change, mut turned) = (0.0, 0);
+        for review in &reviews {
+            let weights = weights(review);
+            let (before, after) =
+                (logit(&review.ids), logit(&without(review, &weights, logit(&review.ids).signum())));
+            change += f64::from(before.signum() * (probability(before) - probability(after)));
+            turned += usize::from(before.signum() != after.signum());
+        }
+        let cost = if cost.is_nan() { start.elapsed().as_secs_f64() / one } else { cost };
+        let all = reviews.len() as f64;
+        moved.push(change / all);
+        println!(
+            "{name:<14} moves the probability by {:.3}, turns {:.1} % over, costs {cost:.1} predictions",
+            change / all,
+            100.0 * turned as f64 / all
+        );
+    }
+    println!(
+        "explanation: {:.1} times random words (goal 15), {:.2} of leaving out (goal .9)",
+        moved[1] / moved[0],
+        moved[1] / moved[2]
+    );
+    let parts = |review: &Review| {
+        let borders = imdb_sentiment::text::sentences(&review.text);
+        let encodings: Vec<_> =
+            predictor.encode_parts(&review.text, &borders).into_iter().flatten().collect();
+        drop(predictor.run(&encodings));
+    };
+    let both = one + seconds(&parts);
+    println!("sentences: verdict and sentences cost {:.2} predictions (goal 2.5)", both / one);
+}
+
+fn prepare(predictor: &Predictor, text: &str) -> Option<Review> {
+    let encoding = predictor.encode(text, Truncate::Tail).ok()?;
+    if encoding.dropped_tokens() > 0 {
+        return None;
+    }
+    let ids = encoding.windows()[0].clone();
+    let tokens = predictor.explain(text, Truncate::Tail).ok()?;
+    let is_word = |place: &usize| text[tokens[*place - 1].range.clone()].contains(char::is_alphanumeric);
+    Some(Review { text: text.into(), words: (1..ids.len()).filter(is_word).collect(), ids })
+}
+
+/// The ids without the tenth of the words, at least one, that weigh most for the verdict's `side`.
+fn without(review: &Review, weights: &[f32], side: f32) -> Vec<u32> {
+    let mut words = review.words.clone();
+    words.sort_by(|a, b| (side * weights[b - 1]).total_cmp(&(side * weights[a - 1])));
+    words.truncate((words.len() / 10).max(1));
+    let kept = |(place, id): (usize, &u32)| (!words.contains(&place)).then_some(*id);
+    review.ids.iter().enumerate().filter_map(kept).collect()
+}
+
+fn probability(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
+}

@@ -1,0 +1,114 @@
+//! `GET /`: the page for people who would rather look.
+//!
+//! One document with its style and scripts in it, out of the files of `page/`. It asks this server and nobody else, which
+//! its Content-Security-Policy holds it to: the style and the scripts run because their digests are named there.
+
+use std::sync::LazyLock;
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::serve::app::AppState;
+
+const SHELL: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/style.css");
+const SCRIPTS: [(&str, &str); 3] = [
+    ("/* core */", include_str!("page/core.js")),
+    ("/* review */", include_str!("page/review.js")),
+    ("/* files */", include_str!("page/files.js")),
+];
+
+/// The page and the policy that goes with it.
+struct Page {
+    html: String,
+    policy: HeaderValue,
+}
+
+static PAGE: LazyLock<Page> = LazyLock::new(|| {
+    let mut html = SHELL.replace("/* style */", STYLE);
+    let mut scripts = Vec::new();
+    for (mark, script) in SCRIPTS {
+        html = html.replace(mark, script);
+        scripts.push(source(script));
+    }
+    let policy = format!(
+        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        scripts.join(" "),
+        source(STYLE)
+    );
+    Page { html, policy: policy.parse().expect("digests are ASCII") }
+});
+
+/// What names `text` in a policy: its digest.
+fn source(text: &str) -> String {
+    use sha2::{Digest, Sha256};
+    format!("'sha256-{}'", base64(&Sha256::digest(text.as_bytes())))
+}
+
+/// Base64 (RFC 4648) of a digest.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits =
+            chunk.iter().fold(0u32, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
+/// The route of this file.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(page))
+}
+
+/// A page that shows what the model says and why
+///
+/// It needs no key itself and asks for one where the server has keys. `--no-page` turns it off.
+#[utoipa::path(get, path = "/", tag = "operation", security(()),
+    responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
+async fn page() -> Response {
+    let mut response = PAGE.html.as_str().into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, PAGE.policy.clone());
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_written_as_base64() {
+        // RFC 4648, section 10.
+        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("fooba", "Zm9vYmE=")]
+        {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn the_page_is_one_small_document() {
+        let Page { html, policy } = &*PAGE;
+        assert!(html.len() < 100_000, "{}", html.len());
+        for (mark, script) in SCRIPTS {
+            assert!(!html.contains(mark) && html.contains(script));
+            assert!(!script.contains("</script") && !script.contains("innerHTML"));
+        }
+        assert!(html.contains(STYLE) && !html.contains("/* style */"));
+        // Nothing runs or is fetched but by the policy.
+        for outside in ["src=", "@import", "url(http", "onclick=", "style=\""] {
+            assert!(!html.contains(outside), "{outside}");
+        }
+        let policy = policy.to_str().unwrap();
+        assert!(policy.matches("'sha256-").count() == 4 && !policy.contains("unsafe"), "{policy}");
+    }
+}

@@ -1,0 +1,347 @@
+//! What is said of a text besides its verdict: its words, its sentences, how the verdict came about.
+//!
+//! All of it is extra work of the same kind, in order like any other: it is counted in reviews and admitted as a whole, it
+//! ends with the request's deadline, and explanations take turns with predictions.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::pool::Pool;
+use super::task::{ComputeError, Input, Job, TURN};
+use crate::predict::{Encoding, ExplanationPlan, Label, Prediction, Truncate};
+use crate::serve::models::LoadedModel;
+use crate::serve::models::verdict::Verdict;
+use crate::serve::observe::telemetry::Detail;
+use crate::text::sentences;
+
+/// Reviews that one window counts as when it is explained: it takes some six times as long as a prediction.
+pub const EXPLANATION_REVIEWS: usize = 8;
+/// Most points of a trajectory; of more sentences the ends that lie most evenly are taken.
+pub const MAX_POINTS: usize = 24;
+/// Score from which on a sentence is sure enough to contradict another.
+const CONFIDENT: f32 = 0.9;
+
+/// In what offsets count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Offsets {
+    /// Bytes of UTF-8.
+    Utf8,
+    /// Units of UTF-16.
+    Utf16,
+    /// Unicode code points.
+    #[default]
+    Codepoints,
+}
+
+/// What is asked for besides the verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// What each word does.
+    pub words: bool,
+    /// Each sentence by itself.
+    pub sentences: bool,
+    /// The verdict after each sentence.
+    pub trajectory: bool,
+    /// In what offsets count.
+    pub offsets: Offsets,
+}
+
+/// What is said of one text besides its verdict; each part where it was asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Details {
+    /// The words that the model read.
+    pub words: Option<Vec<Word>>,
+    /// The sentences.
+    pub sentences: Option<Vec<Sentence>>,
+    /// Whether some sentences are surely positive and others surely negative; where sentences were asked for.
+    pub mixed: Option<bool>,
+    /// The verdict after the sentences.
+    pub trajectory: Option<Vec<Point>>,
+}
+
+/// A word and what it adds to the logit.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// Where it stands.
+    pub range: Range<usize>,
+    /// As it was posted.
+    pub text: String,
+    /// What it adds to the logit.
+    pub weight: f32,
+    /// Whether the vocabulary holds it.
+    pub known: bool,
+}
+
+/// A sentence and what is said of it.
+#[derive(Clone, Debug)]
+pub struct Sentence {
+    /// Where it stands.
+    pub range: Range<usize>,
+    /// Its verdict.
+    pub verdict: Verdict,
+}
+
+/// What is said of a text up to a place.
+#[derive(Clone, Debug)]
+pub struct Point {
+    /// The place.
+    pub end: usize,
+    /// Probability of `positive`.
+    pub positive: f32,
+}
+
+impl Wanted {
+    /// Whether anything is.
+    pub fn any(self) -> bool {
+        self.words || self.sentences || self.trajectory
+    }
+}
+
+/// The work, cut and counted but not done.
+#[derive(Debug)]
+pub struct Plan {
+    texts: Vec<TextPlan>,
+    /// What is to be judged of all texts: sentences, then points, text by text.
+    encodings: Vec<Encoding>,
+}
+
+#[derive(Debug)]
+struct TextPlan {
+    /// With the place of its prediction among all; bytes.
+    sentences: Vec<(Range<usize>, usize)>,
+    points: Vec<(usize, usize)>,
+    words: Option<ExplanationPlan>,
+}
+
+impl Plan {
+    /// Cuts `texts`, which `loaded` has scored already.
+    ///
+    /// # Errors
+    /// A text that cannot be cut, as when it is scored.
+    pub fn new(
+        loaded: &LoadedModel,
+        texts: &[String],
+        wanted: Wanted,
+        truncate: Truncate,
+    ) -> Result<Self, ComputeError> {
+        let mut plan = Self { texts: Vec::with_capacity(texts.len()), encodings: Vec::new() };
+        for (index, text) in texts.iter().enumerate() {
+            let borders = if wanted.sentences || wanted.trajectory { sentences(text) } else { Vec::new() };
+            let ends = if wanted.trajectory { even(&borders) } else { Vec::new() };
+            let judged = if wanted.sentences { &borders[..] } else { &[] };
+            let prefixes = ends.iter().map(|&end| 0..end);
+            let parts: Vec<Range<usize>> = judged.iter().cloned().chain(prefixes).collect();
+            let mut encoded = loaded.predictor.encode_parts(text, &parts).into_iter();
+            let mut place = |encoding: Option<Encoding>| {
+                plan.encodings.push(encoding?);
+                Some(plan.encodings.len() - 1)
+            };
+            let sentences = judged.iter().zip(&mut encoded);
+            let sentences =
+                sentences.filter_map(|(range, encoding)| Some((range.clone(), place(encoding)?))).collect();
+            let points = ends.iter().zip(&mut encoded);
+            let points = points.filter_map(|(&end, encoding)| Some((end, place(encoding)?))).collect();
+            let words = || loaded.predictor.plan_explanation(text, truncate);
+            let words = wanted.words.then(words).transpose();
+            let words = words.map_err(|error| ComputeError::Text(index, error))?;
+            plan.texts.push(TextPlan { sentences, points, words });
+        }
+        Ok(plan)
+    }
+
+    /// The reviews that the work counts as.
+    pub fn reviews(&self) -> usize {
+        self.encodings.len() + EXPLANATION_REVIEWS * self.windows()
+    }
+
+    /// Windows to be explained.
+    fn windows(&self) -> usize {
+        self.texts.iter().filter_map(|text| text.words.as_ref()).map(ExplanationPlan::windows).sum()
+    }
+
+    /// The parts of the work by their kinds.
+    pub fn counts(&self) -> [(Detail, usize); 3] {
+        let sum = |of: fn(&TextPlan) -> usize| self.texts.iter().map(of).sum::<usize>();
+        [
+            (Detail::Explanation, self.windows()),
+            (Detail::Sentence, sum(|text| text.sentences.len())),
+            (Detail::Point, sum(|text| text.points.len())),
+        ]
+    }
+
+    /// Does the work on `pool`, for which `permit` was given, until `deadline`.
+    pub async fn run(
+        mut self,
+        pool: &Pool,
+        loaded: Arc<LoadedModel>,
+        mut permit: tokio::sync::OwnedSemaphorePermit,
+        deadline: Instant,
+    ) -> Result<Done, ComputeError> {
+        let items: Vec<Input> = std::mem::take(&mut self.encodings).into_iter().map(Input::Encoded).collect();
+        let mut predictions = Vec::new();
+        if !items.is_empty() {
+            let own = permit.split(items.len()).expect("they were admitted together");
+            let (truncate, max_windows) = (Truncate::Tail, 1);
+            let job = Job { loaded: loaded.clone(), items, truncate, max_windows, deadline, permit: own };
+            predictions = pool.run(job).await?;
+        }
+        for index in 0..self.texts.len() {
+            let Some(mut words) = self.texts[index].words.take() else { continue };
+            let mut next = 0;
+            while next < words.windows() {
+                if Instant::now() >= deadline {
+                    return Err(ComputeError::Deadline);
+                }
+                let loaded = loaded.clone();
+                let turn = pool.turn(move || {
+                    let begin = Instant::now();
+                    while next < words.windows() {
+                        loaded.predictor.explain_window(&mut words, next);
+                        next += 1;
+                        if begin.elapsed() >= TURN {
+                            break;
+                        }
+                    }
+                    (words, next)
+                });
+                let turn = tokio::time::timeout_at(deadline.into(), turn).await;
+                (words, next) = turn.map_err(|_| ComputeError::Deadline)??;
+            }
+            self.texts[index].words = Some(words);
+        }
+        Ok(Done { plan: self, predictions, _permit: permit })
+    }
+}
+
+/// The work done, to be brought into its final form.
+#[derive(Debug)]
+pub struct Done {
+    plan: Plan,
+    predictions: Vec<Prediction>,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Done {
+    /// The details of `texts`, one for each, with offsets and labels as they are wanted.
+    pub fn details(self, texts: &[String], wanted: Wanted, abstain: Option<f32>) -> Vec<Details> {
+        let predictions = self.predictions;
+        let each = self.plan.texts.into_iter().zip(texts).map(|(plan, text)| {
+            let place = OffsetTable::new(text, wanted.offsets);
+            let words = plan.words.map(ExplanationPlan::finish).map(|words| {
+                let word = |word: crate::predict::WordWeight| Word {
+                    text: text[word.range.clone()].into(),
+                    range: place.range(&word.range),
+                    weight: word.weight,
+                    known: word.known,
+                };
+                words.into_iter().map(word).collect()
+            });
+            let sentence = |(range, at): (Range<usize>, usize)| Sentence {
+                range: place.range(&range),
+                verdict: Verdict::new(&predictions[at], abstain),
+            };
+            let sentences: Vec<Sentence> = plan.sentences.into_iter().map(sentence).collect();
+            let point = |(end, at): (usize, usize)| Point {
+                end: place.of(end),
+                positive: predictions[at].probability,
+            };
+            let points = plan.points.into_iter().map(point).collect();
+            Details {
+                words,
+                mixed: wanted.sentences.then(|| is_mixed(&sentences)),
+                sentences: wanted.sentences.then_some(sentences),
+                trajectory: wanted.trajectory.then_some(points),
+            }
+        });
+        each.collect()
+    }
+}
+
+/// Whether confident sentences disagree.
+fn is_mixed(sentences: &[Sentence]) -> bool {
+    let says = |label: Label| {
+        sentences
+            .iter()
+            .any(|sentence| sentence.verdict.label == label && sentence.verdict.score >= CONFIDENT)
+    };
+    says(Label::Positive) && says(Label::Negative)
+}
+
+/// The ends of `borders`, at most [`MAX_POINTS`] of them, the last one always.
+fn even(borders: &[Range<usize>]) -> Vec<usize> {
+    let (count, kept) = (borders.len(), borders.len().min(MAX_POINTS));
+    (1..=kept).map(|point| borders[(point * count).div_ceil(kept) - 1].end).collect()
+}
+
+/// Turns offsets in bytes into others, in whatever order they are asked for.
+struct OffsetTable<'t> {
+    text: &'t str,
+    offsets: Offsets,
+    /// The offset of every [`OffsetTable::STEP`]th byte, or of the character's beginning before it.
+    marks: Vec<(usize, usize)>,
+}
+
+impl<'t> OffsetTable<'t> {
+    const STEP: usize = 256;
+
+    fn new(text: &'t str, offsets: Offsets) -> Self {
+        let mut marks = Vec::new();
+        if offsets != Offsets::Utf8 && !text.is_ascii() {
+            let (mut at, mut offset) = (0, 0);
+            while at < text.len() {
+                marks.push((at, offset));
+                let next = text.floor_char_boundary(at + Self::STEP);
+                offset += Self::length(&text[at..next], offsets);
+                at = next;
+            }
+        }
+        Self { text, offsets, marks }
+    }
+
+    fn length(text: &str, offsets: Offsets) -> usize {
+        match offsets {
+            Offsets::Utf8 => text.len(),
+            Offsets::Utf16 => text.chars().map(char::len_utf16).sum(),
+            Offsets::Codepoints => text.chars().count(),
+        }
+    }
+
+    /// The offset of `byte`, which lies at a character's border.
+    fn of(&self, byte: usize) -> usize {
+        let before = self.marks.partition_point(|&(at, _)| at <= byte);
+        match before.checked_sub(1).map(|mark| self.marks[mark]) {
+            None => byte,
+            Some((at, offset)) => offset + Self::length(&self.text[at..byte], self.offsets),
+        }
+    }
+
+    fn range(&self, bytes: &Range<usize>) -> Range<usize> {
+        self.of(bytes.start)..self.of(bytes.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn offsets_are_those_of_each_language(text in "(\\PC|👍🏽|e\u{301}|\r\n|&amp;){0,700}", share in 0.0..1.0f64) {
+            let byte = text.floor_char_boundary((share * (text.len() + 1) as f64) as usize);
+            let of = |offsets| OffsetTable::new(&text, offsets).of(byte);
+            assert_eq!(of(Offsets::Utf8), byte);
+            assert_eq!(of(Offsets::Utf16), text[..byte].encode_utf16().count());
+            assert_eq!(of(Offsets::Codepoints), text[..byte].chars().count());
+        }
+
+        #[test]
+        fn points_are_spread_and_end_with_the_text(count in 0usize..200) {
+            let borders: Vec<Range<usize>> = (0..count).map(|at| 10 * at..10 * at + 9).collect();
+            let ends = even(&borders);
+            assert_eq!(ends.len(), count.min(MAX_POINTS));
+            assert_eq!(ends.last(), borders.last().map(|last| &last.end));
+            assert!(ends.windows(2).all(|pair| pair[0] < pair[1]));
+        }
+    }
+}
