@@ -16,6 +16,10 @@ pub enum Purpose {
     Step = 4,
     /// Which made-up sentences there are.
     Sentences = 6,
+    /// Which stretches of a review a teacher judges.
+    Stretches = 7,
+    /// The order in which judged stretches are met.
+    Judged = 8,
 }
 
 /// The generator for the `index`-th use (epoch, step, tensor) of `purpose` under `seed`.

@@ -41,14 +41,14 @@ pub enum OptimizerKind {
 
 /// Declares every setting once: in [`Settings`] it has a value, in [`Overrides`] it may have one.
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])* $name:ident: $type:ty,)*) => {
+    ($($(#[doc = $doc:literal])* $(#[serde($serde:meta)])? $name:ident: $type:ty,)*) => {
         /// The resolved settings of a run; printed at the start and saved with the model.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         pub struct Settings {
             /// The preset that the run started from.
             pub preset: String,
-            $($(#[doc = $doc])* pub $name: $type,)*
+            $($(#[doc = $doc])* $(#[serde($serde)])? pub $name: $type,)*
         }
 
         /// Settings given by flags or by a file, each of them optional.
@@ -113,6 +113,12 @@ settings! {
     /// Stretches of a few sentences, 5 to 60 tokens, that a step learns from beside its reviews, per review, so that
     /// short texts are learnt too.
     short_crops: f64,
+    /// Factor of the logits of `--opinions`; above 1 the student is told more plainly than the teacher says.
+    #[serde(default = "plain")]
+    opinion_scale: f64,
+    /// Share of the teacher's opinion in the target of a labelled review that it judged; the label has the rest.
+    #[serde(default)]
+    opinion_share: f64,
     /// Made-up sentences (negation, degrees, contrast) that a step learns from beside its reviews, per review.
     sentences: f64,
     /// Share of the words of a step that are left out, 0 to 1.
@@ -147,6 +153,11 @@ settings! {
     calibrate: bool,
     /// In how many bits the weights are stored: f32 or f16.
     precision: Precision,
+}
+
+/// What a factor is where a record of before does not tell it.
+fn plain() -> f64 {
+    1.0
 }
 
 impl Settings {
@@ -185,6 +196,8 @@ impl Settings {
             bucketed: true,
             crop: 400,
             short_crops: 0.25,
+            opinion_scale: 1.5,
+            opinion_share: 0.5,
             sentences: 0.0,
             dropout_words: 0.05,
             dropout_embedding: 0.2,
@@ -226,6 +239,8 @@ impl Settings {
             bucketed: false,
             crop: 0,
             short_crops: 0.0,
+            opinion_scale: 1.0,
+            opinion_share: 0.0,
             sentences: 0.0,
             dropout_words: 0.0,
             dropout_embedding: 0.0,
@@ -305,6 +320,10 @@ impl Settings {
             if !(0.0..=16.0).contains(&value) {
                 return Err(Error::setting(name, format!("{value} does not lie in 0 to 16")));
             }
+        }
+        positive("opinion_scale", self.opinion_scale)?;
+        if !(0.0..=1.0).contains(&self.opinion_share) {
+            return Err(Error::setting("opinion_share", format!("{} is no share", self.opinion_share)));
         }
         share("dropout_words", self.dropout_words)?;
         share("dropout_embedding", self.dropout_embedding)?;

@@ -3,6 +3,7 @@
 mod evaluate;
 mod inspect;
 mod predict;
+mod texts;
 mod train;
 
 use std::io::Write;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use self::evaluate::{Evaluation, Part, evaluate};
 use self::inspect::inspect;
 use self::predict::{Scoring, score_file};
+use self::texts::TextsArgs;
 use self::train::{Job, train};
 use crate::error::{Error, Result};
 use crate::predict::Predictor;
@@ -49,6 +51,8 @@ enum Command {
     Evaluate(EvaluateArgs),
     /// Score the reviews of a file or of standard input, in order.
     Predict(PredictArgs),
+    /// List the texts that a teacher is to judge, for `train --opinions`: whole reviews, single sentences, stretches.
+    Texts(TextListArgs),
     /// Print a model's tensors, digests, settings and results.
     Inspect {
         /// The model directory.
@@ -105,6 +109,13 @@ struct TrainArgs {
     /// A model whose opinion of the unlabelled reviews is learnt from as well; several are averaged.
     #[arg(long = "teacher", value_name = "DIR")]
     teachers: Vec<PathBuf>,
+    /// Opinions of a teacher (`.jsonl`, `.csv`, `.safetensors`) on reviews, labelled or not, and on stretches of them, to
+    /// learn from; may be given more than once, opinions on one text are averaged.
+    #[arg(long = "opinions", value_name = "FILE")]
+    opinions: Vec<PathBuf>,
+    /// The file of phrases that `trainer texts --phrases` listed, where there are opinions on them.
+    #[arg(long, value_name = "FILE", requires = "opinions")]
+    phrases: Option<PathBuf>,
     #[command(flatten)]
     resume: ResumeArgs,
     /// A TOML file of settings, named as the flags below with `_` for `-`.
@@ -169,6 +180,16 @@ struct LanguageArgs {
 }
 
 #[derive(Debug, Args)]
+struct TextListArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    preset: PresetArgs,
+    #[command(flatten)]
+    texts: TextsArgs,
+}
+
+#[derive(Debug, Args)]
 struct PairsArgs {
     /// Model directories.
     #[arg(required = true, value_name = "MODEL")]
@@ -226,6 +247,8 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
                 vocabulary: args.vocabulary,
                 vectors: args.vectors,
                 teachers: args.teachers,
+                opinions: args.opinions,
+                phrases: args.phrases,
                 output: args.output,
                 resume: args.resume,
                 command: typed_command(std::env::args().skip(1)),
@@ -279,6 +302,7 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
             let PredictArgs { model, input, format, output } = args;
             score_file(&Scoring { model, input, format, output }, out, &mut std::io::stderr())
         }
+        Command::Texts(args) => texts::run(&args.data.path()?, &args.preset.settings()?, &args.texts, out),
         Command::Inspect { model } => print(out, &inspect(&model)?),
     }
 }

@@ -1,6 +1,6 @@
 //! `trainer train`: from the data set to a model directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use crate::text::Vocabulary;
 use crate::train::data::corpus::{Corpus, Review};
 use crate::train::data::digest::{digest_of_examples, digest_of_reviews};
 use crate::train::data::example::Example;
+use crate::train::data::lessons::Lessons;
 use crate::train::data::split::{self as sides, Sides};
 use crate::train::data::{minimal_pairs, sentences, vocabulary};
 use crate::train::fit::batch::Sampling;
@@ -47,6 +48,10 @@ pub struct Job {
     pub vectors: Option<PathBuf>,
     /// Models whose mean opinion of the unlabelled reviews is learnt from as well.
     pub teachers: Vec<PathBuf>,
+    /// Files of opinions to learn from.
+    pub opinions: Vec<PathBuf>,
+    /// The phrases that some of the opinions are of.
+    pub phrases: Option<PathBuf>,
     /// The model directory to write.
     pub output: OutputArgs,
     /// Whether to go on from the checkpoint beside the output.
@@ -60,6 +65,8 @@ struct Material {
     vocabulary: Vocabulary,
     config: Config,
     train: Vec<Example>,
+    /// Stretches with opinions of their own.
+    judged: Vec<Example>,
     validation: Vec<Example>,
     validation_texts: Vec<String>,
     data: DataRecord,
@@ -90,17 +97,18 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
     let mut sentences = Vec::new();
     if settings.sentences > 0.0 {
         sentences = sentences::sentences(settings.seed, &material.config, &material.vocabulary)?;
-        if settings.ngrams > 0 {
-            // The grams of a negated word say the opposite of the sentence: the network has to outweigh them.
-            let table = stack::wide_part(&material.train, material.data.train, settings.ngrams)?;
-            let mut scratch = Scratch::default();
-            for sentence in &mut sentences {
-                sentence.beside = stack::SHARE * table.score(&sentence.ids, &mut scratch);
-            }
-            material.wide = Some(table);
-        }
     }
-    let examples_sha256 = digest_of_examples(material.train.iter().chain(&sentences));
+    if settings.ngrams > 0 && !(sentences.is_empty() && material.judged.is_empty()) {
+        let Material { train, judged, data, .. } = &material;
+        let table = stack::wide_part(train, data.train, judged, settings.ngrams)?;
+        // The grams of a negated word say the opposite of the sentence: the network has to outweigh them.
+        let mut scratch = Scratch::default();
+        for short in sentences.iter_mut().chain(&mut material.judged) {
+            short.beside = stack::SHARE * table.score(&short.ids, &mut scratch);
+        }
+        material.wide = Some(table);
+    }
+    let examples_sha256 = digest_of_examples(material.train.iter().chain(&sentences).chain(&material.judged));
     let fresh = || {
         let mut variables = Variables::initial(&material.config, settings.seed)?;
         for (name, array) in &material.start {
@@ -133,6 +141,7 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
         sampling: Sampling {
             crop: settings.crop,
             short_crops: settings.short_crops,
+            judged: &material.judged,
             sentence_ends: &sentence_ends,
             sentences: &sentences,
             sentence_share: settings.sentences,
@@ -163,7 +172,7 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
 
 /// Reads and splits the reviews, settles the vocabulary and encodes.
 fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
-    let corpus = Corpus::read(&job.data, !job.teachers.is_empty())?;
+    let corpus = Corpus::read(&job.data, !(job.teachers.is_empty() && job.opinions.is_empty()))?;
     let sides = Sides::of(&corpus.train, settings)?;
     let pick = |positions: &[usize]| positions.iter().map(|&at| &corpus.train[at]).collect::<Vec<&Review>>();
     let (train, validation) = (pick(&sides.train), pick(&sides.validation));
@@ -189,6 +198,7 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
     let config = Config { vocab_size: vocabulary.len(), ..settings.config() };
     let mut material = Material {
         train: examples(&train, &config, &vocabulary),
+        judged: Vec::new(),
         validation: examples(&validation, &config, &vocabulary),
         validation_texts: validation.iter().map(|review| review.text.clone()).collect(),
         data: DataRecord {
@@ -200,6 +210,9 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
             train: train.len(),
             unlabelled: 0,
             teachers: job.teachers.iter().map(|teacher| file_name(teacher)).collect(),
+            opinions: job.opinions.iter().map(|path| file_name(path)).collect(),
+            judged: 0,
+            judged_stretches: 0,
             validation: validation.len(),
             validation_sha256: digest_of_reviews(&validation),
         },
@@ -208,10 +221,24 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         start,
         wide: None,
     };
+    let mut judged = HashSet::new();
+    if !job.opinions.is_empty() {
+        let by_ids = (&material.config, &material.vocabulary);
+        let lessons =
+            Lessons::read(&job.opinions, job.phrases.as_deref(), (&corpus, &sides), settings, by_ids)?;
+        lessons.apply(&mut material.train, &train);
+        material.data.unlabelled = lessons.long.len();
+        material.data.judged = lessons.labelled.len() + lessons.long.len();
+        material.data.judged_stretches = lessons.short.len();
+        material.train.extend(lessons.long);
+        material.judged = lessons.short;
+        judged = lessons.reviews;
+    }
     if !job.teachers.is_empty() {
-        let unlabelled = sides::unlabelled(&corpus.unlabelled, settings)?;
+        let mut unlabelled = sides::unlabelled(&corpus.unlabelled, settings)?;
+        unlabelled.retain(|review| !judged.contains(&review.id));
         let soft = taught(&unlabelled, &job.teachers, &material)?;
-        material.data.unlabelled = soft.len();
+        material.data.unlabelled += soft.len();
         material.train.extend(soft);
     }
     Ok(material)
@@ -269,7 +296,12 @@ fn save(
             // The network has learnt what this share leaves to it.
             Some(table) => (table, Some(stack::SHARE)),
             None => {
-                trained = stack::wide_part(&material.train, material.data.train, settings.ngrams)?;
+                trained = stack::wide_part(
+                    &material.train,
+                    material.data.train,
+                    &material.judged,
+                    settings.ngrams,
+                )?;
                 (&trained, None)
             }
         };

@@ -1,17 +1,20 @@
 //! What the trainer learns from: reviews and what is drawn from them.
 //!
 //! `corpus` reads the public release, `download` fetches it, `labelled_file` reads tables of one's own; `split` says
-//! which reviews are held out; `vocabulary` counts words, `pieces` learns parts of words; `sentences` and `minimal_pairs`
-//! are made up.
+//! which reviews are held out; `texts` lists what a teacher is to judge, `opinions` reads what it said, `lessons` what follows;
+//! `vocabulary` counts words, `pieces` learns parts of words; `sentences` and `minimal_pairs` are made up.
 
 pub mod corpus;
 pub mod digest;
 pub mod download;
 pub mod example;
 pub mod labelled_file;
+pub mod lessons;
 pub mod minimal_pairs;
+pub mod opinions;
 pub mod output;
 pub mod pieces;
 pub mod sentences;
 pub mod split;
+pub mod texts;
 pub mod vocabulary;

@@ -13,6 +13,9 @@ pub struct Sampling<'t> {
     pub crop: usize,
     /// Short stretches that are drawn beside a step's reviews, per review.
     pub short_crops: f64,
+    /// Stretches with an opinion of their own, in the order in which they are met; where there are any, the short
+    /// stretches are these.
+    pub judged: &'t [Example],
     /// The tokens that end a sentence: a short stretch holds whole ones. Without any it begins anywhere.
     pub sentence_ends: &'t [u32],
     /// Made-up sentences.
@@ -50,14 +53,22 @@ const SHORT_TOKENS: RangeInclusive<usize> = 5..=60;
 const SHORT_WEIGHT: f32 = 0.5;
 
 impl Sampling<'_> {
-    /// The texts of a step over `reviews`.
-    pub fn step(&self, reviews: &[&Example], rng: &mut impl Rng) -> Step {
+    /// The texts of the step over `reviews` that has `number` steps before it.
+    pub fn step(&self, reviews: &[&Example], number: u64, rng: &mut impl Rng) -> Step {
         let mut step = Step::default();
         for review in reviews {
             step.push(self.stretch(&review.ids, rng), review, 1.0);
         }
         let count = |share: f64| (share * reviews.len() as f64).round() as usize;
-        for _ in 0..count(self.short_crops) {
+        let short = count(self.short_crops);
+        if !self.judged.is_empty() {
+            let from = (number as usize).wrapping_mul(short);
+            for at in 0..short {
+                let stretch = &self.judged[from.wrapping_add(at) % self.judged.len()];
+                step.push(stretch.ids.clone(), stretch, SHORT_WEIGHT);
+            }
+        }
+        for _ in 0..if self.judged.is_empty() { short } else { 0 } {
             let review = reviews[rng.random_range(0..reviews.len())];
             step.push(self.short_stretch(&review.ids, rng), review, SHORT_WEIGHT);
         }
@@ -187,7 +198,7 @@ mod tests {
             sentence_share: 1.0,
             ..Sampling::default()
         };
-        let step = sampling.step(&[&reviews[0], &reviews[1]], &mut generator(1, Purpose::Step, 0));
+        let step = sampling.step(&[&reviews[0], &reviews[1]], 0, &mut generator(1, Purpose::Step, 0));
         assert_eq!(step.ids.len(), 2 + 3 + 2);
         assert_eq!((step.ids[0].len(), step.ids[1].len()), (100, 9));
         assert_eq!(step.weights, [1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5]);
@@ -195,5 +206,25 @@ mod tests {
         assert_eq!(step.targets[5..], [0.8, 0.8]);
         assert_eq!(step.beside, [0.0, 0.0, 0.0, 0.0, 0.0, -1.5, -1.5]);
         assert!(step.ids[2..5].iter().all(|ids| ids.len() < 62));
+    }
+
+    #[test]
+    fn judged_stretches_are_met_in_turn_with_their_own_targets() {
+        let reviews = [example((1..=300).collect(), 1.0), example((1..=9).collect(), 0.0)];
+        let judged: Vec<Example> = (2..=5)
+            .map(|word| Example { beside: 0.5, ..example(vec![1, word], 0.1 * word as f32) })
+            .collect();
+        let sampling = Sampling { short_crops: 1.5, judged: &judged, ..Sampling::default() };
+        let mut words = Vec::new();
+        for number in 0..4 {
+            let step =
+                sampling.step(&[&reviews[0], &reviews[1]], number, &mut generator(1, Purpose::Step, number));
+            assert_eq!((step.ids.len(), step.weights[2], step.beside[2]), (5, 0.5, 0.5));
+            for (ids, target) in step.ids.iter().zip(&step.targets).skip(2) {
+                assert_eq!(*target, 0.1 * ids[1] as f32);
+                words.push(ids[1]);
+            }
+        }
+        assert_eq!(words, [2, 3, 4, 5, 2, 3, 4, 5, 2, 3, 4, 5]);
     }
 }

@@ -179,7 +179,8 @@ pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks)
             let batch: Vec<&Example> =
                 batches[state.position.batch].iter().map(|&at| &task.examples[at]).collect();
             let mut rng = generator(task.schedule.seed, Purpose::Step, state.optimizer.steps());
-            let Step { ids, targets, weights, beside } = task.sampling.step(&batch, &mut rng);
+            let Step { ids, targets, weights, beside } =
+                task.sampling.step(&batch, state.optimizer.steps(), &mut rng);
             let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
 
             let logits = network.forward_training(&ids, &task.dropout, &mut rng)?; // [B]

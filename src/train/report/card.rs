@@ -49,8 +49,12 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     add(&format!("| words | {} |", data.vocabulary));
     add(&format!("| learnt from | {} reviews |", data.train));
     if data.unlabelled > 0 {
-        let teachers = data.teachers.join(", ");
+        let teachers = [data.teachers.as_slice(), &data.opinions].concat().join(", ");
         add(&format!("| and from | {} unlabelled reviews, by the opinion of {teachers} |", data.unlabelled));
+    }
+    if data.judged_stretches > 0 {
+        let (stretches, files) = (data.judged_stretches, data.opinions.join(", "));
+        add(&format!("| and from | {stretches} sentences and stretches, by the opinions in {files} |"));
     }
     if settings.sentences > 0.0 {
         add(

@@ -55,6 +55,15 @@ pub struct DataRecord {
     /// Names of the teachers' directories.
     #[serde(default)]
     pub teachers: Vec<String>,
+    /// Names of the files of opinions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub opinions: Vec<String>,
+    /// Whole reviews of `unlabelled` and `train` that have an opinion of these files.
+    #[serde(default)]
+    pub judged: usize,
+    /// Stretches and other short texts learnt from by these opinions.
+    #[serde(default)]
+    pub judged_stretches: usize,
     /// Reviews held out.
     pub validation: usize,
     /// SHA-256 over class, id and text of the held-out reviews, in their order.

@@ -1,0 +1,305 @@
+//! Opinions of a teacher (a transformer, a large language model, a crowd): read from a file, found in the data.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `.jsonl` | an object a line: `id` (as `trainer texts` writes it) or `text`, and `logit` or `probability` |
+//! | `.csv` | columns of these names |
+//! | `.safetensors` | the compact form: ids and 16-bit logits, no text |
+//!
+//! The compact form has a row for each review in `review` (U32, `4 number + source`: neg 0, pos 1, unsup 2, phrases 3)
+//! and `count` (U16, opinions on it), and a row for each opinion in `start`, `length` (U16, bytes; length 0 is the whole)
+//! and `logit` (F16). `__metadata__` has `texts_sha256`: SHA-256 over the `digest` of each text in order, as `trainer texts`
+//! writes it.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::train::data::texts::{Source, TextId, Texts, short_digest};
+
+/// What an opinion is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A text of the data set or of the phrases.
+    Known(TextId),
+    /// The text itself.
+    Text(String),
+}
+
+/// The logit that a teacher gives a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opinion {
+    /// Which text.
+    pub subject: Subject,
+    /// `ln(p / (1 - p))` of the probability that it is positive.
+    pub logit: f32,
+}
+
+/// The opinions of one file.
+#[derive(Clone, Debug, Default)]
+pub struct OpinionFile {
+    /// In the file's order.
+    pub opinions: Vec<Opinion>,
+    /// SHA-256 over the texts, where the file tells it.
+    texts_sha256: Option<String>,
+}
+
+/// No opinion is surer; what a teacher says of 0 or 1 has no logit.
+const MAX_LOGIT: f32 = 16.0;
+
+/// A row of a file that people write.
+#[derive(Deserialize)]
+struct Row {
+    id: Option<String>,
+    text: Option<String>,
+    logit: Option<f32>,
+    probability: Option<f32>,
+}
+
+impl Row {
+    fn opinion(self) -> Result<Opinion, String> {
+        let subject = match (self.id.filter(|id| !id.is_empty()), self.text) {
+            (Some(id), _) => Subject::Known(id.parse()?),
+            (None, Some(text)) if !text.trim().is_empty() => Subject::Text(text),
+            _ => return Err("neither `id` nor `text`".into()),
+        };
+        let logit = match (self.logit, self.probability) {
+            (Some(logit), _) if logit.is_finite() => logit,
+            (None, Some(p)) if (0.0..=1.0).contains(&p) => (p / (1.0 - p)).ln(),
+            (Some(_), _) => return Err("`logit` is no finite number".into()),
+            (None, Some(p)) => return Err(format!("`probability` {p} does not lie in 0 to 1")),
+            (None, None) => return Err("neither `logit` nor `probability`".into()),
+        };
+        Ok(Opinion { subject, logit: logit.clamp(-MAX_LOGIT, MAX_LOGIT) })
+    }
+}
+
+impl OpinionFile {
+    /// Reads `path` in the form that its name tells.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where it cannot be read; [`Error::Invalid`] naming line and fault.
+    pub fn read(path: &Path) -> Result<Self> {
+        let extension =
+            path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        let file = match extension.as_deref() {
+            Some("jsonl" | "ndjson") => Self { opinions: json_lines(path)?, texts_sha256: None },
+            Some("csv") => Self { opinions: csv_rows(path)?, texts_sha256: None },
+            Some("safetensors") => {
+                let bytes = std::fs::read(path).map_err(Error::io(path))?;
+                compact(&bytes).map_err(|reason| Error::invalid(path, reason))?
+            }
+            _ => return Err(Error::invalid(path, "opinions are read from .jsonl, .csv or .safetensors")),
+        };
+        if file.opinions.is_empty() {
+            return Err(Error::invalid(path, "no opinion in it"));
+        }
+        Ok(file)
+    }
+
+    /// The texts that the opinions are of, with their logits.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], in the name of `path`, where a text is not there or not the one that was judged.
+    pub fn texts<'t>(&'t self, path: &Path, texts: &Texts<'t>) -> Result<Vec<(&'t Subject, &'t str, f32)>> {
+        let mut digest = Sha256::new();
+        let mut found = Vec::with_capacity(self.opinions.len());
+        for Opinion { subject, logit } in &self.opinions {
+            let text = match subject {
+                Subject::Known(id) => texts.get(id).map_err(|reason| Error::invalid(path, reason))?,
+                Subject::Text(text) => text,
+            };
+            if self.texts_sha256.is_some() {
+                digest.update(short_digest(text));
+            }
+            found.push((subject, text, *logit));
+        }
+        let digest: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if self.texts_sha256.as_ref().is_some_and(|expected| *expected != digest) {
+            return Err(Error::invalid(path, "the opinions are of other texts than these data hold"));
+        }
+        Ok(found)
+    }
+}
+
+fn json_lines(path: &Path) -> Result<Vec<Opinion>> {
+    let file = std::fs::File::open(path).map_err(Error::io(path))?;
+    let mut opinions = Vec::new();
+    for (number, line) in (1..).zip(std::io::BufReader::new(file).lines()) {
+        let line = line.map_err(Error::io(path))?;
+        let line = line.trim_start_matches('\u{feff}').trim();
+        if line.is_empty() {
+            continue;
+        }
+        let row: Result<Row, String> = serde_json::from_str(line).map_err(|e| e.to_string());
+        let opinion = row.and_then(Row::opinion);
+        opinions.push(opinion.map_err(|reason| Error::invalid(path, format!("line {number}: {reason}")))?);
+    }
+    Ok(opinions)
+}
+
+fn csv_rows(path: &Path) -> Result<Vec<Opinion>> {
+    let mut reader = csv::Reader::from_path(path).map_err(|e| Error::invalid(path, e.to_string()))?;
+    let mut opinions = Vec::new();
+    for (number, row) in (2..).zip(reader.deserialize::<Row>()) {
+        let opinion = row.map_err(|e| e.to_string()).and_then(Row::opinion);
+        opinions.push(opinion.map_err(|reason| Error::invalid(path, format!("row {number}: {reason}")))?);
+    }
+    Ok(opinions)
+}
+
+fn compact(bytes: &[u8]) -> Result<OpinionFile, String> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| format!("no safetensors file: {e}"))?;
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
+    let texts_sha256 = metadata.metadata().as_ref().and_then(|entries| entries.get("texts_sha256").cloned());
+    let column = |name: &str, dtype: Dtype| -> Result<&[u8], String> {
+        let tensor = file.tensor(name).map_err(|_| format!("it has no tensor `{name}`"))?;
+        match tensor.dtype() == dtype && tensor.shape().len() == 1 {
+            true => Ok(tensor.data()),
+            false => Err(format!(
+                "tensor `{name}` is {:?} {:?}, not {dtype:?} in one row",
+                tensor.dtype(),
+                tensor.shape()
+            )),
+        }
+    };
+    let (review, count) = (column("review", Dtype::U32)?, shorts(column("count", Dtype::U16)?));
+    let review: Vec<u32> = review
+        .chunks_exact(4)
+        .map(|bytes| u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect();
+    let (start, length) = (shorts(column("start", Dtype::U16)?), shorts(column("length", Dtype::U16)?));
+    let logit = shorts(column("logit", Dtype::F16)?);
+    let total: usize = count.iter().map(|&count| usize::from(count)).sum();
+    if review.len() != count.len() || [start.len(), length.len(), logit.len()] != [total; 3] {
+        return Err("its tensors have numbers of rows that do not belong together".into());
+    }
+    let (mut opinions, mut at) = (Vec::with_capacity(total), 0);
+    for (review, count) in review.into_iter().zip(count) {
+        for _ in 0..count {
+            let logit = half::f16::from_bits(logit[at]).to_f32();
+            if !logit.is_finite() {
+                return Err(format!("the logit of opinion {at} is no finite number"));
+            }
+            let (start, length) = (u32::from(start[at]), u32::from(length[at]));
+            let range = (length > 0).then_some((start, start + length));
+            let id = TextId { source: Source::ALL[review as usize % 4], number: review / 4, range };
+            opinions.push(Opinion { subject: Subject::Known(id), logit: logit.clamp(-MAX_LOGIT, MAX_LOGIT) });
+            at += 1;
+        }
+    }
+    Ok(OpinionFile { opinions, texts_sha256 })
+}
+
+fn shorts(bytes: &[u8]) -> Vec<u16> {
+    bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+}
+
+/// Every text once, in the order of its first opinion, with the mean of its logits.
+pub fn mean_of_each<'t>(judged: Vec<(&'t Subject, &'t str, f32)>) -> Vec<(&'t Subject, &'t str, f32)> {
+    let mut places: HashMap<&Subject, usize> = HashMap::with_capacity(judged.len());
+    let mut means: Vec<(&Subject, &str, f32, f32)> = Vec::with_capacity(judged.len());
+    for (subject, text, logit) in judged {
+        let at = *places.entry(subject).or_insert(means.len());
+        match means.get_mut(at) {
+            Some((_, _, sum, count)) => (*sum, *count) = (*sum + logit, *count + 1.0),
+            None => means.push((subject, text, logit, 1.0)),
+        }
+    }
+    means.into_iter().map(|(subject, text, sum, count)| (subject, text, sum / count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::tensor::TensorView;
+
+    use super::*;
+    use crate::train::data::corpus::{Class, Review};
+
+    fn reviews() -> Vec<Review> {
+        let review = |class, id, text: &str| Review { class, id, rating: 0, film: None, text: text.into() };
+        vec![review(Class::Negative, 3, "Bad. Dull."), review(Class::Unlabelled, 9, "Fine. Really good.")]
+    }
+
+    fn read(name: &str, content: &[u8]) -> Result<OpinionFile> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        OpinionFile::read(&path)
+    }
+
+    fn texts_of(file: &OpinionFile) -> Result<Vec<(String, f32)>> {
+        let reviews = reviews();
+        let found = file.texts(Path::new("here"), &Texts::new(reviews.iter(), &[]))?;
+        Ok(found.into_iter().map(|(_, text, logit)| (text.to_string(), logit)).collect())
+    }
+
+    #[test]
+    fn the_forms_that_people_write() {
+        let lines = "{\"id\":\"unsup/9\",\"logit\":1.5}\n\n{\"id\":\"neg/3:5-10\",\"probability\":0.5}\n{\"text\":\"Oh.\",\"probability\":1}";
+        let table = "probability,id\n0.5,neg/3:5-10\n";
+        let of_lines = texts_of(&read("a.jsonl", lines.as_bytes()).unwrap()).unwrap();
+        let expected = [("Fine. Really good.", 1.5), ("Dull.", 0.0), ("Oh.", 16.0)];
+        assert_eq!(of_lines, expected.map(|(text, logit)| (text.to_string(), logit)));
+        assert_eq!(texts_of(&read("a.csv", table.as_bytes()).unwrap()).unwrap(), of_lines[1..2]);
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let fault = |name: &str, content: &str| read(name, content.as_bytes()).unwrap_err().to_string();
+        assert!(
+            fault("a.jsonl", "{\"id\":\"unsup/9\"}").contains("line 1: neither `logit` nor `probability`")
+        );
+        assert!(fault("a.jsonl", "{\"logit\":1}").contains("neither `id` nor `text`"));
+        assert!(fault("a.jsonl", "{\"id\":\"unsup/9\",\"probability\":1.5}").contains("1.5"));
+        assert!(fault("a.jsonl", "{\"id\":\"x\",\"logit\":1}").contains("names no text"));
+        assert!(fault("a.csv", "id,logit\nunsup/9,x\n").contains("row 2"));
+        assert!(fault("a.jsonl", "\n").contains("no opinion"));
+        assert!(fault("a.txt", "x").contains(".jsonl"));
+        assert!(fault("a.safetensors", "x").contains("no safetensors file"));
+        let absent = read("a.jsonl", b"{\"id\":\"unsup/8\",\"logit\":1}").unwrap();
+        assert!(texts_of(&absent).unwrap_err().to_string().contains("no such review"));
+    }
+
+    fn compact_file(texts: &str) -> Vec<u8> {
+        let bytes =
+            |numbers: &[u16]| numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>();
+        let review: Vec<u8> = [12u32, 38].iter().flat_map(|number| number.to_le_bytes()).collect();
+        let logit = [-1.5f32, 2.0, 0.25].map(|logit| half::f16::from_f32(logit).to_bits());
+        let columns = [
+            ("review", Dtype::U32, 2, review),
+            ("count", Dtype::U16, 2, bytes(&[1, 2])),
+            ("start", Dtype::U16, 3, bytes(&[5, 0, 6])),
+            ("length", Dtype::U16, 3, bytes(&[5, 0, 12])),
+            ("logit", Dtype::F16, 3, bytes(&logit)),
+        ];
+        let digests: String = texts.lines().map(short_digest).collect();
+        let digest: String = Sha256::digest(digests).iter().map(|byte| format!("{byte:02x}")).collect();
+        let views = columns
+            .iter()
+            .map(|(name, dtype, rows, data)| (*name, TensorView::new(*dtype, vec![*rows], data).unwrap()));
+        safetensors::serialize(views, Some([("texts_sha256".to_string(), digest)].into())).unwrap()
+    }
+
+    #[test]
+    fn the_compact_form_names_texts_and_notices_others() {
+        let file = read("a.safetensors", &compact_file("Dull.\nFine. Really good.\nReally good.\n")).unwrap();
+        let expected = [("Dull.", -1.5), ("Fine. Really good.", 2.0), ("Really good.", 0.25)];
+        assert_eq!(texts_of(&file).unwrap(), expected.map(|(text, logit)| (text.to_string(), logit)));
+        let other = read("a.safetensors", &compact_file("Dull!\n")).unwrap();
+        assert!(texts_of(&other).unwrap_err().to_string().contains("other texts"));
+    }
+
+    #[test]
+    fn opinions_on_one_text_are_averaged() {
+        let subject = |text: &str| Subject::Text(text.into());
+        let (one, two) = (subject("one"), subject("two"));
+        let means = mean_of_each(vec![(&one, "one", 1.0), (&two, "two", 5.0), (&one, "one", 2.0)]);
+        assert_eq!(means, [(&one, "one", 1.5), (&two, "two", 5.0)]);
+    }
+}
