@@ -1,15 +1,15 @@
 //! `trainer texts`: lists the texts that a teacher is to judge, one JSON object a line.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::train::data::corpus::{Class, Corpus, Review};
+use crate::train::data::output::{FileId, Output};
 use crate::train::data::split::{Sides, unlabelled};
 use crate::train::data::texts::{Source, TextId, cleaned, read_phrases, short_digest, stretches};
 use crate::train::settings::Settings;
@@ -65,7 +65,7 @@ struct Line {
 ///
 /// # Errors
 /// Those of reading the data set, of its split and of writing; [`Error::Setting`] for a share that is none.
-pub fn run(data: &std::path::Path, settings: &Settings, args: &TextsArgs, out: &mut dyn Write) -> Result<()> {
+pub fn run(data: &Path, settings: &Settings, args: &TextsArgs, out: &mut dyn Write) -> Result<()> {
     if !(0.0..=16.0).contains(&args.stretches) {
         return Err(Error::setting("stretches", format!("{} does not lie in 0 to 16", args.stretches)));
     }
@@ -74,7 +74,10 @@ pub fn run(data: &std::path::Path, settings: &Settings, args: &TextsArgs, out: &
     let corpus = Corpus::read(data, asked.contains(&Side::Train))?;
     let reviews = listed(&corpus, settings, &asked)?;
     let path = &args.output;
-    let mut file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
+    let read: Vec<FileId> =
+        [Some(data), args.phrases.as_deref()].into_iter().flatten().filter_map(FileId::at).collect();
+    let mut standard = std::io::sink();
+    let mut file = Output::open(Some(path), &read, &mut standard)?;
     let mut written = 0usize;
     // As many as one thread's worth of memory holds easily, made by all of them, written in order.
     for chunk in reviews.chunks(4096) {
@@ -99,7 +102,7 @@ pub fn run(data: &std::path::Path, settings: &Settings, args: &TextsArgs, out: &
         file.write_all(json(&line).as_bytes()).map_err(Error::io(path))?;
         phrase_count += 1;
     }
-    file.into_inner().map_err(|e| Error::io(path)(e.into_error()))?.sync_all().map_err(Error::io(path))?;
+    file.finish()?;
     let reviews = reviews.len();
     writeln!(
         out,
