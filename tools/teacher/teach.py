@@ -2,10 +2,10 @@
 
     python teach.py pieces.npz target/teacher/all-mpnet-base-v2/model.safetensors target/teacher/run
 
-The labelled reviews to learn from are dealt into folds by film. One teacher is trained for each fold, on the others; it
-judges every text but the labelled reviews (and stretches of them) that it learnt from. A text's logit is the mean of the
-teachers that judged it: one for labelled reviews, all of them for unlabelled and held-out ones. `logits.npy` has one
-float16 for each text, in order; NaN where time ran out. A run that was stopped goes on where its last checkpoint is.
+Several teachers are trained, apart by their seeds, and judge every text but the labelled reviews that they learnt from;
+with `--folds` the films are dealt among them, each leaves its share out and judges those labelled reviews too. A text's
+logit is the mean of the teachers that judged it. `logits.npy` has one float16 for each text, in order; NaN where there is
+none. A run that was stopped goes on where its last checkpoint is.
 """
 
 import argparse
@@ -30,7 +30,8 @@ HEAD = 128
 
 @dataclass
 class Settings:
-    folds: int = 3
+    teachers: int = 2
+    folds: bool = False
     epochs: int = 3
     batch: int = 32
     learning_rate: float = 4e-5
@@ -147,7 +148,7 @@ class Run:
         self.dims = json.loads(arguments.dims) if arguments.dims else {}
         texts = self.texts
         self.labelled = (texts.source < UNLABELLED) & (texts.split == 0)
-        self.fold = ((texts.film * 2654435761) % (1 << 32) >> 16) % settings.folds
+        self.fold = ((texts.film * 2654435761) % (1 << 32) >> 16) % settings.teachers
         self.saved = time.monotonic()
 
     def say(self, **what) -> None:
@@ -181,36 +182,36 @@ class Run:
             raise SystemExit(f"error: {path} is of a run with other settings or texts")
         return state
 
-    def common(self, fold: int, sums: np.ndarray, counts: np.ndarray) -> dict:
+    def common(self, number: int, sums: np.ndarray, counts: np.ndarray) -> dict:
         settings = asdict(self.settings)
-        return {"settings": settings, "texts": len(self.texts), "fold": fold, "sums": sums, "counts": counts}
+        return {"settings": settings, "texts": len(self.texts), "teacher": number, "sums": sums, "counts": counts}
 
-    def share_of_time(self, fold: int) -> float | None:
+    def share_of_time(self, number: int) -> float | None:
         """Seconds that this fold may take, where time is short."""
         if not self.budget:
             return None
-        return (self.budget - (time.monotonic() - self.began)) / (self.settings.folds - fold)
+        return (self.budget - (time.monotonic() - self.began)) / (self.settings.teachers - number)
 
-    def train(self, fold: int, state: dict | None, common: dict) -> Teacher:
+    def train(self, number: int, state: dict | None, common: dict) -> Teacher:
         settings, texts = self.settings, self.texts
-        torch.manual_seed(settings.seed * 1000 + fold)
+        torch.manual_seed(settings.seed * 1000 + number)
         model = Teacher(**self.dims)
         model.load_published(self.tensors)
         model.to(self.device, torch.bfloat16).train()
         trainer = Trainer(model, settings)
         learnt = self.labelled & texts.whole
-        if settings.folds > 1:
-            learnt &= self.fold != fold
+        if settings.folds:
+            learnt &= self.fold != number
         rows = np.flatnonzero(learnt)
         steps_a_pass = -(-len(rows) // settings.batch)
         total, done = settings.epochs * steps_a_pass, 0
         if state and "trainer" in state:
             trainer.restore(state["trainer"])
             done, total = state["step"], state["total"]
-        share, began, counted = self.share_of_time(fold), time.monotonic(), 0
+        share, began, counted = self.share_of_time(number), time.monotonic(), 0
         running = []
         for epoch in range(settings.epochs):
-            rng = np.random.default_rng([settings.seed, fold, epoch])
+            rng = np.random.default_rng([settings.seed, number, epoch])
             for at, batch in enumerate(batches_of(rows, texts.read, settings.batch, rng)):
                 step = epoch * steps_a_pass + at
                 if step < done or step >= total:
@@ -230,31 +231,31 @@ class Run:
                     # Within the warm-up the end of the schedule can still be moved: judging gets 60 % of the time.
                     speed = (time.monotonic() - began) / counted
                     total = min(total, max(warm + 1, int(0.4 * share / speed)))
-                    self.say(fold=fold, seconds_a_step=round(speed, 4), steps=total)
+                    self.say(teacher=number, seconds_a_step=round(speed, 4), steps=total)
                 if (step + 1) % 200 == 0 or step + 1 == total:
-                    self.say(fold=fold, step=step + 1, of=total, loss=round(torch.stack(running).mean().item(), 4))
+                    self.say(teacher=number, step=step + 1, of=total, loss=round(torch.stack(running).mean().item(), 4))
                     running.clear()
                 if time.monotonic() - self.saved >= self.every:
                     self.checkpoint({**common, "step": step + 1, "total": total, "trainer": trainer.state()})
-        self.say(fold=fold, trained=len(rows), train_seconds=round(time.monotonic() - began, 1))
+        self.say(teacher=number, trained=len(rows), train_seconds=round(time.monotonic() - began, 1))
         return model.eval()
 
-    def judge(self, model: Teacher, fold: int, sums: np.ndarray, counts: np.ndarray, state: dict | None) -> None:
+    def judge(self, model: Teacher, number: int, sums: np.ndarray, counts: np.ndarray, state: dict | None) -> None:
         """Adds the model's logits to `sums`: whole texts first, stretches in an order that a stop cuts anywhere."""
         texts, settings = self.texts, self.settings
-        mine = ~self.labelled | (self.fold == fold) if settings.folds > 1 else np.ones(len(texts), bool)
+        mine = ~self.labelled | (self.fold == number) if settings.folds else ~self.labelled
         rng = np.random.default_rng([settings.seed, 7])
         wholes, stretches = np.flatnonzero(mine & texts.whole), rng.permutation(np.flatnonzero(mine & ~texts.whole))
         chunks = [wholes] if len(wholes) else []
         chunks += [stretches[at : at + 100_000] for at in range(0, len(stretches), 100_000)]
         done = state.get("chunks", 0) if state else 0
-        share, began, pieces = self.share_of_time(fold), time.monotonic(), 0
+        share, began, pieces = self.share_of_time(number), time.monotonic(), 0
         deadline = began + share if share else math.inf
-        for number, chunk in enumerate(chunks):
-            if number < done:
+        for place, chunk in enumerate(chunks):
+            if place < done:
                 continue
             if time.monotonic() > deadline:
-                self.say(fold=fold, judged="time ran out", chunks=number, of=len(chunks))
+                self.say(teacher=number, judged="time ran out", chunks=place, of=len(chunks))
                 break
             chunk = chunk[np.argsort(-texts.read[chunk], kind="stable")]
             logits, at = [], 0
@@ -268,10 +269,10 @@ class Run:
             counts[chunk] += 1
             pieces += int(texts.read[chunk].sum())
             if time.monotonic() - self.saved >= self.every:
-                trained = {"chunks": number + 1, "model": model.state_dict()}
-                self.checkpoint({**self.common(fold, sums, counts), **trained})
+                trained = {"chunks": place + 1, "model": model.state_dict()}
+                self.checkpoint({**self.common(number, sums, counts), **trained})
         seconds = time.monotonic() - began
-        self.say(fold=fold, judged=int(mine.sum()), pieces=pieces, pieces_a_second=int(pieces / max(seconds, 1e-9)))
+        self.say(teacher=number, judged=int(mine.sum()), pieces=pieces, pieces_a_second=int(pieces / max(seconds, 1e-9)))
 
     def write(self, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -283,7 +284,7 @@ class Run:
         """Accuracy on labelled reviews that no teacher learnt from."""
         for name, rows in (
             ("held_out", self.texts.split == 1),
-            ("out_of_fold", self.labelled if self.settings.folds > 1 else np.zeros(len(self.texts), bool)),
+            ("out_of_fold", self.labelled),
         ):
             rows = rows & self.texts.whole & (self.texts.source < UNLABELLED) & ~np.isnan(logits)
             if rows.any():
@@ -296,18 +297,18 @@ class Run:
         sums = state["sums"] if state else np.zeros(len(self.texts), np.float32)
         counts = state["counts"] if state else np.zeros(len(self.texts), np.float32)
         self.say(texts=len(self.texts), device=str(self.device), settings=asdict(self.settings))
-        for fold in range(state["fold"] if state else 0, self.settings.folds):
+        for number in range(state["teacher"] if state else 0, self.settings.teachers):
             if state and "model" in state:
                 model = Teacher(**self.dims).to(self.device, torch.bfloat16).eval()
                 model.load_state_dict(state["model"])
             else:
-                model = self.train(fold, state, self.common(fold, sums, counts))
-            self.judge(model, fold, sums, counts, state)
+                model = self.train(number, state, self.common(number, sums, counts))
+            self.judge(model, number, sums, counts, state)
             state = None
             logits = self.write(sums, counts)
-            self.measure(logits, fold=fold)
+            self.measure(logits, teacher=number)
             if self.every < 3600:
-                self.checkpoint(self.common(fold + 1, sums, counts), always=True)
+                self.checkpoint(self.common(number + 1, sums, counts), always=True)
         self.say(done=True)
 
 
@@ -317,7 +318,11 @@ def main() -> None:
     parser.add_argument("weights", type=Path, help="model.safetensors as published")
     parser.add_argument("output", type=Path, help="folder for logits.npy, log.jsonl and the checkpoint")
     for name, value in asdict(Settings()).items():
-        parser.add_argument("--" + name.replace("_", "-"), type=type(value), default=value)
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            parser.add_argument(flag, action="store_true")
+        else:
+            parser.add_argument(flag, type=type(value), default=value)
     parser.add_argument("--budget-seconds", type=float, default=0, help="shorten passes and judging to fit; 0 takes what it takes")
     parser.add_argument("--checkpoint-seconds", type=float, default=600)
     parser.add_argument("--dims", help="JSON of another network's sizes, for tests")
