@@ -113,7 +113,7 @@ settings! {
     /// Stretches of a few sentences, 5 to 60 tokens, that a step learns from beside its reviews, per review, so that
     /// short texts are learnt too.
     short_crops: f64,
-    /// Factor of the logits of `--opinions`; above 1 the student is told more plainly than the teacher says.
+    /// Factor of the logits of `--opinions` on short texts, of which a teacher of whole reviews is less sure than it is right.
     #[serde(default = "plain")]
     opinion_scale: f64,
     /// Share of the teacher's opinion in the target of a labelled review that it judged; the label has the rest.

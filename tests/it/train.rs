@@ -99,6 +99,80 @@ fn a_stopped_run_goes_on_to_the_same_bytes() {
 }
 
 #[test]
+fn a_teacher_is_given_texts_and_its_opinions_are_learnt() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = archive(folder.path(), 12);
+    let path = |name: &str| folder.path().join(name);
+    let list = |output: &Path, more: &[&str]| -> Vec<serde_json::Value> {
+        let fixed = ["texts", "--data", data.to_str().unwrap(), "--output", output.to_str().unwrap()];
+        let done = trainer(&[&fixed[..], more].concat());
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let lines = fs::read_to_string(output).unwrap();
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    fs::write(path("phrases.txt"), "good sound\n\nbad\n").unwrap();
+    let phrases = path("phrases.txt");
+    let texts = list(&path("texts.jsonl"), &["--phrases", phrases.to_str().unwrap()]);
+    let text_of = |row: &serde_json::Value, key: &str| row[key].as_str().unwrap_or_default().to_string();
+    let count = |rows: &[serde_json::Value], what: &dyn Fn(&str) -> bool| {
+        rows.iter().filter(|row| what(row["id"].as_str().unwrap())).count()
+    };
+    assert!(
+        count(&texts, &|id| id.starts_with("unsup/")) > 0 && count(&texts, &|id| id.starts_with("neg/")) > 0
+    );
+    assert_eq!(count(&texts, &|id| id.starts_with("phrases/")), 2);
+    assert_eq!(texts.iter().filter(|row| text_of(row, "split") == "validation").count(), 0);
+    // A film that is held out leaves only where it is asked for.
+    let held_out = list(&path("held-out.jsonl"), &["--on", "validation", "--stretches", "0"]);
+    assert!(!held_out.is_empty() && held_out.iter().all(|row| text_of(row, "split") == "validation"));
+    let films = |rows: &[serde_json::Value]| -> std::collections::BTreeSet<u64> {
+        rows.iter().filter_map(|row| row["film"].as_u64()).collect()
+    };
+    assert!(films(&texts).is_disjoint(&films(&held_out)));
+
+    // A teacher that knows one word, and one opinion too many: of a film that is held out.
+    let judged = texts.iter().chain(&held_out[..1]).map(|row| {
+        let logit = if text_of(row, "text").contains("good") { 3.0 } else { -3.0 };
+        format!("{{\"id\":{},\"logit\":{logit}}}\n", row["id"])
+    });
+    fs::write(path("opinions.jsonl"), judged.collect::<String>()).unwrap();
+    let (opinions, phrases) = (path("opinions.jsonl"), path("phrases.txt"));
+    let small = [
+        "--preset",
+        "imdb",
+        "--hidden-size",
+        "8",
+        "--embedding-dim",
+        "8",
+        "--epochs",
+        "2",
+        "--short-crops",
+        "2",
+    ];
+    let taught = ["--opinions", opinions.to_str().unwrap(), "--phrases", phrases.to_str().unwrap()];
+    let flags = [&small[..], &taught].concat();
+    let done = train(&data, &path("student"), &flags);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(path("student/training.json")).unwrap()).unwrap();
+    assert_eq!(record["data"]["opinions"][0], "opinions.jsonl");
+    assert!(record["data"]["judged"].as_u64() > record["data"]["unlabelled"].as_u64(), "{record}");
+    assert!(record["data"]["judged_stretches"].as_u64().unwrap() >= 2, "{record}");
+    assert!(fs::read_to_string(path("student/README.md")).unwrap().contains("by the opinion"));
+    // Stopped it goes on to the same bytes.
+    let stopped = train(&data, &path("parts"), &[&flags[..], &["--stop-after", "1"]].concat());
+    assert_eq!(stopped.status.code(), Some(130), "{}", text(&stopped.stderr));
+    let done = train(&data, &path("parts"), &[&flags[..], &["--resume"]].concat());
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let weights = |name: &str| fs::read(path(name).join("model.safetensors")).unwrap();
+    assert_eq!(weights("student"), weights("parts"));
+    // Without the phrases their opinions name nothing.
+    let done = train(&data, &path("other"), &[&small[..], &taught[..2]].concat());
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stderr).contains("--phrases"), "{}", text(&done.stderr));
+}
+
+#[test]
 fn vectors_teacher_and_student_follow_each_other() {
     let folder = tempfile::tempdir().unwrap();
     let data = archive(folder.path(), 12);

@@ -61,7 +61,7 @@ struct Line {
     label: Option<&'static str>,
 }
 
-/// Writes the texts, each review whole and then its stretches; says to `out` how many.
+/// Writes the texts, each review whole and then its stretches; says to `out` how many, where it is not the output itself.
 ///
 /// # Errors
 /// Those of reading the data set, of its split and of writing; [`Error::Setting`] for a share that is none.
@@ -76,8 +76,7 @@ pub fn run(data: &Path, settings: &Settings, args: &TextsArgs, out: &mut dyn Wri
     let path = &args.output;
     let read: Vec<FileId> =
         [Some(data), args.phrases.as_deref()].into_iter().flatten().filter_map(FileId::at).collect();
-    let mut standard = std::io::sink();
-    let mut file = Output::open(Some(path), &read, &mut standard)?;
+    let mut file = Output::open(Some(path), &read, out)?;
     let mut written = 0usize;
     // As many as one thread's worth of memory holds easily, made by all of them, written in order.
     for chunk in reviews.chunks(4096) {
@@ -102,7 +101,11 @@ pub fn run(data: &Path, settings: &Settings, args: &TextsArgs, out: &mut dyn Wri
         file.write_all(json(&line).as_bytes()).map_err(Error::io(path))?;
         phrase_count += 1;
     }
+    let to_file = matches!(file, Output::File(_));
     file.finish()?;
+    if !to_file {
+        return Ok(());
+    }
     let reviews = reviews.len();
     writeln!(
         out,

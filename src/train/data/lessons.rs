@@ -56,18 +56,17 @@ impl Lessons {
             judged.extend(file.texts(path, &texts)?);
         }
         let free = free_reviews(corpus, sides, settings)?;
-        let target = |logit: f32| sigmoid(settings.opinion_scale as f32 * logit);
         let (mut lessons, mut long, mut short) = (Self::default(), Vec::new(), Vec::new());
         for (subject, text, logit) in mean_of_each(judged) {
-            let target = target(logit);
+            let (target, sharper) = (sigmoid(logit), sigmoid(settings.opinion_scale as f32 * logit));
             match subject {
-                Subject::Text(_) => short.push((text, target)),
+                Subject::Text(_) => short.push((text, sharper)),
                 Subject::Known(id) => match (id.source, id.range) {
-                    (Source::Phrases, _) => short.push((text, target)),
+                    (Source::Phrases, _) => short.push((text, sharper)),
                     (Source::Review(class), _) if !free.contains(&(class, id.number)) => {
                         lessons.left_out += 1
                     }
-                    (Source::Review(_), Some(_)) => short.push((text, target)),
+                    (Source::Review(_), Some(_)) => short.push((text, sharper)),
                     (Source::Review(Class::Unlabelled), None) => {
                         lessons.reviews.insert(id.number);
                         long.push((text, target));
@@ -188,11 +187,14 @@ mod tests {
         let mut targets: Vec<f32> = lessons.short.iter().map(|example| example.target).collect();
         targets.sort_by(f32::total_cmp);
         assert_eq!(targets, [0.5, sure, sure]);
-        assert_eq!(lessons.labelled, HashMap::from([((Class::Negative, 1), 0.25 * sure)]));
+        assert_eq!(lessons.labelled, HashMap::from([((Class::Negative, 1), 0.25 * sigmoid(1.0))]));
         assert_eq!(lessons.reviews, HashSet::from([5]));
         let reviews: Vec<&Review> = sides.train.iter().map(|&at| &corpus.train[at]).collect();
         let mut examples = crate::train::score::examples(&reviews, &config, &vocabulary);
         lessons.apply(&mut examples, &reviews);
-        assert_eq!(examples.iter().map(|example| example.target).collect::<Vec<_>>(), [0.25 * sure, 1.0]);
+        assert_eq!(
+            examples.iter().map(|example| example.target).collect::<Vec<_>>(),
+            [0.25 * sigmoid(1.0), 1.0]
+        );
     }
 }
