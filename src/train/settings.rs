@@ -196,7 +196,6 @@ impl Settings {
             bucketed: true,
             crop: 400,
             short_crops: 0.25,
-            opinion_scale: 1.5,
             opinion_share: 0.5,
             sentences: 0.0,
             dropout_words: 0.05,

@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--weight", type=float, action="append")
     parser.add_argument("--kind", choices=["all", "whole", "stretches"], default="all")
     parser.add_argument("--split", choices=["train", "validation", "final"], default="train")
+    parser.add_argument("--short-scale", type=float, help="factor of the logits of stretches and phrases, for the trainer")
     parser.add_argument("--parts", type=int, default=1, help="files to write, named -1, -2 …, so that none is large")
     arguments = parser.parse_args()
     weights = arguments.weight or [1 / len(arguments.logits)] * len(arguments.logits)
@@ -51,12 +52,16 @@ def main() -> None:
         path = arguments.output
         if arguments.parts > 1:
             path = path.with_name(f"{path.stem}-{part + 1}{path.suffix}")
-        write(path, rows[part * size : (part + 1) * size])
+        write(path, rows[part * size : (part + 1) * size], arguments.short_scale)
 
 
-def write(path: Path, rows: list[tuple[str, str, np.float16]]) -> None:
+def write(path: Path, rows: list[tuple[str, str, np.float16]], short_scale: float | None) -> None:
     if path.suffix == ".jsonl":
-        lines = (json.dumps({"id": text_id, "logit": float(logit)}) for text_id, _, logit in rows)
+        def scaled(text_id: str, logit: np.float16) -> float:
+            short = ":" in text_id or text_id.startswith("phrases")
+            return float(np.float32(logit) * np.float32(short_scale if short and short_scale else 1))
+
+        lines = (json.dumps({"id": text_id, "logit": scaled(text_id, logit)}) for text_id, _, logit in rows)
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     else:
         review, start, length = np.array([parsed(text_id) for text_id, _, _ in rows], dtype=np.int64).reshape(-1, 3).T
@@ -70,7 +75,10 @@ def write(path: Path, rows: list[tuple[str, str, np.float16]]) -> None:
             "length": length.astype(np.uint16),
             "logit": np.array([logit for _, _, logit in rows], dtype=np.float16),
         }
-        save_file(columns, path, metadata={"texts_sha256": digest})
+        metadata = {"texts_sha256": digest}
+        if short_scale:
+            metadata["short_scale"] = str(short_scale)
+        save_file(columns, path, metadata=metadata)
     print(f"{len(rows)} opinions in {path}, {path.stat().st_size} bytes")
 
 

@@ -9,7 +9,7 @@
 //! The compact form has a row for each review in `review` (U32, `4 number + source`: neg 0, pos 1, unsup 2, phrases 3)
 //! and `count` (U16, opinions on it), and a row for each opinion in `start`, `length` (U16, bytes; length 0 is the whole)
 //! and `logit` (F16). `__metadata__` has `texts_sha256`: SHA-256 over the `digest` of each text in order, as `trainer texts`
-//! writes it.
+//! writes it, and may have `short_scale`: the factor of the logits of stretches and phrases.
 
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -156,7 +156,13 @@ fn csv_rows(path: &Path) -> Result<Vec<Opinion>> {
 fn compact(bytes: &[u8]) -> Result<OpinionFile, String> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| format!("no safetensors file: {e}"))?;
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| e.to_string())?;
-    let texts_sha256 = metadata.metadata().as_ref().and_then(|entries| entries.get("texts_sha256").cloned());
+    let entry = |name: &str| metadata.metadata().as_ref().and_then(|entries| entries.get(name).cloned());
+    let texts_sha256 = entry("texts_sha256");
+    let short_scale: f32 = match entry("short_scale").map(|scale| scale.parse()) {
+        None => 1.0,
+        Some(Ok(scale)) if scale > 0.0 && scale <= 16.0 => scale,
+        Some(_) => return Err("its `short_scale` is no factor".into()),
+    };
     let column = |name: &str, dtype: Dtype| -> Result<&[u8], String> {
         let tensor = file.tensor(name).map_err(|_| format!("it has no tensor `{name}`"))?;
         match tensor.dtype() == dtype && tensor.shape().len() == 1 {
@@ -189,6 +195,8 @@ fn compact(bytes: &[u8]) -> Result<OpinionFile, String> {
             let (start, length) = (u32::from(start[at]), u32::from(length[at]));
             let range = (length > 0).then_some((start, start + length));
             let id = TextId { source: Source::ALL[review as usize % 4], number: review / 4, range };
+            let short = id.range.is_some() || id.source == Source::Phrases;
+            let logit = if short { short_scale * logit } else { logit };
             opinions.push(Opinion { subject: Subject::Known(id), logit: logit.clamp(-MAX_LOGIT, MAX_LOGIT) });
             at += 1;
         }
@@ -283,13 +291,13 @@ mod tests {
         let views = columns
             .iter()
             .map(|(name, dtype, rows, data)| (*name, TensorView::new(*dtype, vec![*rows], data).unwrap()));
-        safetensors::serialize(views, Some([("texts_sha256".to_string(), digest)].into())).unwrap()
+        safetensors::serialize(views, Some([("texts_sha256".to_string(), digest), ("short_scale".to_string(), "2".to_string())].into())).unwrap()
     }
 
     #[test]
     fn the_compact_form_names_texts_and_notices_others() {
         let file = read("a.safetensors", &compact_file("Dull.\nFine. Really good.\nReally good.\n")).unwrap();
-        let expected = [("Dull.", -1.5), ("Fine. Really good.", 2.0), ("Really good.", 0.25)];
+        let expected = [("Dull.", -3.0), ("Fine. Really good.", 2.0), ("Really good.", 0.5)];
         assert_eq!(texts_of(&file).unwrap(), expected.map(|(text, logit)| (text.to_string(), logit)));
         let other = read("a.safetensors", &compact_file("Dull!\n")).unwrap();
         assert!(texts_of(&other).unwrap_err().to_string().contains("other texts"));
