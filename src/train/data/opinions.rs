@@ -291,7 +291,11 @@ mod tests {
         let views = columns
             .iter()
             .map(|(name, dtype, rows, data)| (*name, TensorView::new(*dtype, vec![*rows], data).unwrap()));
-        safetensors::serialize(views, Some([("texts_sha256".to_string(), digest), ("short_scale".to_string(), "2".to_string())].into())).unwrap()
+        safetensors::serialize(
+            views,
+            Some([("texts_sha256".to_string(), digest), ("short_scale".to_string(), "2".to_string())].into()),
+        )
+        .unwrap()
     }
 
     #[test]
