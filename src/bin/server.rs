@@ -1,5 +1,6 @@
 //! `server`: serves a model over HTTP.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -46,10 +47,9 @@ fn main() -> ExitCode {
         None => Isa::from_environment()
             .map_err(|error| error.to_string())
             .and_then(|_| run(cli.settings, &notes).map_err(|error| error.to_string())),
-        Some(Command::Openapi) => {
-            print!("{}", openapi_yaml());
-            Ok(())
-        }
+        Some(Command::Openapi) => std::io::stdout()
+            .write_all(openapi_yaml().as_bytes())
+            .map_err(|error| format!("standard output: {error}")),
         Some(Command::Healthcheck { host, port, tls_cert, live }) => {
             let found = Target::find(port);
             let tls = tls_cert.is_some() || found.tls;
@@ -59,7 +59,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            eprintln!("error: {reason}");
+            // Not `eprintln!`, which panics where standard error is closed or full.
+            let _ = writeln!(std::io::stderr(), "error: {reason}");
             ExitCode::FAILURE
         }
     }

@@ -4,13 +4,16 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use axum::body::Bytes;
 use tower_http::cors::CorsLayer;
 
+use super::budget::Budget;
 use super::compute::score::Scorer;
 use super::http::auth::{self, ApiKeys};
 use super::http::body::BodyReader;
 use super::http::tls::Tls;
 use super::models::Models;
+use super::observe::page::CachedPage;
 use super::observe::routes::Routes;
 use super::observe::spans::Spans;
 use super::observe::telemetry::Telemetry;
@@ -28,6 +31,8 @@ pub struct App {
     pub(super) settings: Settings,
     pub(super) scorer: Scorer,
     pub(super) bodies: BodyReader,
+    /// Room for all that is held for clients.
+    pub(super) budget: Arc<Budget>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) keys: ApiKeys,
     pub(super) cors: Option<CorsLayer>,
@@ -37,6 +42,7 @@ pub struct App {
     pub(super) refusals: LogThrottle,
     /// What the router tells of itself, once there is one.
     pub(super) served: OnceLock<Served>,
+    pub(super) metrics_page: CachedPage,
     draining: AtomicBool,
     pub(super) started: Instant,
 }
@@ -47,9 +53,9 @@ pub struct Served {
     /// Its routes and their figures.
     pub routes: Routes,
     /// The text of `openapi.yaml`.
-    pub description: String,
+    pub description: Bytes,
     /// The text of `openapi.json`.
-    pub description_json: String,
+    pub description_json: Bytes,
 }
 
 impl App {
@@ -60,11 +66,13 @@ impl App {
     pub fn new(settings: Settings) -> Result<AppState> {
         settings.check()?;
         let telemetry = Arc::new(Telemetry::default());
+        let budget = Arc::new(Budget::new(settings.max_buffered_bytes, telemetry.clone()));
         let keys = ApiKeys::load(&settings)?;
         let models = Models::load(&settings)?;
         Ok(Arc::new(Self {
             scorer: Scorer::new(&settings, models, telemetry.clone())?,
-            bodies: BodyReader::new(&settings, telemetry.clone()),
+            bodies: BodyReader::new(&settings, budget.clone()),
+            budget,
             telemetry,
             keys,
             cors: auth::cors(&settings)?,
@@ -72,6 +80,7 @@ impl App {
             spans: Spans::start(&settings)?,
             refusals: LogThrottle::default(),
             served: OnceLock::new(),
+            metrics_page: CachedPage::default(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             settings,

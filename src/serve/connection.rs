@@ -1,27 +1,38 @@
 //! From listening socket to router: bounded connections, time-outs, TLS, a stop with an end.
 
 use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Version;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
 use super::app::AppState;
-use super::http::stalled::StalledResponses;
+use super::observe::telemetry::CloseReason;
 use super::router::router;
 use super::settings::Settings;
+use super::slots::{Slot, Slots};
+
+/// Connections of a listener for health checks and figures: a prober has one or two.
+const SIDE_CONNECTIONS: usize = 32;
+
+/// Bytes of one request that an HTTP/2 client may have under way; more would only help over very long lines.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same, all requests of a connection together.
+const CONNECTION_WINDOW: u32 = 128 * 1024;
+/// Least and most time from one look at an idle connection to the next.
+const MIN_LOOK: Duration = Duration::from_millis(20);
+const MAX_LOOK: Duration = Duration::from_secs(5);
 
 /// Serves `listener` until `shutdown` is ready and what was accepted is answered or the grace is over.
 ///
@@ -36,67 +47,91 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let settings = app.settings.clone();
-    let router = router(app.clone());
-    let slots = Arc::new(Semaphore::new(settings.max_connections));
-    let builder = Arc::new(builder(&settings));
+    let slots =
+        Slots::new(settings.max_connections, settings.max_connections_per_peer, app.telemetry.clone());
     let (stop, stopped) = watch::channel(false);
-    let accept = |stream: TcpStream, permit: OwnedSemaphorePermit| {
-        let connection = Connection { app: app.clone(), router: router.clone(), stopped: stopped.clone() };
-        tokio::spawn(connection.run(stream, builder.clone(), permit));
-    };
+    let acceptor = Acceptor::new(app.clone(), router(app.clone()), slots.clone(), stopped);
     let draining = async {
         shutdown.await;
         app.drain();
         tracing::info!("shutting down");
         tokio::time::sleep(settings.shutdown_delay).await;
     };
-    tokio::pin!(draining);
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut draining => break,
-            (stream, permit) = next(&listener, &slots) => accept(stream, permit),
-        }
+    tokio::select! {
+        biased;
+        () = draining => {}
+        () = acceptor.accept_all(&listener) => {}
     }
     // Connections that the kernel has made already are accepted, not reset.
-    while let Ok(permit) = slots.clone().try_acquire_owned() {
-        match tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-            Ok(Ok((stream, _))) => accept(stream, permit),
-            _ => break,
-        }
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+        acceptor.accept(stream, peer);
     }
     drop(listener);
     let _ = stop.send(true);
-    let all = u32::try_from(settings.max_connections).unwrap_or(u32::MAX);
-    match tokio::time::timeout(settings.shutdown_grace, slots.acquire_many(all)).await {
-        Ok(_) => tracing::info!("every connection finished"),
+    match tokio::time::timeout(settings.shutdown_grace, slots.all_ended()).await {
+        Ok(()) => tracing::info!("every connection finished"),
         Err(_) => {
-            let open = settings.max_connections - slots.available_permits();
+            let open = slots.open();
             tracing::warn!(open, grace = ?settings.shutdown_grace, "connections cut at the end of the grace");
         }
     }
     Ok(())
 }
 
-/// The next connection, when there is room for one: until then it waits in the kernel's backlog.
-async fn next(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    loop {
-        let Ok(permit) = slots.clone().acquire_owned().await else { return pending().await };
-        match listener.accept().await {
-            Ok((stream, _)) => return (stream, permit),
-            Err(error) => {
-                // The peer is gone again, or there are no file descriptors: the latter passes when others close.
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted
-                        | io::ErrorKind::ConnectionReset
-                        | io::ErrorKind::ConnectionRefused
-                ) {
-                    tracing::warn!(%error, "cannot accept");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+/// Serves `router`, which is only a part of `app`'s, on a listener of its own until the process ends: whoever asks there
+/// has places of their own.
+pub async fn serve_aside(listener: TcpListener, app: AppState, router: Router) {
+    let slots = Slots::new(SIDE_CONNECTIONS, 0, app.telemetry.clone());
+    let (_stop, stopped) = watch::channel(false);
+    Acceptor::new(app, router, slots, stopped).accept_all(&listener).await;
+}
+
+/// What turns sockets into served connections.
+struct Acceptor {
+    app: AppState,
+    router: Router,
+    slots: Arc<Slots>,
+    builder: Arc<Builder<TokioExecutor>>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Acceptor {
+    fn new(app: AppState, router: Router, slots: Arc<Slots>, stopped: watch::Receiver<bool>) -> Self {
+        let builder = Arc::new(builder(&app.settings));
+        Self { app, router, slots, builder, stopped }
+    }
+
+    /// Accepts, for ever; where there is no place and nobody can give way, connections wait in the kernel's backlog.
+    async fn accept_all(&self, listener: &TcpListener) {
+        loop {
+            self.slots.room().await;
+            match listener.accept().await {
+                Ok((stream, peer)) => self.accept(stream, peer),
+                Err(error) => {
+                    // The peer is gone again, or there are no file descriptors: the latter passes when others close.
+                    if !matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::ConnectionRefused
+                    ) {
+                        tracing::warn!(%error, "cannot accept");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
                 }
             }
         }
+    }
+
+    fn accept(&self, stream: TcpStream, peer: SocketAddr) {
+        let Some(slot) = self.slots.take(peer.ip().to_canonical()) else { return };
+        let connection = Connection {
+            app: self.app.clone(),
+            router: self.router.clone(),
+            slot: Arc::new(slot),
+            stopped: self.stopped.clone(),
+        };
+        tokio::spawn(connection.run(stream, self.builder.clone()));
     }
 }
 
@@ -113,6 +148,10 @@ fn builder(settings: &Settings) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(settings.max_streams)
         .max_header_list_size(32 * 1024)
+        // What a client may send before it is read is held by h2 and charged to nobody: on all connections together
+        // these windows are the bound of it.
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         // A silent connection is asked whether it lives; otherwise a vanished client would keep its place.
         .keep_alive_interval(settings.header_timeout)
         .keep_alive_timeout(settings.header_timeout);
@@ -123,18 +162,14 @@ fn builder(settings: &Settings) -> Builder<TokioExecutor> {
 struct Connection {
     app: AppState,
     router: Router,
+    slot: Arc<Slot>,
     stopped: watch::Receiver<bool>,
 }
 
 impl Connection {
-    async fn run(
-        self,
-        stream: TcpStream,
-        builder: Arc<Builder<TokioExecutor>>,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let _permit = permit;
+    async fn run(self, stream: TcpStream, builder: Arc<Builder<TokioExecutor>>) {
         let app = self.app.clone();
+        let client = self.slot.client.clone();
         let _open = app.telemetry.connections.track();
         // Answers are one small write each: waiting for more would only delay them.
         let _ = stream.set_nodelay(true);
@@ -147,6 +182,7 @@ impl Connection {
         let outcome = tokio::select! {
             biased;
             outcome = tokio::time::timeout(app.settings.header_timeout, handshake) => outcome,
+            () = client.closed() => return,
             // Nothing has been asked yet that would have to be answered before the end.
             _ = stopped.wait_for(|stopped| *stopped) => return,
         };
@@ -161,28 +197,27 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        // hyper times a header only when it knows the protocol: until the first request the time is ours to keep.
-        let begun = Arc::new(AtomicBool::new(false));
-        let seen = begun.clone();
+        let (slot, client) = (self.slot.clone(), self.slot.client.clone());
         let router = self.router;
-        let untaken = StalledResponses::default();
-        let watched = untaken.clone();
-        let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
-            seen.store(true, Relaxed);
-            let streams = request.version() == Version::HTTP_2;
-            let (answer, watched) = (router.clone().call(request), watched.clone());
+        let asked_by = client.clone();
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+            let working = asked_by.work();
+            request.extensions_mut().insert(asked_by.clone());
+            let answer = router.clone().call(request);
             async move {
-                let answer = answer.await?;
-                Ok::<_, Infallible>(if streams { answer.map(|body| watched.watch(body)) } else { answer })
+                let answer: Result<_, Infallible> = answer.await;
+                drop(working);
+                answer
             }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
-        let mut first = std::pin::pin!(tokio::time::sleep(self.app.settings.header_timeout));
-        let write_timeout = self.app.settings.write_timeout;
-        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + write_timeout, write_timeout);
-        let mut waiting = true;
-        let mut stopping = false;
+        let (idle_limit, write_limit) = (self.app.settings.header_timeout, self.app.settings.write_timeout);
+        // hyper times a header only when it knows the protocol, and PINGs keep an HTTP/2 connection alive for ever: that
+        // it asks for something is ours to see.
+        let period = (idle_limit.min(write_limit) / 4).clamp(MIN_LOOK, MAX_LOOK);
+        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+        let (mut leaving, mut stopping) = (false, false);
         loop {
             tokio::select! {
                 biased;
@@ -192,21 +227,25 @@ impl Connection {
                     }
                     return;
                 }
+                () = client.closed() => return,
                 _ = self.stopped.wait_for(|stopped| *stopped), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 _ = look.tick() => {
-                    if untaken.is_stuck(write_timeout) {
-                        tracing::debug!("an answer was not taken in time");
+                    if client.is_stuck(write_limit) {
+                        slot.count(CloseReason::Stalled);
                         return;
                     }
-                }
-                () = &mut first, if waiting => {
-                    if !begun.load(Relaxed) {
+                    let idle = client.idle().is_some_and(|idle| idle > idle_limit);
+                    if idle && leaving {
                         return;
                     }
-                    waiting = false;
+                    if idle {
+                        leaving = true;
+                        slot.count(CloseReason::Idle);
+                        connection.as_mut().graceful_shutdown();
+                    }
                 }
             }
         }

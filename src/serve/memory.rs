@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::observe::process;
 use super::settings::ModelSource;
+use crate::error::{Error, Result};
 use crate::model::{Config, NGRAMS_FILE, gate_table_bytes};
 
 /// Says so where the limit of the control group is below what the models take.
@@ -22,6 +24,29 @@ pub fn check(sources: &[ModelSource]) {
             mib(limit)
         );
     }
+}
+
+/// Whether there is room to load the model of `directory` beside what is in memory now.
+///
+/// # Errors
+/// [`Error::Invalid`] where there is not, with both figures.
+pub fn check_room(directory: &Path) -> Result<()> {
+    let (Some(limit), Some(used)) = (limit(), process::resident_bytes()) else { return Ok(()) };
+    let needed = needed(&[ModelSource::directory(directory)]) - PROCESS_BYTES;
+    room(needed, used, limit).map_err(|reason| Error::invalid(directory, reason))
+}
+
+fn room(needed: u64, used: u64, limit: u64) -> Result<(), String> {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    if used.saturating_add(needed) <= limit {
+        return Ok(());
+    }
+    Err(format!(
+        "loading it takes some {} MiB beside the {} MiB in use, and the container's memory is limited to {} MiB",
+        mib(needed),
+        mib(used),
+        mib(limit)
+    ))
 }
 
 /// A server without a model: code, threads, allocator. Measured: 14.9 MB with a model of a few kilobytes.
@@ -138,6 +163,16 @@ mod tests {
             assert!((told / measured - 1.0).abs() < 0.1, "{name}: {told}");
         }
         assert_eq!(needed(&[ModelSource::directory("nowhere")]), PROCESS_BYTES);
+    }
+
+    #[test]
+    fn a_model_is_loaded_beside_another_only_where_there_is_room() {
+        let reason = room(60 << 20, 80 << 20, 128 << 20).unwrap_err();
+        assert!(
+            reason.contains("60 MiB") && reason.contains("80 MiB") && reason.contains("128 MiB"),
+            "{reason}"
+        );
+        assert!(room(40 << 20, 80 << 20, 128 << 20).is_ok());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What happens to every request, whatever its route: id, key, count, log, headers.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
@@ -9,6 +10,8 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::app::{App, AppState};
+use super::budget::{Charge, Client, REQUEST_BYTES};
+use super::http::SharedPage;
 use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
 use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
@@ -21,6 +24,9 @@ const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
     (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
 ];
 
+/// Most short errors that a connection may leave untaken where there is no room to charge it for them.
+const MAX_UNCHARGED: usize = 8;
+
 /// The one layer around the routes.
 pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
@@ -29,13 +35,22 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     let id = request_id(request.headers());
     let mut context = TraceContext::from_headers(request.headers());
     let mut span = app.spans.open(&request, &id, &mut context);
-    let mut response = if guard.route.is_open(request.method()) || app.keys.admit(request.headers()) {
+    let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
+    let charge = app.budget.charge(&client, REQUEST_BYTES);
+    let (charge, refused) = match charge {
+        Ok(charge) => (Some(charge), None),
+        Err(problem) => (None, Some(problem)),
+    };
+    let response = if let Some(problem) = refused {
+        problem.into_response()
+    } else if guard.route.is_open(request.method()) || app.keys.admit(request.headers()) {
         next.run(request).await
     } else {
         app.bodies.drain(request.into_body()).await;
         Problem::new(ProblemKind::Unauthorized, "send one of the server's keys: `Authorization: Bearer KEY`")
             .into_response()
     };
+    let mut response = hold(&client, response, charge).await;
     let status = response.status();
     let headers = response.headers_mut();
     headers.reserve(FIXED_HEADERS.len() + 4);
@@ -62,6 +77,36 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     guard.finish(status);
     log(&app, &guard, status, &id, context.as_ref());
     response
+}
+
+/// An answer whose bytes, and whose request, are charged and watched until the client has taken them.
+async fn hold(client: &Arc<Client>, response: Response, charge: Option<Charge>) -> Response {
+    let (mut parts, body) = response.into_parts();
+    // Every answer of ours is whole in memory already.
+    let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
+        return Problem::new(ProblemKind::Internal, "the answer could not be written").into_response();
+    };
+    if bytes.is_empty() {
+        return Response::from_parts(parts, Body::empty());
+    }
+    // A page that all readers share costs nothing more for one more of them.
+    let cost = if parts.extensions.remove::<SharedPage>().is_some() { 0 } else { bytes.len() };
+    let Some(mut charge) = charge else {
+        // Nothing of its own is held for it, beside this short error; but one that takes not even these has to go.
+        if client.untaken() > MAX_UNCHARGED {
+            client.close();
+        }
+        return Response::from_parts(parts, client.watch(bytes, None).into());
+    };
+    match charge.add(cost) {
+        // An error is short and must get through.
+        Err(problem) if parts.status.is_success() => {
+            let (parts, body) = problem.into_response().into_parts();
+            let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else { unreachable!("it is whole") };
+            Response::from_parts(parts, client.watch(bytes, Some(charge)).into())
+        }
+        _ => Response::from_parts(parts, client.watch(bytes, Some(charge)).into()),
+    }
 }
 
 /// Review text is in none of this: path templates, never what filled them.

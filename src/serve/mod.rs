@@ -4,19 +4,22 @@
 //! |---|---|
 //! | `run`, `settings`, `healthcheck` | from the command line to a running server; asking one whether it is well |
 //! | `environment`, `memory` | what platforms leave in the environment; the memory that the system grants |
-//! | `connection`, `router`, `middleware` | sockets and their limits; the routes; what happens around every request |
+//! | `connection`, `slots` | sockets and their time-outs; places for them |
+//! | `router`, `middleware` | the routes; what happens around every request |
+//! | `budget` | one budget for all that is held for clients |
 //! | `app`, `reload` | the state that they share, and taking up what changed on disk |
 //! | `problem`, `named` | every error as an RFC 9457 answer; closed sets, the text of each member written once |
 //! | `api/` | one file or folder for each protocol; health, figures, description |
 //! | `compute/` | where and when a text is computed: the one core behind every protocol |
 //! | `models/` | what is served: loading, self-test, swap, cost, drift |
-//! | `http/` | parts of HTTP: bodies, JSON, keys, TLS, trace ids, answers that nobody takes |
+//! | `http/` | parts of HTTP: bodies, JSON, keys, TLS, trace ids |
 //! | `observe/` | what the service counts and logs: metrics, spans, log lines |
 //!
 //! `api` uses all other rooms; `compute` uses `models`, `observe` and `problem`; nothing in a room names `App` but `api`.
 
 mod api;
 mod app;
+mod budget;
 mod compute;
 mod connection;
 pub mod environment;
@@ -32,6 +35,7 @@ mod reload;
 mod router;
 mod run;
 mod settings;
+mod slots;
 
 pub use self::api::{description, openapi_yaml};
 pub use self::app::{App, AppState};

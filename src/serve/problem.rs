@@ -151,11 +151,10 @@ impl Problem {
     /// A fault in the JSON of a request: 400 when it is not JSON, 422 when it is, but not what belongs there.
     pub fn of_json(error: &serde_json::Error, body: &[u8]) -> Self {
         let not_json = |error: &serde_json::Error| {
-            let detail = match body.is_empty() {
-                true => "the body is empty, it must be a JSON object".into(),
-                false => format!("the body is not JSON: {error}"),
-            };
-            Self::new(ProblemKind::Malformed, detail)
+            if body.is_empty() {
+                return Self::new(ProblemKind::Malformed, "the body is empty, it must be a JSON object");
+            }
+            Self::new(ProblemKind::Malformed, format!("the body is not JSON: {error}"))
         };
         if error.classify() != serde_json::error::Category::Data {
             return not_json(error);
@@ -163,21 +162,70 @@ impl Problem {
         // The parser stops at the first wrong field; what follows may be no JSON at all.
         match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
             Err(syntax) if syntax.classify() != serde_json::error::Category::Data => not_json(&syntax),
-            _ => Self::new(ProblemKind::InvalidFields, error.to_string()),
+            _ => Self::new(ProblemKind::InvalidFields, without_values(&error.to_string())),
         }
     }
+}
+
+/// Most characters of a detail: it is made of our own words and of short names.
+const MAX_DETAIL: usize = 600;
+
+/// `name` as a client wrote it, where it is short and plain enough to be one; never a part of a text.
+pub fn quoted(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.+/;= ".contains(&byte);
+    let words = name.split(' ').count();
+    if !name.is_empty() && name.len() <= 40 && words <= 2 && name.bytes().all(plain) {
+        format!("`{name}`")
+    } else {
+        "(a name that is not repeated here)".into()
+    }
+}
+
+/// The parser's message without what a client wrote: a value may be a review, or megabytes.
+fn without_values(message: &str) -> String {
+    // "invalid type: string \"…\", expected …": what is expected are words of ours, so the last comma is before them.
+    for kind in ["invalid type: ", "invalid value: "] {
+        if let Some(rest) = message.strip_prefix(kind)
+            && let Some((found, expected)) = rest.rsplit_once(", expected ")
+        {
+            let found = if found.starts_with("string \"") { "string" } else { found };
+            return format!("{kind}{found}, expected {expected}");
+        }
+    }
+    for kind in ["unknown field `", "unknown variant `"] {
+        if let Some(rest) = message.strip_prefix(kind)
+            && let Some((name, expected)) = rest.rsplit_once("`, expected ")
+        {
+            return format!("{}{}, expected {expected}", kind.trim_end_matches('`'), quoted(name));
+        }
+    }
+    message.into()
+}
+
+/// `detail` without control characters, and cut short.
+fn shown(detail: &str) -> Cow<'_, str> {
+    if detail.len() <= MAX_DETAIL && !detail.contains(char::is_control) {
+        return detail.into();
+    }
+    let mut shown: String =
+        detail.chars().take(MAX_DETAIL).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if detail.chars().nth(MAX_DETAIL).is_some() {
+        shown.push('…');
+    }
+    shown.into()
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (status, urn, title) = self.kind.status_urn_title();
+        let detail = shown(&self.detail);
         let body = ProblemBody {
             kind: format!("urn:imdb-sentiment:problem:{urn}").into(),
             title,
             status: status.as_u16(),
-            detail: &self.detail,
+            detail: &detail,
             index: self.index,
-            error: self.with_error.then_some(&*self.detail),
+            error: self.with_error.then_some(&*detail),
         };
         let body = serde_json::to_vec(&body).expect("a problem is plain data");
         let mut response = Response::new(Body::from(body));
@@ -188,5 +236,41 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_never_part_of_a_message() {
+        let review = "a secret review, expected `nothing`, expected \u{7}";
+        let shown = |message: String| {
+            let shown = without_values(&message);
+            assert!(!shown.contains("secret") && !shown.contains("nothing"), "{shown}");
+            shown
+        };
+        let end = "expected a string at line 1 column 9";
+        assert_eq!(
+            shown(format!("invalid type: string {review:?}, {end}")),
+            format!("invalid type: string, {end}")
+        );
+        let end = "expected one of `text`, `texts` at line 1 column 9";
+        assert_eq!(
+            shown(format!("unknown field `{review}`, {end}")),
+            format!("unknown field (a name that is not repeated here), {end}")
+        );
+        let message = format!("unknown field `txt`, {end}");
+        assert_eq!(without_values(&message), message);
+        let message = "invalid type: integer `3`, expected a string";
+        assert_eq!(without_values(message), message);
+    }
+
+    #[test]
+    fn a_detail_is_short_and_printable() {
+        assert_eq!(super::shown("plain"), "plain");
+        assert_eq!(super::shown("a\u{1b}[2J\nb"), "a\u{fffd}[2J\u{fffd}b");
+        assert!(super::shown(&"\u{1}".repeat(1_000_000)).chars().count() <= MAX_DETAIL + 1);
     }
 }

@@ -10,11 +10,16 @@ use super::problem::{Problem, ProblemKind};
 
 /// The routes over `app`, with everything around them.
 pub fn router(app: AppState) -> Router {
-    let (router, description) = api::routes(!app.settings.no_page).split_for_parts();
-    app.served.get_or_init(|| Served {
-        routes: Routes::new(api::openapi::paths(&description)),
-        description: api::openapi::yaml(&description),
-        description_json: api::openapi::json(&description),
+    around(api::routes(!app.settings.no_page).into(), app)
+}
+
+/// `router` with what stands around every route.
+fn around(router: Router<AppState>, app: AppState) -> Router {
+    app.served.get_or_init(|| {
+        let description = api::routes(!app.settings.no_page).into_openapi();
+        let routes = Routes::new(api::openapi::paths(&description));
+        let description_json = api::openapi::json(&description).into();
+        Served { routes, description: api::openapi::yaml(&description).into(), description_json }
     });
     let router = router
         .fallback(not_found)
@@ -25,6 +30,12 @@ pub fn router(app: AppState) -> Router {
         None => router,
     };
     router.with_state(app)
+}
+
+/// The routes of health, and of the figures where `metrics` says so, for a listener of their own.
+pub fn side_router(app: AppState, metrics: bool) -> Router {
+    let router = Router::from(api::side_routes(metrics));
+    around(router, app)
 }
 
 async fn not_found() -> Problem {

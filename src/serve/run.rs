@@ -1,11 +1,14 @@
 //! From settings to a running server, signals included.
 
+use std::io::Write;
 use std::process::exit;
 
 use tokio::net::{TcpListener, TcpSocket};
 
+use super::connection::{serve, serve_aside};
 use super::observe::logging;
-use super::{App, Settings, environment, memory, reload, serve};
+use super::router::side_router;
+use super::{App, Settings, environment, memory, reload};
 use crate::error::{Error, Result};
 
 /// Connections that the kernel keeps while there is no room for them; it takes less if its own limit is lower.
@@ -19,6 +22,12 @@ pub fn run(settings: Settings, environment: &environment::Notes) -> Result<()> {
     environment.check(&settings)?;
     logging::start(&settings)?;
     environment.lines.iter().for_each(|line| tracing::warn!("{line}"));
+    let outcome = run_logged(settings);
+    logging::flush();
+    outcome
+}
+
+fn run_logged(settings: Settings) -> Result<()> {
     memory::check(&settings.model_sources()?);
     raise_file_limit(settings.max_connections);
     let threads = Settings::threads(settings.http_threads);
@@ -29,15 +38,25 @@ pub fn run(settings: Settings, environment: &environment::Notes) -> Result<()> {
     };
     let runtime = runtime.worker_threads(threads).thread_name("http").enable_all().build();
     let runtime = runtime.map_err(|e| Error::setting("--http-threads", e.to_string()))?;
-    // Before the models are loaded, which takes a while: until it is asked for, SIGHUP ends a process.
-    #[cfg(unix)]
-    let hangup = {
-        use tokio::signal::unix::{SignalKind, signal};
-        let _inside = runtime.enter();
-        signal(SignalKind::hangup()).map_err(|e| Error::setting("signals", e.to_string()))?
-    };
-    let app = App::new(settings)?;
     let outcome = runtime.block_on(async {
+        // Before the models are loaded, which takes a while: until it is asked for, SIGHUP ends a process, and SIGTERM
+        // does nothing to the first process of a container.
+        #[cfg(unix)]
+        let hangup = {
+            use tokio::signal::unix::{SignalKind, signal};
+            signal(SignalKind::hangup()).map_err(|e| Error::setting("signals", e.to_string()))?
+        };
+        let shutdown = shutdown_signal().map_err(|e| Error::setting("signals", e.to_string()))?;
+        let mut shutdown = Box::pin(shutdown);
+        let loading = tokio::task::spawn_blocking(|| App::new(settings));
+        let app = tokio::select! {
+            biased;
+            () = &mut shutdown => {
+                tracing::info!("stopped while loading");
+                return Ok(());
+            }
+            loaded = loading => loaded.map_err(|_| Error::setting("--model", "loading it panicked"))??,
+        };
         let listener = listen(&app.settings.host, app.settings.port).await?;
         let address = listener.local_addr().map_err(|e| Error::setting("--port", e.to_string()))?;
         let scheme = if app.tls.is_some() { "https" } else { "http" };
@@ -49,19 +68,41 @@ pub fn run(settings: Settings, environment: &environment::Notes) -> Result<()> {
                 tracing::error!(reason = loaded.self_test.reason(&slot.directory), "not ready");
             }
         }
-        let shutdown = shutdown_signal().map_err(|e| Error::setting("signals", e.to_string()))?;
         #[cfg(unix)]
         tokio::spawn(reload::on_hangup(app.clone(), hangup));
         if app.settings.watch {
             tokio::spawn(reload::watch(app.clone()));
         }
-        println!("listening on {scheme}://{address}");
-        serve(listener, app.clone(), shutdown).await.map_err(|e| Error::setting("--port", e.to_string()))
+        if app.tls.is_some() {
+            tokio::spawn(reload::watch_certificate(app.clone()));
+        }
+        let mut aside = Vec::new();
+        for (name, address, metrics) in [
+            ("--health-address", &app.settings.health_address, false),
+            ("--metrics-address", &app.settings.metrics_address, true),
+        ] {
+            let Some(address) = address else { continue };
+            let fault = |e: std::io::Error| Error::setting(name, format!("{address}: {e}"));
+            let listener = TcpListener::bind(address).await.map_err(fault)?;
+            let what = if metrics { "figures and health" } else { "health" };
+            aside.push(format!("{what} on {scheme}://{}", listener.local_addr().map_err(fault)?));
+            tokio::spawn(serve_aside(listener, app.clone(), side_router(app.clone(), metrics)));
+        }
+        say(&format!("listening on {scheme}://{address}"));
+        aside.iter().for_each(|line| say(line));
+        let served = serve(listener, app.clone(), shutdown).await;
+        app.spans.stop();
+        served.map_err(|e| Error::setting("--port", e.to_string()))
     });
     // Connections that the grace did not see finish are cut here.
     runtime.shutdown_background();
-    app.spans.stop();
     outcome
+}
+
+/// Writes a line to standard output; that it cannot be written stops nothing.
+fn say(line: &str) {
+    let mut output = std::io::stdout();
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
 async fn listen(host: &str, port: u16) -> Result<TcpListener> {
@@ -112,8 +153,8 @@ fn shutdown_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
 #[cfg(target_os = "linux")]
 fn raise_file_limit(max_connections: usize) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    // Model files, log, event queues and the like beside the sockets.
-    let wanted = max_connections as u64 + 64;
+    // Model files, log, event queues, the other listeners and connections that are just being closed.
+    let wanted = max_connections as u64 + 256;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < wanted) {
         let current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));

@@ -8,9 +8,6 @@ use crate::error::{Error, Result};
 /// Where the shipped models are looked for when none is named, best first; relative to the working directory.
 pub const DEFAULT_MODELS: [&str; 2] = ["models/imdb", "models/keras-imdb"];
 
-/// Bytes that one permit of `--max-buffered-bytes` stands for.
-pub const PERMIT_BYTES: usize = 1024;
-
 /// The folder of the shipped models, which may itself be a model directory: in a container, one is mounted there.
 const MOUNTED_MODEL: &str = "models";
 
@@ -66,19 +63,32 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_MAX_PENDING_REVIEWS", default_value_t = 2048, value_parser = positive)]
     pub max_pending_reviews: usize,
 
-    /// Most bytes of request bodies held at once, all connections together; 503 above. At least --max-body-bytes
-    #[arg(long, env = "IMDB_SENTIMENT_MAX_BUFFERED_BYTES", default_value_t = 128 * 1024 * 1024, value_parser = positive)]
+    /// Most bytes held at once for all clients together: bodies, texts, ids, open requests, answers not yet taken; 503
+    /// above. At least twice --max-body-bytes. Each connection may hold 16 KiB beside it
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_BUFFERED_BYTES", default_value_t = 64 * 1024 * 1024, value_parser = positive)]
     pub max_buffered_bytes: usize,
 
-    /// Most open connections; further ones wait in the kernel's backlog
+    /// Most open connections; for a further one the longest idle one is closed
     #[arg(long, env = "IMDB_SENTIMENT_MAX_CONNECTIONS", default_value_t = 1024, value_parser = positive)]
     pub max_connections: usize,
+
+    /// Most open connections from one address; 0 sets no limit of its own (behind a proxy all have its address)
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_CONNECTIONS_PER_PEER", default_value_t = 0)]
+    pub max_connections_per_peer: usize,
+
+    /// Address and port of a second listener for health checks alone, with places of its own, such as 127.0.0.1:3001
+    #[arg(long, env = "IMDB_SENTIMENT_HEALTH_ADDRESS", value_name = "HOST:PORT")]
+    pub health_address: Option<String>,
+
+    /// Address and port of a second listener for /metrics and health checks, with places of its own
+    #[arg(long, env = "IMDB_SENTIMENT_METRICS_ADDRESS", value_name = "HOST:PORT")]
+    pub metrics_address: Option<String>,
 
     /// Most requests in flight on one HTTP/2 connection
     #[arg(long, env = "IMDB_SENTIMENT_MAX_STREAMS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_streams: u32,
 
-    /// Time for a request's header to arrive, and for a connection to say nothing; closed after
+    /// Time for a request's header to arrive, and for a connection to ask for nothing; closed after
     #[arg(long, env = "IMDB_SENTIMENT_HEADER_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub header_timeout: Duration,
 
@@ -86,7 +96,7 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_BODY_TIMEOUT", default_value = "10s", value_parser = duration)]
     pub body_timeout: Duration,
 
-    /// Time for a client to take what it is being sent, after which its connection is closed
+    /// Time for a client to take a whole answer, after which its connection is closed
     #[arg(long, env = "IMDB_SENTIMENT_WRITE_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub write_timeout: Duration,
 
@@ -304,16 +314,19 @@ impl Settings {
         for key in &self.api_keys {
             key.check().map_err(|reason| Error::setting("--api-key", reason))?;
         }
-        if self.max_buffered_bytes < self.max_body_bytes {
-            let reason =
-                format!("{} is less than --max-body-bytes {}", self.max_buffered_bytes, self.max_body_bytes);
+        // The texts of a large body are held beside it.
+        if self.max_buffered_bytes / 2 < self.max_body_bytes {
+            let reason = format!(
+                "{} is less than twice --max-body-bytes {}",
+                self.max_buffered_bytes, self.max_body_bytes
+            );
             return Err(Error::setting("--max-buffered-bytes", reason));
         }
         for (name, value) in [
             ("--max-pending-reviews", self.max_pending_reviews),
             ("--max-connections", self.max_connections),
             ("--max-body-bytes", self.max_body_bytes),
-            ("--max-buffered-bytes", self.max_buffered_bytes / PERMIT_BYTES),
+            ("--max-buffered-bytes", self.max_buffered_bytes / super::budget::PERMIT_BYTES),
         ] {
             // What a semaphore can count in one step.
             if value > u32::MAX as usize >> 3 {

@@ -2,20 +2,22 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::shared::KeyProblem;
 use crate::model::{Baseline, Histogram};
 use crate::serve::app::{App, AppState};
+use crate::serve::http::SharedPage;
 use crate::serve::models::series::ModelSeries;
 use crate::serve::models::{LoadedModel, Models, unix_seconds};
 use crate::serve::observe::exposition::Exposition;
-use crate::serve::observe::process;
 use crate::serve::observe::telemetry::Telemetry;
+use crate::serve::observe::{logging, process};
 
 /// The route of this file.
 pub fn routes() -> OpenApiRouter<AppState> {
@@ -27,9 +29,11 @@ pub fn routes() -> OpenApiRouter<AppState> {
     responses((status = 200, description = "Prometheus text format 0.0.4", body = String, content_type = "text/plain"),
         KeyProblem))]
 async fn metrics(State(app): State<AppState>) -> Response {
-    let mut response = page(&app).into_response();
+    let page = app.metrics_page.get(|| page(&app).into());
+    let mut response = Response::new(Body::from(page));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response.extensions_mut().insert(SharedPage);
     response
 }
 
@@ -48,6 +52,12 @@ fn page(app: &App) -> String {
     text.single("imdb_sentiment_ready", g, "1 when requests should be sent here.", ready);
     text.metric("imdb_sentiment_build_info", g, "The server's version; always 1.")
         .sample(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+    text.single(
+        "imdb_sentiment_log_lines_lost_total",
+        "counter",
+        "Log lines that could not be written.",
+        logging::lost_lines(),
+    );
     process::write(&mut text);
     text.finish()
 }

@@ -39,6 +39,12 @@ pub fn routes(with_page: bool) -> OpenApiRouter<AppState> {
         .merge(openapi::routes())
 }
 
+/// The routes of health, and of the figures where `metrics` says so.
+pub fn side_routes(metrics: bool) -> OpenApiRouter<AppState> {
+    let health = health::routes();
+    if metrics { health.merge(metrics::routes()) } else { health }
+}
+
 /// The description of every route.
 pub fn description() -> utoipa::openapi::OpenApi {
     routes(true).into_openapi()

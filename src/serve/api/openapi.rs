@@ -1,8 +1,9 @@
 //! `openapi.yaml`: generated from the handlers, so that it says what they do.
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
@@ -13,8 +14,9 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::shared::{KeyProblem, SharedResponse, json_response};
+use super::shared::{KeyProblem, SharedResponse};
 use crate::serve::app::AppState;
+use crate::serve::http::SharedPage;
 use crate::serve::observe::routes::Open;
 use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
 
@@ -112,8 +114,9 @@ pub fn routes() -> OpenApiRouter<AppState> {
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/yaml"),
         KeyProblem))]
 async fn openapi(State(app): State<AppState>) -> Response {
-    let text = app.served.get().map_or_else(String::new, |served| served.description.clone());
-    let mut response = text.into_response();
+    let text = app.served.get().map(|served| served.description.clone()).unwrap_or_default();
+    let mut response = Response::new(Body::from(text));
+    response.extensions_mut().insert(SharedPage);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
     response
 }
@@ -123,6 +126,9 @@ async fn openapi(State(app): State<AppState>) -> Response {
     responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"),
         KeyProblem))]
 async fn openapi_json(State(app): State<AppState>) -> Response {
-    let text = app.served.get().map_or_else(String::new, |served| served.description_json.clone());
-    json_response(text.into_bytes())
+    let text = app.served.get().map(|served| served.description_json.clone()).unwrap_or_default();
+    let mut response = Response::new(Body::from(text));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.extensions_mut().insert(SharedPage);
+    response
 }

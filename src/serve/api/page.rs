@@ -5,12 +5,14 @@
 
 use std::sync::LazyLock;
 
+use axum::body::Body;
 use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::serve::app::AppState;
+use crate::serve::http::SharedPage;
 
 const SHELL: &str = include_str!("page/index.html");
 const STYLE: &str = include_str!("page/style.css");
@@ -74,7 +76,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/", tag = "operation", security(()),
     responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
 async fn page() -> Response {
-    let mut response = PAGE.html.as_str().into_response();
+    let mut response = Response::new(Body::from(PAGE.html.as_str()));
+    response.extensions_mut().insert(SharedPage);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_SECURITY_POLICY, PAGE.policy.clone());

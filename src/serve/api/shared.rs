@@ -47,18 +47,26 @@ where
     Options: Send + 'static,
     Answer: Send + 'static,
 {
-    let (mut question, options) = if body.bytes.len() <= PARSE_INLINE_BYTES {
-        read(&body.bytes)?
+    let BufferedBody { bytes, mut charge } = body;
+    let (mut request, options) = if bytes.len() <= PARSE_INLINE_BYTES {
+        read(&bytes)?
     } else {
-        let bytes = body.bytes.clone();
-        let owned = move || read(&bytes).map(|(question, options)| (question.into_owned(), options));
-        on_compute_thread(scorer, owned).await??
+        // Texts of its own are as much again. The charge goes along: the client may leave meanwhile.
+        charge.add(bytes.len())?;
+        let owned = {
+            let bytes = bytes.clone();
+            move || (read(&bytes).map(|(request, options)| (request.into_owned(), options)), charge)
+        };
+        let (outcome, back) = on_compute_thread(scorer, owned).await?;
+        charge = back;
+        outcome?
     };
+    request.charge = Some(charge);
     if address.model.is_some() {
-        question.model = address.model.map(Cow::Owned);
+        request.model = address.model.map(Cow::Owned);
     }
-    question.version = address.version.map(Cow::Owned);
-    let scored = scorer.score(question).await?;
+    request.version = address.version.map(Cow::Owned);
+    let scored = scorer.score(request).await?;
     if scored.predictions.len() <= WRITE_INLINE {
         return Ok(write(&scored, options));
     }

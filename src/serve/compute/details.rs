@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::admission::Admission;
 use super::pool::Pool;
 use super::task::{ComputeError, Input, Job, TURN};
 use crate::predict::{Encoding, ExplanationPlan, Label, Prediction, Truncate};
@@ -155,6 +156,12 @@ impl Plan {
         self.encodings.len() + EXPLANATION_REVIEWS * self.windows()
     }
 
+    /// The tokens that are run, those of an explanation as often as it is longer than a prediction; a window has `longest`.
+    pub fn tokens(&self, longest: usize) -> usize {
+        let judged: usize = self.encodings.iter().map(Encoding::tokens).sum();
+        judged + EXPLANATION_REVIEWS * self.windows() * longest
+    }
+
     /// Windows to be explained.
     fn windows(&self) -> usize {
         self.texts.iter().filter_map(|text| text.words.as_ref()).map(ExplanationPlan::windows).sum()
@@ -175,15 +182,16 @@ impl Plan {
         mut self,
         pool: &Pool,
         loaded: Arc<LoadedModel>,
-        mut permit: tokio::sync::OwnedSemaphorePermit,
+        permit: Admission,
         deadline: Instant,
     ) -> Result<Done, ComputeError> {
+        let permit = Arc::new(permit);
         let items: Vec<Input> = std::mem::take(&mut self.encodings).into_iter().map(Input::Encoded).collect();
         let mut predictions = Vec::new();
         if !items.is_empty() {
-            let own = permit.split(items.len()).expect("they were admitted together");
-            let (truncate, max_windows) = (Truncate::Tail, 1);
-            let job = Job { loaded: loaded.clone(), items, truncate, max_windows, deadline, permit: own };
+            let (loaded, truncate, max_windows) = (loaded.clone(), Truncate::Tail, 1);
+            let (permit, charge) = (permit.clone(), None);
+            let job = Job { loaded, items, truncate, max_windows, deadline, permit, charge };
             predictions = pool.run(job).await?;
         }
         for index in 0..self.texts.len() {
@@ -219,7 +227,7 @@ impl Plan {
 pub struct Done {
     plan: Plan,
     predictions: Vec<Prediction>,
-    _permit: tokio::sync::OwnedSemaphorePermit,
+    _permit: Arc<Admission>,
 }
 
 impl Done {

@@ -5,9 +5,11 @@
 //! | `score` | a request's texts in, its predictions out, computed where it costs least |
 //! | `details` | what is said besides: words, sentences, how the verdict came about |
 //! | `pool` | compute threads behind a bounded, fair queue |
+//! | `admission` | who may have how much waiting there |
 //! | `task` | one request's work on its way through them |
 //! | `shadow` | a second model that scores a share of the traffic for comparison |
 
+pub mod admission;
 pub mod details;
 pub mod pool;
 pub mod score;

@@ -10,8 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use super::admission::{Admission, Gate};
 use super::task::{ComputeError, Input, Job, Outcome, Progress, TURN, Task, WorkItem};
 use crate::model::MAX_BATCH_ROWS;
 use crate::serve::observe::telemetry::{ShedReason, Telemetry};
@@ -30,7 +31,7 @@ type Closure = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub struct Pool {
     shared: Arc<Shared>,
-    admission: Arc<Semaphore>,
+    gate: Arc<Gate>,
     capacity: usize,
 }
 
@@ -60,6 +61,8 @@ struct Queue {
     /// What nobody waits for.
     background: VecDeque<Closure>,
     closed: bool,
+    /// Whether the last turn was a closure's: then a batch goes first.
+    closure_before: bool,
 }
 
 /// Some units of one task.
@@ -74,30 +77,36 @@ enum Work {
 }
 
 impl Pool {
-    /// Starts `threads` threads, with room for `capacity` reviews waiting and in work.
-    pub fn start(threads: usize, capacity: usize, telemetry: Arc<Telemetry>) -> std::io::Result<Self> {
+    /// Starts `threads` threads, with room for `capacity` reviews of `longest` tokens waiting and in
+    /// work.
+    pub fn start(
+        threads: usize,
+        capacity: usize,
+        longest: usize,
+        telemetry: Arc<Telemetry>,
+    ) -> std::io::Result<Self> {
         let (queue, wake) = Default::default();
         let shared = Arc::new(Shared { queue, wake, telemetry, threads });
         for index in 0..threads {
             let shared = shared.clone();
             std::thread::Builder::new().name(format!("compute-{index}")).spawn(move || shared.work())?;
         }
-        Ok(Self { shared, admission: Arc::new(Semaphore::new(capacity)), capacity })
+        Ok(Self { shared, gate: Gate::new(capacity.saturating_mul(longest)), capacity })
     }
 
-    /// Room for `reviews`, all or none; `None` at once where there is not so much.
-    pub fn admit(&self, reviews: usize) -> Option<OwnedSemaphorePermit> {
-        self.admission.clone().try_acquire_many_owned(u32::try_from(reviews).ok()?).ok()
+    /// Room for `reviews` of `client` with `tokens` together, all or none; `None` at once where there is not so much.
+    pub fn admit(&self, client: u64, reviews: usize, tokens: usize) -> Option<Admission> {
+        self.gate.admit(client, reviews, tokens)
     }
 
-    /// Most reviews waiting and in work.
+    /// Most reviews of full length waiting and in work.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
     /// Reviews waiting and in work.
     pub fn pending(&self) -> usize {
-        self.capacity - self.admission.available_permits()
+        self.gate.reviews()
     }
 
     /// Requests waiting for a turn.
@@ -189,7 +198,10 @@ impl Shared {
     fn take(&self) -> Option<Work> {
         let mut queue = lock(&self.queue);
         loop {
-            if let Some(closure) = queue.closures.pop_front() {
+            // Large bodies and texts take turns, so that neither waits for all of the other.
+            let batch_first = std::mem::take(&mut queue.closure_before);
+            if !batch_first && let Some(closure) = queue.closures.pop_front() {
+                queue.closure_before = true;
                 return Some(Work::Closure(closure));
             }
             if queue.turns_next
@@ -204,6 +216,10 @@ impl Shared {
                 return Some(Work::Batches(batches));
             }
             if let Some(closure) = queue.turns.pop_front() {
+                return Some(Work::Closure(closure));
+            }
+            if let Some(closure) = queue.closures.pop_front() {
+                queue.closure_before = true;
                 return Some(Work::Closure(closure));
             }
             if let Some(closure) = queue.background.pop_front() {

@@ -5,12 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::details::{Details, EXPLANATION_REVIEWS, Plan, Wanted};
+use super::details::{Details, EXPLANATION_REVIEWS, MAX_POINTS, Plan, Wanted};
 use super::pool::Pool;
 use super::shadow::Shadow;
 use super::task::{ComputeError, Input, Job};
 use crate::error::{Error, Result as CrateResult};
 use crate::predict::{Prediction, Truncate};
+use crate::serve::budget::Charge;
+use crate::serve::models::cost::BYTES_PER_TOKEN;
 use crate::serve::models::verdict::Verdict;
 use crate::serve::models::{LoadedModel, ModelSlot, Models};
 use crate::serve::observe::telemetry::{Place, ShedReason, Telemetry};
@@ -19,6 +21,12 @@ use crate::serve::settings::Settings;
 
 /// Most that cutting texts into ids may take on an HTTP thread; beyond, the compute threads do it.
 const ENCODING_BUDGET: Duration = Duration::from_micros(50);
+
+/// Bytes of a prediction and of what else is kept for a text on its way.
+const PREDICTION_BYTES: usize = 256;
+
+/// Bytes of a word with its weight on the way into an answer.
+const WORD_BYTES: usize = 128;
 
 /// What a request asks for, whatever protocol it came by.
 #[derive(Debug, Default)]
@@ -37,6 +45,8 @@ pub struct ScoreRequest<'a> {
     pub abstain: Option<f32>,
     /// What is to be said besides the verdict.
     pub wanted: Wanted,
+    /// What is held for it so far, and for whom.
+    pub charge: Option<Charge>,
 }
 
 /// The score below which the label is `uncertain`, as a request gives it.
@@ -83,6 +93,7 @@ impl ScoreRequest<'_> {
             truncate: self.truncate,
             abstain: self.abstain,
             wanted: self.wanted,
+            charge: self.charge,
         }
     }
 }
@@ -121,7 +132,9 @@ impl Scorer {
             }
         }
         let threads = Settings::threads(settings.compute_threads);
-        let pool = Pool::start(threads, settings.max_pending_reviews, telemetry.clone())
+        let longest =
+            models.iter().map(|slot| slot.current().predictor.config().max_length).max().unwrap_or(1);
+        let pool = Pool::start(threads, settings.max_pending_reviews, longest, telemetry.clone())
             .map_err(|e| Error::setting("--compute-threads", e.to_string()))?;
         let limits = Limits {
             max_texts: settings.max_texts,
@@ -159,7 +172,7 @@ impl Scorer {
     ///
     /// # Errors
     /// The problem to answer with: unknown model, too many texts, a text that cannot be scored, overload, deadline.
-    pub async fn score(&self, request: ScoreRequest<'_>) -> Result<ScoreResponse, Problem> {
+    pub async fn score(&self, mut request: ScoreRequest<'_>) -> Result<ScoreResponse, Problem> {
         let start = Instant::now();
         let slot = self.slot(request.model.as_deref())?;
         let loaded = slot.current();
@@ -173,6 +186,10 @@ impl Scorer {
             let detail = format!("{count} texts, at most {} are taken at once", self.limits.max_texts);
             return Err(Problem::new(ProblemKind::TooLarge, detail));
         }
+        let memory = self.memory(&loaded, &request);
+        if let Some(charge) = &mut request.charge {
+            charge.add(memory)?;
+        }
         let abstain = request.abstain.or(self.limits.abstain);
         let single = request.single;
         let shadowed = self
@@ -180,6 +197,12 @@ impl Scorer {
             .sample(slot, &self.models)
             .then(|| request.texts.iter().map(|t| t.to_string()).collect());
         let (truncate, wanted) = (request.truncate, request.wanted);
+        // The details are worked out after the predictions, out of copies of the texts.
+        let detailed = match &request.charge {
+            Some(charge) if wanted.any() => Some(charge.another(self.details_memory(&loaded, &request))?),
+            _ => None,
+        };
+        let client = request.charge.as_ref().map_or(0, |charge| charge.client().id);
         let texts: Vec<String> = match wanted.any() {
             true => request.texts.iter().map(|text| text.to_string()).collect(),
             false => Vec::new(),
@@ -190,8 +213,9 @@ impl Scorer {
             .map_err(|fault| self.problem(fault, count, single))?;
         let details = match texts.is_empty() {
             true => Vec::new(),
-            false => self.details(&loaded, texts, wanted, truncate, abstain, single, start).await?,
+            false => self.details(&loaded, texts, wanted, truncate, abstain, single, start, client).await?,
         };
+        drop(detailed);
         let scored = ScoreResponse { loaded, predictions, details, abstain };
         self.count(slot, &scored);
         if let Some(texts) = shadowed {
@@ -218,6 +242,7 @@ impl Scorer {
         abstain: Option<f32>,
         single: bool,
         start: Instant,
+        client: u64,
     ) -> Result<Vec<Details>, Problem> {
         let (count, texts) = (texts.len(), Arc::new(texts));
         let work = async {
@@ -227,7 +252,8 @@ impl Scorer {
             if reviews > self.pool.capacity() {
                 return Ok(Err(reviews));
             }
-            let permit = self.pool.admit(reviews).ok_or(ComputeError::Overload)?;
+            let tokens = plan.tokens(loaded.predictor.config().max_length);
+            let permit = self.pool.admit(client, reviews, tokens).ok_or(ComputeError::Overload)?;
             for (detail, count) in plan.counts() {
                 self.telemetry.details.add(detail, count as u64);
             }
@@ -258,13 +284,16 @@ impl Scorer {
     ) -> Result<Vec<Prediction>, ComputeError> {
         let limits = &self.limits;
         let (truncate, budget) = (request.truncate, limits.inline_budget);
+        let client = request.charge.as_ref().map_or(0, |charge| charge.client().id);
+        let tokens = request.texts.iter().map(|text| self.tokens(loaded, text.len(), truncate)).sum();
+        let count = request.texts.len();
         let bytes: usize = request.texts.iter().map(|text| text.len()).sum();
         let estimate: Duration =
             request.texts.iter().map(|text| loaded.cost.of_text(text.len(), truncate)).sum();
         // Where even half the estimate is too much, admission comes first: who is turned away must cost nothing.
         let mut permit = None;
         if estimate / 2 > budget {
-            permit = Some(self.pool.admit(request.texts.len()).ok_or(ComputeError::Overload)?);
+            permit = Some(self.pool.admit(client, count, tokens).ok_or(ComputeError::Overload)?);
         }
         let items = if loaded.cost.encoding(bytes) <= ENCODING_BUDGET {
             let encode = || -> Result<Vec<_>, (usize, Error)> {
@@ -290,12 +319,54 @@ impl Scorer {
         };
         let permit = match permit {
             Some(permit) => permit,
-            None => self.pool.admit(items.len()).ok_or(ComputeError::Overload)?,
+            None => self.pool.admit(client, count, tokens).ok_or(ComputeError::Overload)?,
         };
         self.telemetry.placed.inc(Place::Queue);
         let deadline = start + limits.request_timeout;
-        let max_windows = limits.max_windows;
-        self.pool.run(Job { loaded: loaded.clone(), items, truncate, max_windows, deadline, permit }).await
+        let (max_windows, charge) = (limits.max_windows, request.charge);
+        self.pool
+            .run(Job {
+                loaded: loaded.clone(),
+                items,
+                truncate,
+                max_windows,
+                deadline,
+                permit: Arc::new(permit),
+                charge,
+            })
+            .await
+    }
+
+    /// Tokens that a text of `bytes` is taken to have, as often as they are run.
+    fn tokens(&self, loaded: &LoadedModel, bytes: usize, truncate: Truncate) -> usize {
+        let longest = loaded.predictor.config().max_length;
+        let tokens = bytes / BYTES_PER_TOKEN + 1;
+        match truncate {
+            // Windows overlap by half.
+            Truncate::Windows => (2 * tokens).min(self.limits.max_windows.saturating_mul(longest)),
+            _ => tokens.min(longest),
+        }
+    }
+
+    /// Bytes that the ids and predictions of `request` take at most: a text has at most a token for each byte.
+    fn memory(&self, loaded: &LoadedModel, request: &ScoreRequest) -> usize {
+        let ids = |text: &Cow<str>| {
+            PREDICTION_BYTES + 4 * self.tokens(loaded, text.len() * BYTES_PER_TOKEN, request.truncate)
+        };
+        request.texts.iter().map(ids).sum()
+    }
+
+    /// Bytes that what is wanted besides the verdicts takes: texts, words with their weights, ids of the parts.
+    fn details_memory(&self, loaded: &LoadedModel, request: &ScoreRequest) -> usize {
+        let text = |text: &Cow<str>| {
+            let read = self.tokens(loaded, text.len() * BYTES_PER_TOKEN, request.truncate);
+            let words = if request.wanted.words { WORD_BYTES * read } else { 0 };
+            let sentences = if request.wanted.sentences { 4 * text.len() } else { 0 };
+            let longest = loaded.predictor.config().max_length.min(text.len());
+            let points = if request.wanted.trajectory { 4 * MAX_POINTS * longest } else { 0 };
+            text.len() + words + sentences + points
+        };
+        request.texts.iter().map(text).sum()
     }
 
     /// What is answered where there are no predictions for `count` texts, of which there is `single`.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
+use super::admission::Admission;
 use crate::error::Error;
 use crate::predict::{Encoding, Prediction, Truncate};
+use crate::serve::budget::Charge;
 use crate::serve::models::LoadedModel;
 use crate::serve::models::cost::Cost;
 
@@ -37,7 +39,9 @@ pub struct Job {
     /// When the answer is no longer wanted.
     pub deadline: Instant,
     /// The job's place among what may wait; given back when the work is done or dropped.
-    pub permit: OwnedSemaphorePermit,
+    pub permit: Arc<Admission>,
+    /// What is held for it.
+    pub charge: Option<Charge>,
 }
 
 /// Why there are no predictions.
@@ -81,7 +85,8 @@ pub struct Task {
     /// When it was admitted.
     pub queued: Instant,
     progress: Mutex<Progress>,
-    _permit: OwnedSemaphorePermit,
+    _permit: Arc<Admission>,
+    _charge: Option<Charge>,
 }
 
 /// What of a task is left, done and known.
@@ -129,6 +134,7 @@ impl Task {
             queued: Instant::now(),
             progress: Mutex::new(progress),
             _permit: job.permit,
+            _charge: job.charge,
         };
         (task, answer)
     }

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
+use super::read_small;
 use crate::error::{Error, Result};
 use crate::serve::settings::{Secret, Settings};
 
@@ -43,7 +44,8 @@ impl ApiKeys {
         let mut digests: Vec<[u8; 32]> =
             self.given.iter().map(|key| digest(key.expose().as_bytes())).collect();
         if let Some(path) = &self.file {
-            let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+            let text = String::from_utf8(read_small(path)?);
+            let text = text.map_err(|_| Error::invalid(path, "it is not text"))?;
             let before = digests.len();
             for (number, line) in text.lines().enumerate() {
                 let line = line.trim();

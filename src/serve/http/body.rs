@@ -4,49 +4,38 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, Request, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Request, header};
 use http_body_util::BodyExt;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::serve::observe::telemetry::{ShedReason, Telemetry};
-use crate::serve::problem::{Problem, ProblemKind};
-use crate::serve::settings::{PERMIT_BYTES, Settings};
-
-/// Bodies up to this size need no permit: what they hold is bounded by the connections. Not with HTTP/2, of whose
-/// connections each has many streams.
-const FREE_BYTES: usize = 64 * PERMIT_BYTES;
+use crate::serve::budget::{Budget, Charge, Client};
+use crate::serve::problem::{Problem, ProblemKind, quoted};
+use crate::serve::settings::Settings;
 
 /// How much of a body that is too large is read and thrown away, so that a client which sends all before it reads
 /// gets the answer and not a reset connection.
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 
-/// A body in memory, and its place among all that are.
+/// A body in memory, and its place among all that is held.
 #[derive(Debug)]
 pub struct BufferedBody {
     /// The bytes.
     pub bytes: Bytes,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// What they cost.
+    pub charge: Charge,
 }
 
-/// Reads bodies, all of which share one room in memory.
+/// Reads bodies within the limits of size, time and memory.
 #[derive(Debug)]
 pub struct BodyReader {
-    /// Room for bodies, in units of [`PERMIT_BYTES`].
-    room: Arc<Semaphore>,
-    telemetry: Arc<Telemetry>,
+    budget: Arc<Budget>,
     max_bytes: usize,
     timeout: Duration,
 }
 
 impl BodyReader {
     /// A reader within the limits that `settings` give.
-    pub fn new(settings: &Settings, telemetry: Arc<Telemetry>) -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(settings.max_buffered_bytes / PERMIT_BYTES)),
-            telemetry,
-            max_bytes: settings.max_body_bytes,
-            timeout: settings.body_timeout,
-        }
+    pub fn new(settings: &Settings, budget: Arc<Budget>) -> Self {
+        Self { budget, max_bytes: settings.max_body_bytes, timeout: settings.body_timeout }
     }
 
     /// Reads the body of a request that must say it is JSON.
@@ -56,7 +45,9 @@ impl BodyReader {
     pub async fn read_json(&self, request: Request<Body>) -> Result<BufferedBody, Problem> {
         if !is_json(request.headers()) {
             let detail = match request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str()) {
-                Some(Ok(other)) => format!("content-type is `{other}`, it must be application/json"),
+                Some(Ok(other)) => {
+                    format!("content-type is {}, it must be application/json", quoted(other))
+                }
                 _ => "content-type is missing, it must be application/json".into(),
             };
             self.drain(request.into_body()).await;
@@ -79,10 +70,12 @@ impl BodyReader {
                 "the body is compressed; send it as it is",
             ));
         }
-        let free_bytes = if request.version() == Version::HTTP_2 { 0 } else { FREE_BYTES };
+        let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
         let mut body = request.into_body();
         let reading = async {
-            let outcome = self.collect(&mut body, free_bytes).await;
+            // A connection that owes its body is one that can give way to another.
+            let _waiting = client.wait();
+            let outcome = self.collect(&mut body, &client).await;
             if outcome.is_err() {
                 discard(&mut body).await;
             }
@@ -103,59 +96,47 @@ impl BodyReader {
         let _ = tokio::time::timeout(self.timeout, discard(&mut body)).await;
     }
 
-    async fn collect(&self, body: &mut Body, free_bytes: usize) -> Result<BufferedBody, Problem> {
+    async fn collect(&self, body: &mut Body, client: &Arc<Client>) -> Result<BufferedBody, Problem> {
         let limit = self.max_bytes;
-        let hint = body.size_hint();
-        if hint.lower() > limit as u64 {
+        // What a client says that it will send is no more than a hint; charged is what has come.
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if announced > limit {
             return Err(too_large(limit));
         }
-        let mut held = 0;
-        let mut permit: Option<OwnedSemaphorePermit> = None;
-        let mut hold = |total: usize| {
-            let wanted = total / PERMIT_BYTES;
-            if wanted <= held.max(free_bytes / PERMIT_BYTES) {
-                return Ok(());
-            }
-            match self.room.clone().try_acquire_many_owned((wanted - held) as u32) {
-                Ok(more) => {
-                    held = wanted;
-                    match &mut permit {
-                        Some(permit) => permit.merge(more),
-                        None => permit = Some(more),
-                    }
-                    Ok(())
-                }
-                Err(_) => {
-                    self.telemetry.shed.inc(ShedReason::Overload);
-                    let detail = "too many bytes of other requests are being held; come back later";
-                    Err(Problem::new(ProblemKind::Overloaded, detail))
-                }
-            }
-        };
-        hold(hint.lower() as usize)?;
+        let mut charge = self.budget.charge(client, 0)?;
         let broken = |_| Problem::new(ProblemKind::Malformed, "the body broke off or its framing is wrong");
         let Some(first) = next(body).await.map_err(broken)? else {
-            return Ok(BufferedBody { bytes: Bytes::new(), _permit: permit });
+            return Ok(BufferedBody { bytes: Bytes::new(), charge });
         };
         if first.len() > limit {
             return Err(too_large(limit));
         }
+        charge.add(first.len())?;
         // Nearly every body comes in one piece, which needs no copy.
         let Some(second) = next(body).await.map_err(broken)? else {
-            return Ok(BufferedBody { bytes: first, _permit: permit });
+            return Ok(BufferedBody { bytes: first, charge });
         };
-        let mut all = Vec::with_capacity((hint.lower() as usize).max(first.len() + second.len()));
+        let mut charged = first.len();
+        let mut all = Vec::new();
         all.extend_from_slice(&first);
         let mut piece = Some(second);
         while let Some(bytes) = piece {
-            if all.len() + bytes.len() > limit {
+            let needed = all.len() + bytes.len();
+            if needed > limit {
                 return Err(too_large(limit));
             }
-            hold(all.len() + bytes.len())?;
+            if all.capacity() < needed {
+                // Twice what has come: the rest that is announced may never come.
+                let most = if announced >= needed { announced } else { limit };
+                let capacity = most.min(2 * needed);
+                charge.add(capacity.saturating_sub(charged))?;
+                charged = charged.max(capacity);
+                all.reserve_exact(capacity - all.len());
+            }
             all.extend_from_slice(&bytes);
             piece = next(body).await.map_err(broken)?;
         }
-        Ok(BufferedBody { bytes: all.into(), _permit: permit })
+        Ok(BufferedBody { bytes: all.into(), charge })
     }
 }
 

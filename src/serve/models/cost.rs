@@ -19,7 +19,7 @@ pub struct Cost {
 }
 
 /// Bytes of a word and its space in English prose: how many tokens a text not yet cut is taken to have.
-const BYTES_PER_TOKEN: usize = 6;
+pub const BYTES_PER_TOKEN: usize = 6;
 
 /// Longest word of the vocabulary that is measured with.
 const LONGEST_WORD_BYTES: usize = 64;

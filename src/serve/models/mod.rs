@@ -1,5 +1,6 @@
 //! The models that are served: loading, self-test, and the swap in one step.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -22,6 +23,7 @@ use crate::model::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, TRAINING_FILE, load_companion,
 };
 use crate::predict::{Encoding, Predictor, Truncate};
+use crate::serve::memory;
 use crate::serve::problem::{Problem, ProblemKind};
 use crate::serve::settings::{ModelSource, Settings, check_model_name};
 
@@ -127,20 +129,12 @@ impl ModelSlot {
     /// Loads the directory beside what is served, tries it, and swaps it in; keeps the old one where the new one
     /// cannot be loaded or fails its self-test. Blocks while it reads.
     pub fn reload(&self) -> Reload {
-        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let start = Instant::now();
-        // A fault in the loader must cost the reload, never the server.
-        let load = || LoadedModel::load(&self.directory, Some(&self.name), self.drift_window);
-        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load))
-            .unwrap_or_else(|_| Err(Error::invalid(&self.directory, "loading it panicked")));
         let old = self.current();
-        let (outcome, reason) = match loaded {
-            Err(error) => (ReloadOutcome::Refused, Some(error.to_string())),
-            Ok(new) if !new.self_test.passed => {
-                (ReloadOutcome::Refused, Some(new.self_test.reason(&self.directory)))
-            }
-            Ok(new) if new.version == old.version => (ReloadOutcome::Unchanged, None),
-            Ok(new) => {
+        let (outcome, reason) = match self.load_changed(&old) {
+            Err(reason) => (ReloadOutcome::Refused, Some(reason)),
+            Ok(None) => (ReloadOutcome::Unchanged, None),
+            Ok(Some(new)) => {
                 tracing::info!(
                     model = &*self.name,
                     from = old.version,
@@ -162,9 +156,36 @@ impl ModelSlot {
             None => {}
         }
         self.series.reloads.inc(outcome);
+        // Clients are told by the model's name: where it lies is the host's own affair.
+        let directory = self.directory.display().to_string();
+        let reason = reason.map(|reason| reason.replace(&directory, &self.name));
         let reload = Reload { outcome, reason, at: unix_seconds(SystemTime::now()) };
         *self.last_reload.lock().unwrap_or_else(PoisonError::into_inner) = Some(reload.clone());
         reload
+    }
+
+    /// The directory's model, where it is another one than `old` and can be served; the reason where it cannot.
+    fn load_changed(&self, old: &LoadedModel) -> Result<Option<LoadedModel>, String> {
+        // A file system that does not answer holds a reload for ever; the next one must not wait behind it.
+        let Ok(_reading) = self.reading.try_lock() else {
+            return Err(format!("{}: an earlier reload is still reading it", self.directory.display()));
+        };
+        // A fault in the loader must cost the reload, never the server.
+        let load = || -> Result<Option<LoadedModel>> {
+            // Read once without keeping it: what is served already need not lie in memory twice.
+            if version(&self.directory)? == old.version {
+                return Ok(None);
+            }
+            memory::check_room(&self.directory)?;
+            LoadedModel::load(&self.directory, Some(&self.name), self.drift_window).map(Some)
+        };
+        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load))
+            .unwrap_or_else(|_| Err(Error::invalid(&self.directory, "loading it panicked")));
+        match loaded.map_err(|error| error.to_string())? {
+            Some(new) if !new.self_test.passed => Err(new.self_test.reason(&self.directory)),
+            Some(new) if new.version == old.version => Ok(None),
+            loaded => Ok(loaded),
+        }
     }
 
     /// What the directory looks like from outside, without reading the files.
@@ -357,15 +378,23 @@ fn version(directory: &Path) -> Result<String> {
     let mut digest = Sha256::new();
     for name in MODEL_FILES {
         let path = directory.join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => {
-                // Name and length in front, so that no two directories give one stream of bytes.
-                digest.update(format!("{name} {}\n", bytes.len()));
-                digest.update(&bytes);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        let size = match std::fs::metadata(&path) {
+            // A pipe or a device would never end, or never begin.
+            Ok(data) if !data.is_file() => return Err(Error::invalid(&path, "not a plain file")),
+            Ok(data) => data.len(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::io(&path)(error)),
+        };
+        // Name and length in front, so that no two directories give one stream of bytes.
+        digest.update(format!("{name} {size}\n"));
+        let mut file = std::fs::File::open(&path).map_err(Error::io(&path))?;
+        let mut piece = vec![0; 64 * 1024];
+        loop {
+            match file.read(&mut piece).map_err(Error::io(&path))? {
+                0 => break,
+                count => digest.update(&piece[..count]),
+            }
         }
     }
-    Ok(crate::text::hex(&digest.finalize()[..6]))
+    Ok(digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }

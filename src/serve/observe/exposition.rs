@@ -115,6 +115,12 @@ impl<L: Named> CounterSet<L> {
     pub fn add(&self, value: L, count: u64) {
         self.counters[value.index()].add(count);
     }
+
+    /// The counter of `value`.
+    #[cfg(test)]
+    pub fn get(&self, value: L) -> u64 {
+        self.counters[value.index()].get()
+    }
 }
 
 impl<L: Named> Metric for CounterSet<L> {

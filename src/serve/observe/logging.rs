@@ -1,11 +1,34 @@
-//! Log lines: text for people, JSON for machines; on standard error.
+//! Log lines: text for people, JSON for machines; on standard error, and never in the way of serving.
+//!
+//! A thread of its own writes them from a bounded queue. A line that does not fit, or that cannot be written (a full
+//! disk, a reader that has gone or sleeps), is lost and counted; the service goes on. Ours and not `tracing-appender`:
+//! that one counts no failed write, and brings a crate for dates that nothing else needs.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::error::{Error, Result};
 use crate::serve::settings::{LogFormat, Settings};
+
+/// Most lines that wait to be written: some hundreds of kilobytes.
+const QUEUE_LINES: usize = 1024;
+/// Longest line that is queued, in bytes; the rest of it is cut off.
+const MAX_LINE_BYTES: usize = 8 * 1024;
+/// How long the end of the process waits for the last lines: a reader that is silent must not hold it.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// Lines that could not be logged since the process began.
+pub fn lost_lines() -> u64 {
+    QUEUE.get().map_or(0, |queue| queue.lost.load(Relaxed))
+}
 
 /// Starts logging as `settings` say, for the whole process; a second call changes nothing.
 ///
@@ -15,13 +38,17 @@ pub fn start(settings: &Settings) -> Result<()> {
     let filter = EnvFilter::builder()
         .parse(&settings.log)
         .map_err(|e| Error::setting("--log", format!("`{}`: {e}", settings.log)))?;
-    let terminal = std::io::stderr().is_terminal();
+    let terminal = io::stderr().is_terminal();
     let json = match settings.log_format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let queue = QUEUE.get_or_init(|| Queue::start(io::stderr()));
+    // What the subscriber says of its own faults goes to standard error with `eprintln!`, which panics where that is the
+    // fault.
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(queue);
     let _ = if json {
         subscriber.json().flatten_event(true).with_current_span(false).try_init()
     } else {
@@ -35,4 +62,137 @@ pub fn start(settings: &Settings) -> Result<()> {
         tracing::error!(place, message, "panic");
     }));
     Ok(())
+}
+
+/// Waits until what was logged is written, for a second at most.
+pub fn flush() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(FLUSH_TIMEOUT);
+    }
+}
+
+/// Lines on their way to the thread that writes them.
+struct Queue {
+    lines: SyncSender<Vec<u8>>,
+    queued: AtomicU64,
+    written: Arc<AtomicU64>,
+    lost: Arc<AtomicU64>,
+}
+
+impl Queue {
+    fn start(output: impl Write + Send + 'static) -> Self {
+        let (lines, waiting) = sync_channel(QUEUE_LINES);
+        let (written, lost) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+        let (done, failed) = (written.clone(), lost.clone());
+        let work = move || write_lines(output, &waiting, &done, &failed);
+        // Without a thread every line is lost, and counted.
+        let _ = std::thread::Builder::new().name("log".into()).spawn(work);
+        Self { lines, queued: AtomicU64::new(0), written, lost }
+    }
+
+    fn flush(&self, timeout: Duration) {
+        let end = Instant::now() + timeout;
+        while self.written.load(Relaxed) < self.queued.load(Relaxed) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Writes what waits, for ever; counts what was taken from the queue, and what could not be written.
+fn write_lines(mut output: impl Write, waiting: &Receiver<Vec<u8>>, written: &AtomicU64, lost: &AtomicU64) {
+    while let Ok(line) = waiting.recv() {
+        if output.write_all(&line).and_then(|()| output.flush()).is_err() {
+            lost.fetch_add(1, Relaxed);
+        }
+        written.fetch_add(1, Relaxed);
+    }
+}
+
+/// One line; it is queued when it is dropped.
+struct Line<'a> {
+    queue: &'a Queue,
+    bytes: Vec<u8>,
+}
+
+impl<'a> MakeWriter<'a> for &'static Queue {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { queue: self, bytes: Vec::new() }
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = MAX_LINE_BYTES.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let mut line = std::mem::take(&mut self.bytes);
+        if line.is_empty() {
+            return;
+        }
+        if line.len() == MAX_LINE_BYTES && line.last() != Some(&b'\n') {
+            line.push(b'\n');
+        }
+        match self.queue.lines.try_send(line) {
+            Ok(()) => self.queue.queued.fetch_add(1, Relaxed),
+            Err(_) => self.queue.lost.fetch_add(1, Relaxed),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Broken;
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Asleep;
+
+    impl Write for Asleep {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            std::thread::sleep(Duration::from_secs(3600));
+            Ok(0)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log(queue: &'static Queue, lines: usize) {
+        (0..lines).for_each(|_| drop(queue.make_writer().write_all(b"a line\n")));
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_counted_and_nothing_waits_for_it() {
+        let queue: &'static Queue = Box::leak(Box::new(Queue::start(Broken)));
+        log(queue, 10);
+        queue.flush(Duration::from_secs(10));
+        assert_eq!(queue.lost.load(Relaxed), 10);
+        let queue: &'static Queue = Box::leak(Box::new(Queue::start(Asleep)));
+        log(queue, QUEUE_LINES + 100);
+        // One may have been taken by the thread that sleeps with it.
+        assert!((99..=100).contains(&queue.lost.load(Relaxed)));
+        queue.flush(Duration::from_millis(1));
+    }
 }

@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `telemetry`, `routes` | what is counted of the service, and of each route |
 //! | `exposition` | counters, gauges, histograms, and their text for Prometheus |
+//! | `page` | a page that is made once a second at most |
 //! | `process` | figures of the process, from `/proc` |
 //! | `logging`, `throttle` | log lines, and fewer of them |
 //! | `spans` | a span of every request for an OpenTelemetry collector |
 
 pub mod exposition;
 pub mod logging;
+pub mod page;
 pub mod process;
 pub mod routes;
 pub mod spans;

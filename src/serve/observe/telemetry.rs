@@ -46,6 +46,20 @@ named! {
     }
 }
 
+named! {
+    /// Why the server closed a connection.
+    pub enum CloseReason {
+        /// It asked for nothing for too long.
+        Idle = "idle",
+        /// It took an answer too slowly, or not at all.
+        Stalled = "stalled",
+        /// Its place was given to a new connection.
+        GaveWay = "gave_way",
+        /// There was no place for it.
+        Refused = "refused",
+    }
+}
+
 metrics! {
     /// The figures of the whole service.
     pub struct Telemetry {
@@ -66,6 +80,11 @@ metrics! {
         in_flight: Gauge => "imdb_sentiment_requests_in_flight",
         /// Open connections.
         connections: Gauge => "imdb_sentiment_connections",
+        /// Connections that the server closed, by reason.
+        connections_closed: CounterSet<CloseReason> = CounterSet::new("reason")
+            => "imdb_sentiment_connections_closed_total",
+        /// Bytes held for clients: bodies, texts, ids, answers not yet taken.
+        held_bytes: Gauge => "imdb_sentiment_held_bytes",
         /// Requests by the place that computed them.
         placed: CounterSet<Place> = CounterSet::new("place") => "imdb_sentiment_placed_total",
         /// Requests given up, by reason.

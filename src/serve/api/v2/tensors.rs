@@ -15,7 +15,7 @@ use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
 use crate::serve::http::json::{self, Object, WholeNumber};
 use crate::serve::models::verdict::Verdict;
 use crate::serve::named::{Named, named};
-use crate::serve::problem::{Problem, ProblemKind};
+use crate::serve::problem::{Problem, ProblemKind, quoted};
 
 /// The name of the one input.
 pub const INPUT: &str = "text";
@@ -174,8 +174,9 @@ impl InferRequest {
         };
         if input.name != INPUT || input.datatype != "BYTES" {
             return invalid(format!(
-                "input `{}` of type {}: the model has one input, `{INPUT}` of type BYTES",
-                input.name, input.datatype
+                "input {} of type {}: the model has one input, `{INPUT}` of type BYTES",
+                quoted(&input.name),
+                quoted(&input.datatype)
             ));
         }
         let size = input.parameters.and_then(|parameters| parameters.0.binary_data_size);
@@ -191,7 +192,10 @@ impl InferRequest {
         let shape: Vec<u64> = input.shape.into_iter().map(|WholeNumber(size)| size).collect();
         let elements = shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
         if elements != Some(texts.len() as u64) {
-            return invalid(format!("shape {shape:?} does not fit {} texts", texts.len()));
+            // A shape may have any number of sides.
+            let sides = &shape[..shape.len().min(4)];
+            let more = if sides.len() < shape.len() { " and further sides" } else { "" };
+            return invalid(format!("shape {sides:?}{more} does not fit {} texts", texts.len()));
         }
         let parameters = request.parameters.map_or_else(Parameters::default, |parameters| parameters.0);
         let abstain = check_abstain(parameters.abstain)?;
@@ -200,7 +204,11 @@ impl InferRequest {
         for Object(wanted) in request.outputs.unwrap_or_default() {
             let Some(output) = Output::of_name(&wanted.name) else {
                 let names: Vec<_> = Output::ALL.iter().map(|output| output.name()).collect();
-                return invalid(format!("no output `{}`; there are {}", wanted.name, names.join(", ")));
+                return invalid(format!(
+                    "no output {}; there are {}",
+                    quoted(&wanted.name),
+                    names.join(", ")
+                ));
             };
             // Each is written for every text: a long list of them would be a small request for an endless answer.
             if outputs.iter().any(|(named, _)| *named == output) {
