@@ -3,9 +3,11 @@
 mod common;
 
 mod architecture;
+mod attacks;
 mod clients;
 mod contract;
 mod details;
+mod dependencies;
 mod download;
 mod environment;
 mod faults;
