@@ -13,9 +13,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use super::observe::telemetry::{ShedReason, Telemetry};
 use super::problem::{Problem, ProblemKind};
+use super::settings::PERMIT_BYTES;
 
-/// Bytes that one permit of the shared room stands for.
-pub const PERMIT_BYTES: usize = 1024;
 /// What one connection may hold by right: some reviews with all that scoring them takes.
 pub const ALLOWANCE_BYTES: usize = 16 * 1024;
 /// What an open stream or request costs besides its body: the tasks and buffers of hyper, h2 and the router. Measured:

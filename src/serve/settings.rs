@@ -8,6 +8,9 @@ use crate::error::{Error, Result};
 /// Where the shipped models are looked for when none is named, best first; relative to the working directory.
 pub const DEFAULT_MODELS: [&str; 2] = ["models/imdb", "models/keras-imdb"];
 
+/// Bytes in which what is held is counted.
+pub const PERMIT_BYTES: usize = 1024;
+
 /// The folder of the shipped models, which may itself be a model directory: in a container, one is mounted there.
 const MOUNTED_MODEL: &str = "models";
 
@@ -326,7 +329,7 @@ impl Settings {
             ("--max-pending-reviews", self.max_pending_reviews),
             ("--max-connections", self.max_connections),
             ("--max-body-bytes", self.max_body_bytes),
-            ("--max-buffered-bytes", self.max_buffered_bytes / super::budget::PERMIT_BYTES),
+            ("--max-buffered-bytes", self.max_buffered_bytes / PERMIT_BYTES),
         ] {
             // What a semaphore can count in one step.
             if value > u32::MAX as usize >> 3 {

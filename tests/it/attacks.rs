@@ -177,7 +177,7 @@ fn what_is_held_is_one_budget_and_a_small_request_has_its_own() {
         stream
     };
     let held: Vec<TcpStream> = (0..3).map(|_| hold()).collect();
-    server.wait_until("holding", |server| server.metric("imdb_sentiment_held_bytes") > 250_000.0);
+    server.wait_until("holding", |server| server.metric("imdb_sentiment_held_bytes") > 190_000.0);
     let large = json!({ "text": "film ".repeat(20_000) }).to_string();
     let answer = server.post("/predict", &large);
     answer.problem(503);

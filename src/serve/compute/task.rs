@@ -85,8 +85,6 @@ pub struct Task {
     /// When it was admitted.
     pub queued: Instant,
     progress: Mutex<Progress>,
-    _permit: Arc<Admission>,
-    _charge: Option<Charge>,
 }
 
 /// What of a task is left, done and known.
@@ -104,6 +102,8 @@ pub struct Progress {
     parts: BTreeMap<usize, Vec<Option<Prediction>>>,
     fault: Option<ComputeError>,
     reply: Option<oneshot::Sender<Outcome>>,
+    /// Its place among what waits and what is held for it, until it is answered.
+    held: Option<(Arc<Admission>, Option<Charge>)>,
 }
 
 impl Task {
@@ -119,6 +119,7 @@ impl Task {
             parts: BTreeMap::new(),
             fault: None,
             reply: Some(reply),
+            held: Some((job.permit, job.charge)),
         };
         for (index, item) in job.items.into_iter().enumerate() {
             match item {
@@ -133,8 +134,6 @@ impl Task {
             deadline: job.deadline,
             queued: Instant::now(),
             progress: Mutex::new(progress),
-            _permit: job.permit,
-            _charge: job.charge,
         };
         (task, answer)
     }
@@ -208,6 +207,8 @@ impl Progress {
     /// Answers at once; what is left is dropped.
     pub fn answer(&mut self, outcome: Outcome) {
         self.units.clear();
+        // Before the answer: whoever gets it may have more to ask.
+        self.held = None;
         if let Some(reply) = self.reply.take() {
             let _ = reply.send(outcome);
         }
