@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use imdb_sentiment::kernel::Isa;
 use imdb_sentiment::serve::{Settings, Target, environment, healthcheck, openapi_yaml, run};
 
@@ -24,6 +25,13 @@ struct Cli {
 enum Command {
     /// Print the OpenAPI description of the service
     Openapi,
+    /// Print completions for a shell: `server completions bash > /etc/bash_completion.d/server`
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// Print the manual page: `server man > /usr/local/share/man/man1/server.1`
+    Man,
     /// Ask a running server whether it is ready: exit code 0 if so (for a container's HEALTHCHECK)
     Healthcheck {
         /// Address or host name that the server listens on; without this and --port the running server is looked for
@@ -50,6 +58,15 @@ fn main() -> ExitCode {
         Some(Command::Openapi) => std::io::stdout()
             .write_all(openapi_yaml().as_bytes())
             .map_err(|error| format!("standard output: {error}")),
+        Some(Command::Completions { shell }) => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "server", &mut text);
+            std::io::stdout().write_all(&text).map_err(|error| format!("standard output: {error}"))
+        }
+        Some(Command::Man) => {
+            let page = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
+            page.map_err(|error| format!("standard output: {error}"))
+        }
         Some(Command::Healthcheck { host, port, tls_cert, live }) => {
             let found = Target::find(port);
             let tls = tls_cert.is_some() || found.tls;

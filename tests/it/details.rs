@@ -158,6 +158,20 @@ fn extra_work_is_limited_counted_and_checked() {
 }
 
 #[test]
+fn completions_and_a_manual_page_are_printed() {
+    for binary in [env!("CARGO_BIN_EXE_server"), env!("CARGO_BIN_EXE_trainer")] {
+        let print = |arguments: &[&str]| {
+            let output = std::process::Command::new(binary).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert!(print(&["completions", "bash"]).contains("--model"));
+        assert!(print(&["completions", "fish"]).contains("complete -c"));
+        assert!(print(&["man"]).contains(".TH"), "roff");
+    }
+}
+
+#[test]
 fn the_page_is_there_for_people_and_can_be_turned_off() {
     let (_folder, server) = start(&["--api-key", "key"]);
     let page = server.get("/");

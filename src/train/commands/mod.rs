@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::evaluate::{Evaluation, Part, evaluate};
 use self::inspect::inspect;
@@ -58,6 +58,13 @@ enum Command {
         /// The model directory.
         model: PathBuf,
     },
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
 }
 
 #[derive(Debug, Args)]
@@ -304,6 +311,16 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
         }
         Command::Texts(args) => texts::run(&args.data.path()?, &args.preset.settings()?, &args.texts, out),
         Command::Inspect { model } => print(out, &inspect(&model)?),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "trainer", &mut text);
+            print(out, &String::from_utf8_lossy(&text))
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut text).map_err(Error::io("manual page"))?;
+            print(out, &String::from_utf8_lossy(&text))
+        }
     }
 }
 
