@@ -22,18 +22,19 @@ for (const [name, text] of Object.entries(EXAMPLES)) {
   $('examples').append(button);
 }
 box.value = tab.get('text');
-box.addEventListener('input', () => { clearTimeout(review.timer); review.timer = setTimeout(ask, PAUSE_MS); });
+box.addEventListener('input', () => { clearTimeout(review.timer); review.timer = setTimeout(() => ask(), PAUSE_MS); });
 $('clear').addEventListener('click', () => { box.value = ''; box.focus(); ask(); });
 again.addEventListener('ready', () => ask());
 
-async function ask() {
+/** Asks about the text; the verdict alone where the server takes no more about so long a one. */
+async function ask(alone = false) {
   clearTimeout(review.timer);
   review.controller?.abort();
   const text = box.value;
   tab.set('text', text);
   if (!hasWord(text)) { review.controller = null; rest(text.trim() ? 'No word in it yet' : 'Waiting for a text'); return; }
   const controller = review.controller = new AbortController();
-  const body = { text, explain: true, sentences: true, trajectory: true, offsets: 'utf16' };
+  const body = alone ? { text } : { text, explain: true, sentences: true, trajectory: true, offsets: 'utf16' };
   if (server.model) body.model = server.model;
   const begin = performance.now();
   try {
@@ -47,14 +48,15 @@ async function ask() {
     if (trouble.name === 'AbortError' || controller !== review.controller) return;
     if (trouble.kind === 'words') { notice.hide(); rest('No word in it yet'); return; }
     if (trouble.kind === 'key') { askForKey(trouble.message); return; }
+    if (trouble.kind === 'large' && !alone) { ask(true); return; }
     if (trouble.kind === 'gone' || trouble.kind === 'busy') {
       // Sooner at first, then less and less often.
       const pause = Math.max(1000 * trouble.seconds, Math.min(500 * 2 ** review.failures++, 8000));
-      notice.show(trouble.message, 'Try now', ask);
-      review.timer = setTimeout(ask, pause);
+      notice.show(trouble.message, 'Try now', () => ask(alone));
+      review.timer = setTimeout(() => ask(alone), pause);
       return;
     }
-    notice.show(trouble.message, 'Try again', ask);
+    notice.show(trouble.message, 'Try again', () => ask());
   }
 }
 
@@ -89,6 +91,11 @@ function show(text, answer, ms) {
   facts.push([ms < 10 ? ms.toFixed(1) + ' ms' : Math.round(ms) + ' ms']);
   $('facts').replaceChildren(...facts.map(([fact, kind]) => make('li', kind ? { class: kind } : {}, fact)));
   speak(answer.label + ', ' + percent(positive) + ' likely positive');
+  if (!answer.words) {
+    $('why').hidden = $('read').hidden = true;
+    notice.show('This text is too long to be explained; its verdict stands all the same.');
+    return;
+  }
   showWords(text, answer);
   showStrongest(text, answer.words);
   showCurve(text, answer);
