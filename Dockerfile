@@ -67,7 +67,7 @@ LABEL org.opencontainers.image.title="imdb-sentiment" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.documentation="README.md in the sources"
-# Roots for a collector of spans that is reached over TLS.
+# Certificates of authorities, where programs look for them; the client for spans has Mozilla's compiled in as well.
 COPY --from=server-build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=server-build /out /
 COPY LICENSE /licenses/
@@ -101,7 +101,7 @@ LABEL org.opencontainers.image.title="imdb-sentiment-trainer" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.licenses="MIT"
-# Roots for --download.
+# Certificates of authorities, where programs look for them.
 COPY --from=trainer-build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=trainer-build /out /
 COPY LICENSE /licenses/
