@@ -159,6 +159,25 @@ pub fn class_weights(targets: &[f32]) -> Vec<f64> {
     targets.iter().map(|&target| weight(if target >= 0.5 { positive } else { negative })).collect()
 }
 
+/// The probability at which the most labels are right when texts above it count as positive, and the share of them.
+pub fn best_threshold(logits: &[f32], targets: &[f32]) -> (f64, f64) {
+    let mut order: Vec<usize> = (0..logits.len()).collect();
+    order.sort_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+    let positive = |at: usize| targets[at] >= 0.5;
+    // All above the threshold at first; then one after the other below it.
+    let mut right = order.iter().filter(|&&at| positive(at)).count();
+    let (mut best, mut logit) = (right, f64::NEG_INFINITY);
+    for (place, &at) in order.iter().enumerate() {
+        right = if positive(at) { right - 1 } else { right + 1 };
+        let next = order.get(place + 1).map(|&next| logits[next]);
+        if right > best && next != Some(logits[at]) {
+            best = right;
+            logit = next.map_or(f64::INFINITY, |next| f64::from(logits[at] + next) / 2.0);
+        }
+    }
+    (1.0 / (1.0 + (-logit).exp()), best as f64 / logits.len().max(1) as f64)
+}
+
 /// The temperature that logits are to be divided by for the least cross-entropy on `targets`, between 0.25 and 8
 /// (Guo et al. 2017): it changes no label, only how sure the probabilities sound. Each class counts half.
 pub fn fit_temperature(logits: &[f32], targets: &[f32]) -> f32 {
@@ -201,6 +220,14 @@ mod tests {
             .map(|&(z, t): &(f64, f64)| -(t * sigmoid(z).ln() + (1.0 - t) * (1.0 - sigmoid(z)).ln()) / 5.0)
             .sum();
         assert!((metrics.loss - loss).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_best_threshold_parts_what_can_be_parted() {
+        let (threshold, accuracy) = best_threshold(&[3.0, 1.0, 2.0, 0.5], &[1.0, 0.0, 1.0, 0.0]);
+        assert!((threshold - sigmoid(1.5)).abs() < 1e-6 && accuracy == 1.0);
+        assert_eq!(best_threshold(&[1.0, 1.0], &[1.0, 0.0]).1, 0.5);
+        assert_eq!(best_threshold(&[], &[]).1, 0.0);
     }
 
     #[test]

@@ -31,15 +31,20 @@ pub fn logits(predictor: &Predictor, reviews: &[&[u32]]) -> Vec<f32> {
 /// # Errors
 /// Those of [`Predictor::load`].
 pub fn mean_logits(models: &[PathBuf], texts: &[&str]) -> Result<Vec<f32>> {
+    let models = models.iter().map(Predictor::load).collect::<Result<Vec<_>>>()?;
+    Ok(mean_logits_of(&models, texts))
+}
+
+/// The mean logit that `models` give each text.
+pub fn mean_logits_of(models: &[Predictor], texts: &[&str]) -> Vec<f32> {
     let mut means = vec![0f32; texts.len()];
-    for model in models {
-        let predictor = Predictor::load(model)?;
+    for predictor in models {
         let ids = encode_all(texts, predictor.config(), predictor.vocabulary());
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
-        let logits = logits(&predictor, &ids);
+        let logits = logits(predictor, &ids);
         means.iter_mut().zip(logits).for_each(|(mean, logit)| *mean += logit / models.len() as f32);
     }
-    Ok(means)
+    means
 }
 
 /// Labelled reviews as examples of weight 1.

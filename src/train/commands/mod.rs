@@ -14,14 +14,16 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::evaluate::{Evaluation, Part, evaluate};
 use self::inspect::inspect;
-use self::predict::{Scoring, score_file};
+use self::predict::{PredictJob, predict};
 use self::texts::TextsArgs;
 use self::train::{Job, train};
 use crate::error::{Error, Result};
 use crate::predict::Predictor;
 use crate::train::data::download::{Source, cached};
-use crate::train::data::labelled_file::Format;
+use crate::train::data::labelled::TableArgs;
 use crate::train::data::minimal_pairs;
+use crate::train::data::reader::ReadArgs;
+use crate::train::data::writer::WriteArgs;
 use crate::train::interrupt::Interrupt;
 use crate::train::pretrain::language_model::{LanguageJob, LanguageSettings};
 use crate::train::pretrain::word_vectors::{VectorJob, VectorSettings};
@@ -72,6 +74,12 @@ struct DataArgs {
     /// The public release: its folder or its .tar.gz.
     #[arg(long, value_name = "PATH", required_unless_present = "download", conflicts_with = "download")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    download: DownloadArgs,
+}
+
+#[derive(Debug, Args)]
+struct DownloadArgs {
     /// Fetch the public release from its official address (84 MB) into the user's cache folder, once.
     #[arg(long)]
     download: bool,
@@ -87,8 +95,15 @@ struct DataArgs {
 
 impl DataArgs {
     fn path(&self) -> Result<PathBuf> {
-        if let Some(path) = &self.data {
-            return Ok(path.clone());
+        self.download.path(self.data.as_deref())
+    }
+}
+
+impl DownloadArgs {
+    /// `data`, or what is fetched where there is none.
+    fn path(&self, data: Option<&Path>) -> Result<PathBuf> {
+        if let Some(path) = data {
+            return Ok(path.to_path_buf());
         }
         let official = Source::default();
         let source = Source {
@@ -220,8 +235,14 @@ struct EvaluateArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// The public release (folder or .tar.gz), a table with texts and labels (CSV, JSON lines, Parquet …), or a folder with a
+    /// sub-folder for each class.
+    #[arg(long, value_name = "PATH", required_unless_present = "download", conflicts_with = "download")]
+    data: Option<PathBuf>,
     #[command(flatten)]
-    data: DataArgs,
+    download: DownloadArgs,
+    #[command(flatten)]
+    table: TableArgs,
 }
 
 #[derive(Debug, Args)]
@@ -229,15 +250,18 @@ struct PredictArgs {
     /// The model directory.
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// The reviews: .jsonl, .csv (a column `text`) or .txt (one a line); standard input otherwise.
-    #[arg(long, value_name = "FILE")]
+    /// The reviews: a file, or a pattern of files such as 'data/*.csv'; standard input otherwise. CSV and its dialects, JSON
+    /// lines or an array, one text a line, Parquet; packed as .gz or .zst or not.
+    #[arg(long, value_name = "FILES")]
     input: Option<PathBuf>,
-    /// How the input holds its reviews, where its name does not tell.
-    #[arg(long)]
-    format: Option<Format>,
-    /// Where the answers go: CSV for .csv, JSON lines otherwise; standard output otherwise.
+    /// Where the answers go, by its name as .csv, .tsv, .jsonl or .parquet (.gz, .zst); standard output as JSON lines
+    /// otherwise.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    read: ReadArgs,
+    #[command(flatten)]
+    write: WriteArgs,
 }
 
 /// Runs one command line; answers go to `out`, `interrupt` stops a training.
@@ -296,9 +320,10 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
             Ok(())
         }
         Command::Evaluate(args) => {
-            let evaluation = Evaluation { models: args.models, data: args.data.path()?, part: args.part };
-            let metrics = evaluate(&evaluation)?;
-            let text = if args.json {
+            let EvaluateArgs { models, part, json, data, download, table } = args;
+            let data = download.path(data.as_deref())?;
+            let metrics = evaluate(&Evaluation { models, data, table, part }, &mut std::io::stderr())?;
+            let text = if json {
                 serde_json::to_string(&metrics).expect("plain data") + "\n"
             } else {
                 metrics.to_text()
@@ -306,8 +331,8 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
             print(out, &text)
         }
         Command::Predict(args) => {
-            let PredictArgs { model, input, format, output } = args;
-            score_file(&Scoring { model, input, format, output }, out, &mut std::io::stderr())
+            let PredictArgs { model, input, output, read, write } = args;
+            predict(&PredictJob { model, input, read, output, write }, out, &mut std::io::stderr())
         }
         Command::Texts(args) => texts::run(&args.data.path()?, &args.preset.settings()?, &args.texts, out),
         Command::Inspect { model } => print(out, &inspect(&model)?),

@@ -1,161 +1,233 @@
-//! `trainer predict`: scores the reviews of a file or of standard input, in order, as they come.
+//! `trainer predict`: scores the reviews of files or of standard input, in order, as they come.
+//!
+//! One thread reads, all cores score, one thread writes; of the input only what these three have in hand is in memory.
 
-use std::fs::File;
-use std::io::{BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::predict::{Predictor, Truncate};
-use crate::train::data::labelled_file::{Format, Row, Table};
-use crate::train::data::output::{FileId, Output};
+use crate::train::data::reader::{Columns, Input, ReadArgs, Reader, Row};
+use crate::train::data::writer::{Answered, Block, Blocks, WriteArgs, Writer};
 use crate::train::progress;
 
-/// Reviews in memory at a time: enough to keep every thread busy, few enough to be a stream.
-const CHUNK: usize = 4096;
-/// Reviews that one thread scores together.
+/// Rows that are scored at a time: enough to keep every core busy, few enough to be a stream.
+const CHUNK: usize = 2048;
+/// Bytes of text at which a chunk ends in any case.
+const CHUNK_BYTES: usize = 8 << 20;
+/// Rows that one core scores together.
 const SHARE: usize = 64;
+/// Places of rows without an answer that are named at the end.
+const NAMED: usize = 5;
 
 /// What to score and where to put the answers.
 #[derive(Clone, Debug)]
-pub struct Scoring {
+pub struct PredictJob {
     /// The model directory.
     pub model: PathBuf,
-    /// The reviews; `None` reads standard input.
+    /// A file, or a pattern of files; `None` reads standard input.
     pub input: Option<PathBuf>,
-    /// How the input holds them; `None` goes by its name, one text a line where that tells nothing.
-    pub format: Option<Format>,
-    /// `.csv` writes CSV, anything else JSON lines; `None` writes JSON lines to standard output.
+    /// How the input is read.
+    pub read: ReadArgs,
+    /// The file to write, in the form that its name tells; `None` writes JSON lines to standard output.
     pub output: Option<PathBuf>,
+    /// Which columns are written.
+    pub write: WriteArgs,
 }
 
-/// What is written for one review.
-#[derive(Debug, Serialize)]
-struct Answer {
-    /// `positive` from probability 0.5; absent for a text without a word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<&'static str>,
-    /// Probability that the review is positive.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    probability: Option<f32>,
-    tokens: usize,
-    unknown_tokens: usize,
-    truncated: bool,
-    /// Why there is no answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+/// Rows that were read together from one file.
+struct Chunk {
+    columns: Arc<Columns>,
+    rows: Vec<Row>,
 }
 
-/// Scores as `scoring` asks; answers that have no file of their own go to `out`, the rate to `log`.
+/// Scores as `job` asks; answers that have no file of their own go to `out`, what was read as what and the rate to `log`.
 ///
 /// # Errors
-/// Those of reading the model, of reading the input (its line named) and of writing. A text without a word is no
-/// error: its answer says so, and the order stays.
-pub fn score_file(scoring: &Scoring, out: &mut dyn Write, log: &mut dyn Write) -> Result<()> {
-    let read: Vec<FileId> = match &scoring.input {
-        Some(path) => FileId::at(path),
-        None => FileId::of(std::io::stdin()),
+/// Those of reading the model, of reading the input and of writing; [`Error::Data`] where no row at all has an answer. A
+/// row that cannot be read and a text without a word are no errors unless `strict`: their answers say so, and the order
+/// stays.
+pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Write) -> Result<()> {
+    let input = Input::of(job.input.as_deref())?;
+    if input == Input::Standard && job.read.format.is_none() {
+        let reason = "standard input has no name that tells: csv, tsv, jsonl, json or txt";
+        return Err(Error::setting("format", reason));
     }
-    .into_iter()
-    .collect();
-    let predictor = Predictor::load(&scoring.model)?;
-    let format = scoring.format.or_else(|| scoring.input.as_deref().and_then(Format::of_path));
-    let format = format.unwrap_or(Format::Txt);
-    let (bar, input, name): (_, Box<dyn Read>, _) = match &scoring.input {
-        Some(path) => {
-            let file = File::open(path).map_err(Error::io(path))?;
-            let bar = progress::bytes(file.metadata().map_err(Error::io(path))?.len(), "scoring");
-            (bar, Box::new(file), path.as_path())
-        }
-        None => (progress::spinner("scoring"), Box::new(std::io::stdin()), Path::new("standard input")),
+    let bar = match &input {
+        Input::Standard => progress::spinner("scoring"),
+        Input::Files(_) => progress::bytes(input.size_bytes(), "scoring"),
     };
-    let by_bytes = scoring.input.is_some();
-    let input: Box<dyn Read> = if by_bytes { Box::new(bar.wrap_read(input)) } else { input };
-    let mut table = Table::new(BufReader::new(input), format, name)?;
+    let read = input.ids();
+    let mut reader = Reader::open(&input, &job.read, bar.clone())?;
+    // A closed log is no reason to fail.
+    let _ = writeln!(log, "{}", reader.taken());
+    let predictor = Predictor::load(&job.model)?;
+    let mut writer = Writer::open(job.output.as_deref(), &read, out, &job.write, &reader.columns())?;
+    let blocks = writer.blocks();
 
-    let as_csv = scoring.output.as_deref().and_then(Format::of_path) == Some(Format::Csv);
-    let shown = scoring.output.clone().unwrap_or_else(|| "standard output".into());
-    let mut writer = Output::open(scoring.output.as_deref(), &read, out)?;
-    let write_error = |e: std::io::Error| Error::io(&shown)(e);
-    if as_csv {
-        writer
-            .write_all(b"label,probability,tokens,unknown_tokens,truncated,error\n")
-            .map_err(write_error)?;
-    }
-    let (started, mut count) = (Instant::now(), 0u64);
-    loop {
-        let rows: Vec<Row> = table.by_ref().take(CHUNK).collect::<Result<_>>()?;
-        if rows.is_empty() {
-            break;
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    let (to_score, chunks) = sync_channel::<Result<Chunk>>(2);
+    let (to_write, scored) = sync_channel::<Vec<Block>>(2);
+    let written = std::thread::scope(|scope| {
+        scope.spawn(move || read_chunks(&mut reader, &to_score));
+        let writing = scope.spawn(move || write_blocks(&mut writer, scored).map(|()| writer));
+        for chunk in chunks {
+            let (made, counted) = score(&predictor, &blocks, chunk?, job.read.strict)?;
+            tally.add(counted);
+            if input == Input::Standard {
+                bar.set_position(tally.rows);
+            }
+            if to_write.send(made).is_err() {
+                break;
+            }
         }
-        let answers: Vec<Answer> =
-            rows.par_chunks(SHARE).flat_map_iter(|share| answers(&predictor, share)).collect();
-        for answer in &answers {
-            let line = if as_csv { csv_line(answer) } else { json_line(answer) };
-            writer.write_all(line.as_bytes()).map_err(write_error)?;
-        }
-        writer.flush().map_err(write_error)?;
-        count += rows.len() as u64;
-        if !by_bytes {
-            bar.set_position(count);
-        }
-    }
-    writer.finish()?;
+        drop(to_write);
+        writing.join().map_err(|_| Error::Data("the writer ended early".into()))?
+    });
     bar.finish_and_clear();
+    written?.finish()?;
     let seconds = started.elapsed().as_secs_f64();
-    let rate = count as f64 / seconds.max(1e-9);
-    // A closed log is no reason to fail: the answers are out.
-    let _ = writeln!(log, "{count} reviews in {seconds:.2} s, {rate:.0} reviews/s");
+    let _ = writeln!(log, "{}", tally.summary(seconds));
+    tally.check()
+}
+
+/// Reads chunk by chunk until the input ends, fails, or nobody takes more.
+fn read_chunks(reader: &mut Reader, to: &SyncSender<Result<Chunk>>) {
+    let mut chunk = Chunk { columns: reader.columns(), rows: Vec::new() };
+    let mut bytes = 0;
+    loop {
+        let row = match reader.next() {
+            Some(Ok(row)) => row,
+            Some(Err(e)) => {
+                let _ = to.send(Ok(chunk)).and_then(|()| to.send(Err(e)));
+                return;
+            }
+            None => {
+                let _ = to.send(Ok(chunk));
+                return;
+            }
+        };
+        // Another file has columns of its own.
+        let other = !Arc::ptr_eq(&chunk.columns, &reader.columns());
+        if other || chunk.rows.len() == CHUNK || bytes > CHUNK_BYTES {
+            let next = Chunk { columns: reader.columns(), rows: Vec::with_capacity(CHUNK) };
+            if to.send(Ok(std::mem::replace(&mut chunk, next))).is_err() {
+                return;
+            }
+            bytes = 0;
+        }
+        bytes += row.text.as_ref().map_or(0, String::len);
+        chunk.rows.push(row);
+    }
+}
+
+fn write_blocks(writer: &mut Writer, blocks: Receiver<Vec<Block>>) -> Result<()> {
+    for block in blocks.into_iter().flatten() {
+        writer.write(block)?;
+    }
     Ok(())
 }
 
-fn answers(predictor: &Predictor, rows: &[Row]) -> Vec<Answer> {
-    let encodings: Vec<_> = rows.iter().map(|row| predictor.encode(&row.text, Truncate::Tail)).collect();
-    let readable: Vec<_> = encodings.iter().filter_map(|encoding| encoding.as_ref().ok().cloned()).collect();
-    let mut predictions = predictor.run(&readable).into_iter();
-    encodings
+/// Scores a chunk on all cores.
+fn score(predictor: &Predictor, blocks: &Blocks, chunk: Chunk, strict: bool) -> Result<(Vec<Block>, Tally)> {
+    let Chunk { columns, mut rows } = chunk;
+    let mut shares = Vec::with_capacity(rows.len().div_ceil(SHARE));
+    while !rows.is_empty() {
+        let rest = rows.split_off(rows.len().min(SHARE));
+        shares.push(std::mem::replace(&mut rows, rest));
+    }
+    let made: Vec<(Block, Tally)> = shares
+        .into_par_iter()
+        .map(|share| {
+            let answered = answers(predictor, share);
+            let tally = Tally::of(&answered);
+            if let Some(fault) = tally.first.as_ref().filter(|_| strict) {
+                return Err(Error::Data(fault.clone()));
+            }
+            Ok((blocks.block(&answered, &columns)?, tally))
+        })
+        .collect::<Result<_>>()?;
+    let mut tally = Tally::default();
+    let blocks = made.into_iter().map(|(block, counted)| {
+        tally.add(counted);
+        block
+    });
+    let blocks = blocks.collect();
+    Ok((blocks, tally))
+}
+
+fn answers(predictor: &Predictor, rows: Vec<Row>) -> Vec<Answered> {
+    let encoded: Vec<Result<_, String>> = rows
         .iter()
-        .map(|encoding| match encoding.as_ref().map(|_| predictions.next()) {
-            Ok(Some(prediction)) => Answer {
-                label: Some(if prediction.probability >= 0.5 { "positive" } else { "negative" }),
-                probability: Some(prediction.probability),
-                tokens: prediction.tokens,
-                unknown_tokens: prediction.unknown_tokens,
-                truncated: prediction.dropped_tokens > 0,
-                error: None,
-            },
-            Ok(None) => no_answer("no prediction".into()),
-            Err(e) => no_answer(e.to_string()),
+        .map(|row| match &row.text {
+            Ok(text) => predictor.encode(text, Truncate::Tail).map_err(|e| e.to_string()),
+            Err(reason) => Err(reason.clone()),
+        })
+        .collect();
+    let readable: Vec<_> = encoded.iter().filter_map(|encoding| encoding.as_ref().ok().cloned()).collect();
+    let mut predictions = predictor.run(&readable).into_iter();
+    rows.into_iter()
+        .zip(encoded)
+        .map(|(row, encoding)| {
+            let answer = encoding.and_then(|_| predictions.next().ok_or_else(|| "no prediction".to_string()));
+            let answer = answer.map_err(|reason| format!("line {}: {reason}", row.line));
+            Answered { row, answer }
         })
         .collect()
 }
 
-fn no_answer(error: String) -> Answer {
-    Answer {
-        label: None,
-        probability: None,
-        tokens: 0,
-        unknown_tokens: 0,
-        truncated: false,
-        error: Some(error),
+/// How many rows had answers.
+#[derive(Debug, Default)]
+struct Tally {
+    rows: u64,
+    failed: u64,
+    /// The first reason.
+    first: Option<String>,
+    /// Lines of the first rows without an answer.
+    lines: Vec<u64>,
+}
+
+impl Tally {
+    fn of(answered: &[Answered]) -> Self {
+        let failed = answered.iter().filter(|answered| answered.answer.is_err());
+        Self {
+            rows: answered.len() as u64,
+            failed: failed.clone().count() as u64,
+            first: failed.clone().find_map(|answered| answered.answer.as_ref().err().cloned()),
+            lines: failed.take(NAMED).map(|answered| answered.row.line).collect(),
+        }
     }
-}
 
-fn json_line(answer: &Answer) -> String {
-    serde_json::to_string(answer).expect("plain data") + "\n"
-}
+    fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.failed += other.failed;
+        self.first = self.first.take().or(other.first);
+        self.lines.extend(other.lines);
+        self.lines.truncate(NAMED);
+    }
 
-fn csv_line(answer: &Answer) -> String {
-    let probability = answer.probability.map_or(String::new(), |probability| probability.to_string());
-    format!(
-        "{},{probability},{},{},{},{}\n",
-        answer.label.unwrap_or_default(),
-        answer.tokens,
-        answer.unknown_tokens,
-        answer.truncated,
-        answer.error.as_deref().unwrap_or_default()
-    )
+    fn summary(&self, seconds: f64) -> String {
+        let rate = self.rows as f64 / seconds.max(1e-9);
+        let mut text = format!("{} reviews in {seconds:.2} s, {rate:.0} reviews/s", self.rows);
+        if let Some(first) = &self.first {
+            let lines: Vec<String> = self.lines.iter().map(u64::to_string).collect();
+            let more = if self.failed as usize > lines.len() { ", …" } else { "" };
+            text +=
+                &format!("; {} without an answer (lines {}{more}): {first}", self.failed, lines.join(", "));
+        }
+        text
+    }
+
+    fn check(&self) -> Result<()> {
+        match (&self.first, self.rows == self.failed) {
+            (Some(first), true) => Err(Error::Data(format!("no row has an answer; {first}"))),
+            _ => Ok(()),
+        }
+    }
 }

@@ -30,7 +30,7 @@ impl FileId {
 /// An output that is being written.
 pub enum Output<'o> {
     /// Standard output.
-    Standard(&'o mut dyn Write),
+    Standard(&'o mut (dyn Write + Send)),
     /// A pipe or a device.
     Stream(BufWriter<File>),
     /// A file that is not there yet, or not yet this one.
@@ -46,7 +46,7 @@ impl<'o> Output<'o> {
     /// # Errors
     /// [`Error::Invalid`] where the output is one of the files that are read, under whatever name, or a directory;
     /// [`Error::Io`].
-    pub fn open(path: Option<&Path>, read: &[FileId], standard: &'o mut dyn Write) -> Result<Self> {
+    pub fn open(path: Option<&Path>, read: &[FileId], standard: &'o mut (dyn Write + Send)) -> Result<Self> {
         let reads = |id: Option<FileId>| id.is_some_and(|id| read.contains(&id));
         let same = |name: &Path| Error::invalid(name, "is the file that is read; nothing was touched");
         let path = path.filter(|path| !STANDARD.iter().any(|name| Path::new(name) == *path));
@@ -65,6 +65,17 @@ impl<'o> Output<'o> {
             }
             _ if reads(FileId::at(path)) => Err(same(path)),
             _ => Ok(Self::File(BufWriter::new(NewFile::create(path)?))),
+        }
+    }
+
+    /// Flushes what somebody may be waiting for: standard output and pipes.
+    ///
+    /// # Errors
+    /// As of the operating system.
+    pub fn flush_standard(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(_) => Ok(()),
+            _ => self.flush(),
         }
     }
 

@@ -1,0 +1,267 @@
+//! Labelled rows: a table of one's own, or a folder with a sub-folder for each class, taken into memory.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::labels::{LabelArgs, Labels, Seen};
+use super::reader::{Columns, Fields, Input, ReadArgs, Reader, short};
+use crate::error::{Error, Result};
+use crate::train::progress;
+
+/// Places that are named of rows that are left out.
+const NAMED: usize = 5;
+
+/// How tables of labelled rows are read.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct TableArgs {
+    #[command(flatten)]
+    pub read: ReadArgs,
+    #[command(flatten)]
+    pub labels: LabelArgs,
+}
+
+/// A text with what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelledRow {
+    /// The text.
+    pub text: String,
+    /// 1 for positive, 0 for negative, `None` for a row without a label.
+    pub target: Option<f32>,
+    /// Where it stood: its line in the file, from 1.
+    pub line: u64,
+    /// What the column of `--group-column` holds.
+    pub group: Option<String>,
+}
+
+/// The rows of an input that can be used, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Labelled {
+    /// Rows with a label and, where the input has them, without one.
+    pub rows: Vec<LabelledRow>,
+    /// What was taken for what, and what was left out, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Where labelled data lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataSource {
+    /// The public release: its folder or its archive.
+    Release(PathBuf),
+    /// A folder with a sub-folder for each class.
+    Folders(PathBuf),
+    /// A table, or a pattern of tables.
+    Table(PathBuf),
+}
+
+impl DataSource {
+    /// What `path` is, by its name and its first bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a folder that is neither kind.
+    pub fn of(path: &Path, args: &ReadArgs) -> Result<Self> {
+        if path.is_dir() {
+            let release = |folder: &Path| folder.join("train").is_dir();
+            return match release(path) || release(&path.join("aclImdb")) {
+                true => Ok(Self::Release(path.into())),
+                false => class_folders(path).map(|_| Self::Folders(path.into())),
+            };
+        }
+        let name = path.to_string_lossy().to_lowercase();
+        let archive = [".tar.gz", ".tgz", ".tar"].iter().any(|ending| name.ends_with(ending));
+        let told = args.format.is_some() || super::reader::Format::of_path(path).is_some();
+        let packed = || {
+            let mut magic = [0; 2];
+            let read =
+                fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
+            read.is_ok() && magic == [0x1f, 0x8b]
+        };
+        match archive || (!told && packed()) {
+            true => Ok(Self::Release(path.into())),
+            false => Ok(Self::Table(path.into())),
+        }
+    }
+}
+
+/// Reads a table or a folder of classes; `group` is the column whose equal values belong together.
+///
+/// # Errors
+/// As [`Reader::open`] and [`Labels::of`]; [`Error::Invalid`] where there is no column of labels, or no row has one.
+pub fn read(source: &DataSource, args: &TableArgs, group: Option<&str>) -> Result<Labelled> {
+    let path = match source {
+        DataSource::Release(path) | DataSource::Folders(path) | DataSource::Table(path) => path,
+    };
+    let fault = |reason: String| Error::invalid(path, reason);
+    let mut collected = Collected::default();
+    let column = match source {
+        DataSource::Table(path) => {
+            let input = Input::of(Some(path))?;
+            if input == Input::Standard && args.read.format.is_none() {
+                return Err(Error::setting(
+                    "format",
+                    "standard input has no name that tells: csv, tsv, jsonl or json",
+                ));
+            }
+            let bar = progress::bytes(input.size_bytes(), "reading");
+            let mut reader = Reader::open(&input, &args.read, bar.clone())?;
+            collected.notes.push(reader.taken());
+            let column = label_column(&reader.columns()).map_err(fault)?;
+            if let Some(group) =
+                group.filter(|group| !reader.columns().names.iter().any(|name| name == group))
+            {
+                return Err(fault(format!("has no column `{}` (--group-column)", short(group))));
+            }
+            while let Some(row) = reader.next() {
+                let row = row?;
+                let group = group.and_then(|group| field(&row.fields, &reader.columns(), group));
+                match row.text {
+                    Ok(text) => collected.add(text, row.label, row.line, group).map_err(fault)?,
+                    Err(reason) => collected.unreadable.note(row.line, &reason),
+                }
+            }
+            bar.finish_and_clear();
+            column
+        }
+        _ => {
+            for (class, folder) in class_folders(path)? {
+                for file in text_files(&folder)? {
+                    let bytes = fs::read(&file).map_err(Error::io(&file))?;
+                    let text = String::from_utf8(bytes).map_err(|_| Error::invalid(&file, "not UTF-8"))?;
+                    let line = collected.rows.len() as u64 + 1;
+                    collected.add(text, Some(class.clone()), line, None).map_err(fault)?;
+                }
+            }
+            "the names of the folders".to_string()
+        }
+    };
+    collected.settle(&column, &args.labels).map_err(fault)
+}
+
+/// The column of the labels, or why there is none.
+fn label_column(columns: &Columns) -> Result<String, String> {
+    match &columns.label {
+        Ok(Some(column)) => Ok(column.clone()),
+        Ok(None) => Err("has no column with a usual name of a label (label, sentiment, stars, rating …); --label-column names one".into()),
+        Err(reason) => Err(reason.clone()),
+    }
+}
+
+/// The text of one field.
+fn field(fields: &Fields, columns: &Columns, name: &str) -> Option<String> {
+    match fields {
+        Fields::Record(record) => {
+            let at = columns.names.iter().position(|column| column == name)?;
+            record.get(at).map(String::from)
+        }
+        Fields::Object(object) => object.get(name).map(|value| value.get().to_string()),
+        Fields::None => None,
+    }
+}
+
+/// The sub-folders of `path` that hold texts, by name.
+fn class_folders(path: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(path).map_err(Error::io(path))? {
+        let folder = entry.map_err(Error::io(path))?.path();
+        if folder.is_dir() && !text_files(&folder)?.is_empty() {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            folders.push((name, folder));
+        }
+    }
+    folders.sort();
+    match folders.len() {
+        0 | 1 => {
+            let reason = "is neither the public release (train/pos, train/neg) nor a folder with a sub-folder of .txt \
+                          files for each class";
+            Err(Error::invalid(path, reason))
+        }
+        _ => Ok(folders),
+    }
+}
+
+fn text_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder).map_err(Error::io(folder))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "txt") && path.is_file());
+    files.sort();
+    Ok(files)
+}
+
+/// Rows of a kind that are left out: how many, where, and why the first.
+#[derive(Debug, Default)]
+pub struct LeftOut {
+    count: u64,
+    lines: Vec<u64>,
+    reason: String,
+}
+
+impl LeftOut {
+    /// Takes note of a row.
+    pub fn note(&mut self, line: u64, reason: &str) {
+        if self.count == 0 {
+            self.reason = reason.to_string();
+        }
+        self.count += 1;
+        if self.lines.len() < NAMED {
+            self.lines.push(line);
+        }
+    }
+
+    /// How many, where and why, in words; `None` where there is none.
+    pub fn summary(&self, what: &str) -> Option<String> {
+        let lines: Vec<String> = self.lines.iter().map(u64::to_string).collect();
+        let more = if self.count as usize > lines.len() { ", …" } else { "" };
+        let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
+        (self.count > 0)
+            .then(|| format!("{} rows {what} (lines {}{more}){reason}", self.count, lines.join(", ")))
+    }
+}
+
+#[derive(Default)]
+struct Collected {
+    rows: Vec<(String, Option<String>, u64, Option<String>)>,
+    seen: Seen,
+    unreadable: LeftOut,
+    notes: Vec<String>,
+}
+
+impl Collected {
+    fn add(
+        &mut self,
+        text: String,
+        label: Option<String>,
+        line: u64,
+        group: Option<String>,
+    ) -> Result<(), String> {
+        if let Some(label) = &label {
+            self.seen.note(label).map_err(|reason| format!("line {line}: {reason}"))?;
+        }
+        self.rows.push((text, label, line, group));
+        Ok(())
+    }
+
+    /// Gives the labels their meaning.
+    fn settle(self, column: &str, args: &LabelArgs) -> Result<Labelled, String> {
+        let Self { rows, seen, unreadable, mut notes } = self;
+        let labels = Labels::of(&seen, column, args)?;
+        let (positive, negative, _) = seen.counts(&labels);
+        notes.push(format!("labels: {}; {positive} positive, {negative} negative", labels.rule));
+        let (mut kept, mut neither, mut unlabelled) =
+            (Vec::with_capacity(rows.len()), LeftOut::default(), 0u64);
+        for (text, label, line, group) in rows {
+            let target = label.as_ref().and_then(|label| labels.target(label));
+            match (&label, target) {
+                (Some(label), None) => neither.note(line, &format!("`{}`", short(label))),
+                _ => {
+                    unlabelled += u64::from(target.is_none());
+                    kept.push(LabelledRow { text, target, line, group });
+                }
+            }
+        }
+        notes.extend(neither.summary("left out, neither positive nor negative"));
+        notes.extend(unreadable.summary("left out, not readable"));
+        if unlabelled > 0 {
+            notes.push(format!("{unlabelled} rows without a label"));
+        }
+        Ok(Labelled { rows: kept, notes })
+    }
+}

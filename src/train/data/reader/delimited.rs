@@ -1,0 +1,228 @@
+//! CSV and its dialects: the delimiter, the quotes and the header are told by the first rows.
+
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use csv::{ByteRecord, ReaderBuilder, StringRecord};
+
+use super::bytes::{Opened, ROW_LIMIT_BYTES, unpacking};
+use super::columns::{Columns, is_text};
+use super::{Fields, File, ReadArgs, Row};
+use crate::error::{Error, Result};
+
+/// How a table separates and quotes its fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Dialect {
+    delimiter: u8,
+    /// Whether `"` quotes at all.
+    quoting: bool,
+    /// Whether a backslash stands in front of a quote within quotes, in place of a second quote.
+    backslash: bool,
+}
+
+impl Dialect {
+    fn builder(self) -> ReaderBuilder {
+        let mut builder = ReaderBuilder::new();
+        builder.delimiter(self.delimiter).quoting(self.quoting).flexible(true).has_headers(false);
+        builder.escape(self.backslash.then_some(b'\\'));
+        builder
+    }
+
+    /// The rows of `text`, which may end within one, quotes that never end included.
+    fn rows(self, text: &str, whole: bool) -> Vec<StringRecord> {
+        let reader = self.builder().from_reader(text.as_bytes());
+        let mut rows: Vec<StringRecord> = reader.into_records().flatten().take(200).collect();
+        if !whole && rows.len() > 1 && rows.len() < 200 {
+            rows.pop();
+        }
+        rows
+    }
+}
+
+/// Opens a table; `delimiter` is what the name tells.
+pub fn open(mut opened: Opened, args: &ReadArgs, delimiter: Option<u8>) -> Result<File, String> {
+    let mut sample = opened.sample_text();
+    // What some spreadsheets write in front.
+    let mut separator = None;
+    if let Some(line) =
+        sample.lines().next().filter(|line| line.starts_with("sep=") && line.trim_end().len() == 5)
+    {
+        separator = Some(line.as_bytes()[4]);
+        let end = sample.find('\n').map_or(sample.len(), |at| at + 1);
+        io::copy(&mut (&mut opened.source).take(end as u64), &mut io::sink()).map_err(|e| e.to_string())?;
+        sample.drain(..end);
+    }
+    let told = args.delimiter.or(delimiter).or(separator);
+    let dialect = detect(&sample, opened.whole, told, args);
+    let header = dialect.rows(&sample, opened.whole).into_iter().next();
+    let header = header.ok_or("holds no row")?;
+    let names: Vec<String> = match args.no_header {
+        true => (1..=header.len()).map(|number| number.to_string()).collect(),
+        false => header.iter().map(|name| name.trim().to_string()).collect(),
+    };
+    let columns = Arc::new(Columns::choose(names, args)?);
+    let delimiter = match dialect.delimiter {
+        b'\t' => "tab".to_string(),
+        byte => format!("`{}`", byte as char),
+    };
+    let quotes = match dialect {
+        Dialect { quoting: false, .. } => ", quotes taken as they stand",
+        Dialect { backslash: true, .. } => ", backslashes before quotes",
+        _ => "",
+    };
+    let taken = format!("table, delimiter {delimiter}{quotes}, {}", columns.taken());
+    let rows = rows(opened.source, dialect, columns.clone(), !args.no_header, separator.is_some());
+    Ok(File { taken, columns, rows })
+}
+
+fn rows(
+    source: Box<dyn BufRead + Send>,
+    dialect: Dialect,
+    columns: Arc<Columns>,
+    header: bool,
+    separator: bool,
+) -> super::Rows {
+    let place = |name: &str| columns.names.iter().position(|column| column == name);
+    let text_at = place(&columns.text).expect("chosen among the names");
+    let label_at = columns.label().and_then(place);
+    let expected = columns.names.len();
+    let since = Arc::new(AtomicUsize::new(0));
+    let guarded = Guard { source, since: since.clone() };
+    let mut reader = dialect.builder().has_headers(header).buffer_capacity(1 << 17).from_reader(guarded);
+    let mut record = ByteRecord::new();
+    let before = u64::from(separator);
+    Box::new(std::iter::from_fn(move || {
+        since.store(0, Ordering::Relaxed);
+        match reader.read_byte_record(&mut record) {
+            Ok(false) => return None,
+            Ok(true) => {}
+            Err(e) => {
+                return Some(Err(match e.into_kind() {
+                    csv::ErrorKind::Io(e) if e.kind() == io::ErrorKind::Other => Error::Data(e.to_string()),
+                    csv::ErrorKind::Io(e) => unpacking(Path::new("the input"), e),
+                    other => Error::Data(format!("the table cannot be read: {other:?}")),
+                }));
+            }
+        }
+        let line = record.position().map_or(0, csv::Position::line) + before;
+        let fault = |reason: String, fields| Row { line, text: Err(reason), label: None, fields };
+        let Ok(mut record) = StringRecord::from_byte_record(record.clone()) else {
+            return Some(Ok(fault("not UTF-8".into(), Fields::None)));
+        };
+        if record.len() > expected && record.iter().skip(expected).all(|field| field.trim().is_empty()) {
+            record.truncate(expected);
+        }
+        if record.len() != expected {
+            let reason = format!("{} fields, the header has {expected}", record.len());
+            return Some(Ok(fault(reason, Fields::None)));
+        }
+        let label = label_at.and_then(|at| record.get(at)).map(str::trim).filter(|label| !label.is_empty());
+        let (text, label) = (record[text_at].to_string(), label.map(String::from));
+        Some(Ok(Row { line, text: Ok(text), label, fields: Fields::Record(record) }))
+    }))
+}
+
+/// A source that fails where a row goes on for ever.
+struct Guard {
+    source: Box<dyn BufRead + Send>,
+    /// Bytes read since the last row began.
+    since: Arc<AtomicUsize>,
+}
+
+impl Read for Guard {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.source.read(buffer)?;
+        if self.since.fetch_add(count, Ordering::Relaxed) > ROW_LIMIT_BYTES {
+            return Err(io::Error::other(format!(
+                "a row is longer than {ROW_LIMIT_BYTES} bytes: is a quote left open?"
+            )));
+        }
+        Ok(count)
+    }
+}
+
+/// The dialect of a table that begins with `sample`.
+fn detect(sample: &str, whole: bool, told: Option<u8>, args: &ReadArgs) -> Dialect {
+    // A doubled quote within a field beats a backslash that stands in front of one by chance.
+    let backslash = sample.contains("\\\"") && !doubled_quote(sample);
+    let dialect = |delimiter| Dialect { delimiter, quoting: true, backslash };
+    let quoted = match told {
+        Some(delimiter) => dialect(delimiter),
+        None => {
+            let rate = |delimiter: u8| {
+                let rows = dialect(delimiter).rows(sample, whole);
+                let Some(header) = rows.first() else { return (false, 0, 0) };
+                let wanted = |name: &str| match &args.text_column {
+                    Some(wanted) => name.trim().eq_ignore_ascii_case(wanted.trim()),
+                    None => is_text(name),
+                };
+                let even = rows.iter().filter(|row| row.len() == header.len()).count();
+                (header.iter().any(wanted), 1000 * even / rows.len(), header.len())
+            };
+            // Of equals the first: a comma where nothing tells.
+            let candidates = [b'|', b'\t', b';', b','];
+            dialect(candidates.into_iter().max_by_key(|&delimiter| rate(delimiter)).unwrap_or(b','))
+        }
+    };
+    // Tables of tabs often quote nothing, and a text that begins with a quote would swallow the lines behind it.
+    if quoted.delimiter == b'\t' && sample.contains('"') {
+        let plain = Dialect { quoting: false, backslash: false, ..quoted };
+        let rows = plain.rows(sample, whole);
+        let fields = rows.first().map_or(0, StringRecord::len);
+        let open = |field: &str| field.starts_with('"') != (field.ends_with('"') && field.len() > 1);
+        if fields > 1
+            && rows.iter().all(|row| row.len() == fields)
+            && rows.iter().any(|row| row.iter().any(open))
+        {
+            return plain;
+        }
+    }
+    quoted
+}
+
+/// Whether a doubled quote stands within a field: not as an empty one between delimiters.
+fn doubled_quote(sample: &str) -> bool {
+    let bytes = sample.as_bytes();
+    let edge = |at: Option<&u8>| at.is_none_or(|byte| [b',', b';', b'\t', b'|', b'\n', b'\r'].contains(byte));
+    let pairs = sample.match_indices("\"\"");
+    pairs.into_iter().any(|(at, _)| {
+        let before = at.checked_sub(1).and_then(|at| bytes.get(at));
+        !edge(before) || !edge(bytes.get(at + 2))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dialect(sample: &str) -> Dialect {
+        detect(sample, true, None, &ReadArgs::default())
+    }
+
+    #[test]
+    fn the_header_and_the_rows_tell_the_delimiter() {
+        for (sample, delimiter) in [
+            ("text,label\n\"a; b; c\",1\n", b','),
+            ("text;label\n\"Great film; loved it, really\";positive\n", b';'),
+            ("id\tsentiment\treview\n\"1\"\t1\t\"A, b\"\n", b'\t'),
+            ("label|text\n1|a, b; c\n", b'|'),
+            ("text\nplain, with commas\nand without\n", b';'),
+            ("text\nplain\n", b','),
+        ] {
+            let found = dialect(sample).delimiter;
+            assert!(found == delimiter || sample.starts_with("text\n"), "{sample}: {}", found as char);
+            let rows = dialect(sample).rows(sample, true);
+            assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{sample}");
+        }
+    }
+
+    #[test]
+    fn quotes_are_doubled_escaped_or_plain() {
+        assert!(!dialect("text,label\n\"say \"\"hi\"\" \\\"\",1\n").backslash);
+        assert!(dialect("review\tsentiment\n\"say \\\"hi\\\" there\"\t1\n").backslash);
+        assert!(!dialect("text\tlabel\n\"Bond, said he\t1\nfine\t0\n").quoting);
+        assert!(dialect("text\tlabel\n\"two\nlines\"\t1\nfine\t0\n").quoting);
+    }
+}

@@ -1,0 +1,297 @@
+//! Answers beside the rows that they are answers to: as CSV, JSON lines or Parquet, in order.
+
+mod form;
+mod parquet;
+mod text;
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use self::form::{Form, Packing};
+use crate::error::{Error, Result};
+use crate::predict::Prediction;
+use crate::train::data::output::{FileId, Output};
+use crate::train::data::reader::{Columns, Fields, Row};
+
+/// What an answer holds, by the names that the server gives it; `probabilities` is one object in JSON.
+pub const ANSWER: [&str; 8] = [
+    "label",
+    "score",
+    "probabilities.negative",
+    "probabilities.positive",
+    "tokens",
+    "unknown_tokens",
+    "truncated",
+    "error",
+];
+
+/// Which columns are written.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Writing")]
+pub struct WriteArgs {
+    /// Columns of the input that are written back, comma-separated; all of them otherwise, `none` for none.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub keep_columns: Option<Vec<String>>,
+    /// Columns of the answer that are written, comma-separated: label, score, probabilities, tokens, unknown_tokens,
+    /// truncated, error; all of them otherwise.
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub columns: Option<Vec<String>>,
+}
+
+/// A row with its answer.
+pub struct Answered {
+    /// The row.
+    pub row: Row,
+    /// The prediction, or why there is none.
+    pub answer: Result<Prediction, String>,
+}
+
+/// A value of a cell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell<'c> {
+    /// Nothing.
+    Empty,
+    /// A text.
+    Text(Cow<'c, str>),
+    /// A value as JSON has it.
+    Json(&'c str),
+    /// A single number.
+    Float(f32),
+    /// A count.
+    Count(usize),
+    /// Yes or no.
+    Flag(bool),
+}
+
+/// What is written of each row, settled with the first.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// The columns of the input that are kept, with the names under which they are written.
+    kept: Vec<(String, String)>,
+    /// Whether rows without columns are texts that are kept.
+    keep_text: bool,
+    /// Whether everything that a row holds is kept, also what the first row had not.
+    keeps_all: bool,
+    /// The columns of the answer, as places in [`ANSWER`].
+    answer: Vec<usize>,
+}
+
+impl Layout {
+    fn new(args: &WriteArgs, columns: &Columns) -> Result<Self> {
+        let mut answer: Vec<usize> = (0..ANSWER.len()).collect();
+        if let Some(wanted) = &args.columns {
+            answer.clear();
+            for name in wanted {
+                let named = |at: &usize| ANSWER[*at] == name || ANSWER[*at].split('.').next() == Some(name);
+                let before = answer.len();
+                answer.extend((0..ANSWER.len()).filter(named));
+                if answer.len() == before {
+                    return Err(Error::setting(
+                        "columns",
+                        format!("an answer has no `{name}`; it has {}", ANSWER.join(", ")),
+                    ));
+                }
+            }
+        }
+        let names = match columns.names.is_empty() {
+            true => vec!["text".to_string()],
+            false => columns.names.clone(),
+        };
+        let kept = match &args.keep_columns {
+            None => names,
+            Some(wanted) if wanted.len() == 1 && wanted[0] == "none" => Vec::new(),
+            Some(wanted) => {
+                if let Some(missing) = wanted.iter().find(|wanted| !names.contains(wanted)) {
+                    return Err(Error::setting(
+                        "keep-columns",
+                        format!("the input has no column `{missing}`"),
+                    ));
+                }
+                wanted.clone()
+            }
+        };
+        // A column of the input that is called as one of the answer keeps its value under another name.
+        let taken = |name: &String| answer.iter().any(|at| ANSWER[*at].split('.').next() == Some(name));
+        let renamed = |name: String| {
+            if taken(&name) { (name.clone(), format!("input.{name}")) } else { (name.clone(), name) }
+        };
+        let keep_text = columns.names.is_empty() && !kept.is_empty();
+        Ok(Self {
+            kept: kept.into_iter().map(renamed).collect(),
+            keep_text,
+            keeps_all: args.keep_columns.is_none(),
+            answer,
+        })
+    }
+
+    /// The names of all columns, in order.
+    fn names(&self) -> Vec<&str> {
+        let kept = self.kept.iter().map(|(_, name)| name.as_str());
+        kept.chain(self.answer.iter().map(|at| ANSWER[*at])).collect()
+    }
+
+    /// The cells of the input's columns in a row that was read with `columns`.
+    fn kept<'r>(&'r self, row: &'r Row, columns: &Columns) -> impl Iterator<Item = Cell<'r>> {
+        let places: Vec<Option<usize>> = match &row.fields {
+            Fields::Record(_) => {
+                let place = |name: &String| columns.names.iter().position(|column| column == name);
+                self.kept.iter().map(|(name, _)| place(name)).collect()
+            }
+            _ => vec![None; self.kept.len()],
+        };
+        self.kept.iter().zip(places).map(move |((name, _), place)| match &row.fields {
+            Fields::Record(record) => {
+                place.and_then(|at| record.get(at)).map_or(Cell::Empty, |field| Cell::Text(field.into()))
+            }
+            Fields::Object(object) => object.get(name).map_or(Cell::Empty, |value| Cell::Json(value.get())),
+            Fields::None if self.keep_text => {
+                row.text.as_ref().map_or(Cell::Empty, |text| Cell::Text(text.into()))
+            }
+            Fields::None => Cell::Empty,
+        })
+    }
+
+    /// The cells of the answer.
+    fn answer<'r>(&'r self, answered: &'r Answered) -> impl Iterator<Item = Cell<'r>> {
+        self.answer.iter().map(|at| match &answered.answer {
+            Err(reason) if ANSWER[*at] == "error" => Cell::Text(reason.as_str().into()),
+            Err(_) => Cell::Empty,
+            Ok(prediction) => {
+                let positive = prediction.probability;
+                match ANSWER[*at] {
+                    "label" => Cell::Text(if positive >= 0.5 { "positive" } else { "negative" }.into()),
+                    "score" => Cell::Float(positive.max(1.0 - positive)),
+                    "probabilities.negative" => Cell::Float(1.0 - positive),
+                    "probabilities.positive" => Cell::Float(positive),
+                    "tokens" => Cell::Count(prediction.tokens),
+                    "unknown_tokens" => Cell::Count(prediction.unknown_tokens),
+                    "truncated" => Cell::Flag(prediction.dropped_tokens > 0),
+                    _ => Cell::Empty,
+                }
+            }
+        })
+    }
+}
+
+/// Rows in the form in which they are written, made on any thread.
+pub enum Block {
+    /// Bytes that go out as they are.
+    Bytes(Vec<u8>),
+    /// Columns of a Parquet row group.
+    Columns(Vec<self::parquet::Column>),
+}
+
+/// An output of answers that has been begun.
+pub struct Writer<'o> {
+    layout: Layout,
+    form: Form,
+    sink: Sink<'o>,
+}
+
+enum Sink<'o> {
+    Plain(Output<'o>),
+    Gzip(GzEncoder<Output<'o>>),
+    Zstd(zstd::Encoder<'static, Output<'o>>),
+    Parquet(Box<self::parquet::Groups<'o>>),
+}
+
+/// What [`Writer::block`] needs, apart from the output.
+#[derive(Clone, Debug)]
+pub struct Blocks {
+    layout: Layout,
+    form: Form,
+}
+
+impl Blocks {
+    /// `rows`, which were read with `columns`, as they are written.
+    ///
+    /// # Errors
+    /// [`Error::Data`] where a value does not go into its column.
+    pub fn block(&self, rows: &[Answered], columns: &Columns) -> Result<Block> {
+        match self.form {
+            Form::Table(delimiter) => {
+                Ok(Block::Bytes(text::table_rows(&self.layout, rows, columns, delimiter)))
+            }
+            Form::JsonLines => Ok(Block::Bytes(text::json_lines(&self.layout, rows, columns))),
+            Form::Parquet => Ok(Block::Columns(self::parquet::columns(&self.layout, rows, columns))),
+        }
+    }
+}
+
+impl<'o> Writer<'o> {
+    /// Opens `path`, or `standard` where there is none, for answers to rows with `columns`; `read` are the files that are
+    /// read.
+    ///
+    /// # Errors
+    /// As [`Output::open`]; [`Error::Setting`] for columns that there are not; [`Error::Invalid`] where the name does not
+    /// tell the form.
+    pub fn open(
+        path: Option<&Path>,
+        read: &[FileId],
+        standard: &'o mut (dyn Write + Send),
+        args: &WriteArgs,
+        columns: &Columns,
+    ) -> Result<Self> {
+        let layout = Layout::new(args, columns)?;
+        let (form, packing) = Form::of(path)?;
+        let output = Output::open(path, read, standard)?;
+        let mut sink = match packing {
+            _ if form == Form::Parquet => Sink::Parquet(Box::new(self::parquet::Groups::new(output))),
+            Packing::None => Sink::Plain(output),
+            Packing::Gzip => Sink::Gzip(GzEncoder::new(output, Compression::default())),
+            Packing::Zstd => Sink::Zstd(zstd::Encoder::new(output, 0).map_err(Error::io("the output"))?),
+        };
+        if let Form::Table(delimiter) = form {
+            let header = text::table_header(&layout, delimiter);
+            sink.write(&header)?;
+        }
+        Ok(Self { layout, form, sink })
+    }
+
+    /// What makes blocks for this output.
+    pub fn blocks(&self) -> Blocks {
+        Blocks { layout: self.layout.clone(), form: self.form }
+    }
+
+    /// Writes a block.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Data`] where a value does not go into its column.
+    pub fn write(&mut self, block: Block) -> Result<()> {
+        match (&mut self.sink, block) {
+            (Sink::Parquet(groups), Block::Columns(columns)) => groups.add(&self.layout.names(), columns),
+            (_, Block::Columns(_)) => Ok(()),
+            (sink, Block::Bytes(bytes)) => sink.write(&bytes),
+        }
+    }
+
+    /// Ends the output; a file is put in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(self) -> Result<()> {
+        let io = Error::io("the output");
+        match self.sink {
+            Sink::Plain(output) => output.finish(),
+            Sink::Gzip(encoder) => encoder.finish().map_err(io)?.finish(),
+            Sink::Zstd(encoder) => encoder.finish().map_err(io)?.finish(),
+            Sink::Parquet(groups) => groups.finish(&self.layout.names()),
+        }
+    }
+}
+
+impl Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match self {
+            Self::Plain(output) => output.write_all(bytes).and_then(|()| output.flush_standard()),
+            Self::Gzip(output) => output.write_all(bytes),
+            Self::Zstd(output) => output.write_all(bytes),
+            Self::Parquet(_) => Ok(()),
+        }
+        .map_err(Error::io("the output"))
+    }
+}
