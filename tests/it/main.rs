@@ -19,5 +19,6 @@ mod properties;
 mod serve;
 #[cfg(feature = "otlp")]
 mod spans;
+mod tables;
 mod tls;
 mod train;

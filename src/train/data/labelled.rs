@@ -246,22 +246,22 @@ impl Collected {
         let (positive, negative, _) = seen.counts(&labels);
         notes.push(format!("labels: {}; {positive} positive, {negative} negative", labels.rule));
         let (mut kept, mut neither, mut unlabelled) =
-            (Vec::with_capacity(rows.len()), LeftOut::default(), 0u64);
+            (Vec::with_capacity(rows.len()), LeftOut::default(), LeftOut::default());
         for (text, label, line, group) in rows {
             let target = label.as_ref().and_then(|label| labels.target(label));
             match (&label, target) {
                 (Some(label), None) => neither.note(line, &format!("`{}`", short(label))),
                 _ => {
-                    unlabelled += u64::from(target.is_none());
+                    if target.is_none() {
+                        unlabelled.note(line, "");
+                    }
                     kept.push(LabelledRow { text, target, line, group });
                 }
             }
         }
         notes.extend(neither.summary("left out, neither positive nor negative"));
         notes.extend(unreadable.summary("left out, not readable"));
-        if unlabelled > 0 {
-            notes.push(format!("{unlabelled} rows without a label"));
-        }
+        notes.extend(unlabelled.summary("without a label"));
         Ok(Labelled { rows: kept, notes })
     }
 }
