@@ -51,6 +51,9 @@ pub struct Config {
     /// The logit is divided by it before the sigmoid; 1 leaves it as trained.
     #[serde(default = "unit", skip_serializing_if = "is_unit")]
     pub temperature: f32,
+    /// What is added to the logit after that: how much more often texts are positive than where the weights were fitted.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bias: f32,
     /// Whether a table of grams stands beside the weights, whose score is added to the logit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ngrams: bool,
@@ -66,6 +69,10 @@ fn unit() -> f32 {
 
 fn is_false(value: &bool) -> bool {
     !*value
+}
+
+fn is_zero(value: &f32) -> bool {
+    *value == 0.0
 }
 
 fn is_unit(value: &f32) -> bool {
@@ -87,6 +94,7 @@ impl Config {
             max_length: 500,
             padding: Padding::Pre,
             temperature: 1.0,
+            bias: 0.0,
             ngrams: false,
         }
     }
@@ -148,6 +156,9 @@ impl Config {
             if self.bidirectional || self.num_layers > 1 || self.pooling != Pooling::Last {
                 return Err("padding `pre` goes with one layer, one direction and pooling `last`".into());
             }
+        }
+        if !(-100.0..=100.0).contains(&self.bias) {
+            return Err(format!("bias is {}, it must lie between -100 and 100", self.bias));
         }
         // Beyond, a logit may leave the range of 32 bits.
         if !(1e-3..=1e3).contains(&self.temperature) {

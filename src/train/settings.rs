@@ -6,8 +6,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Padding, Pooling, Precision};
+use crate::model::{Config, Padding, Pooling, Precision, load_directory};
 use crate::text::Scheme;
+use crate::train::data::labelled::DataSource;
+use crate::train::data::own::OwnArgs;
+
+/// The preset of every command that is told none: the shipped default.
+pub const DEFAULT_PRESET: &str = "imdb";
 
 /// Which reviews are held out for validation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +20,9 @@ use crate::text::Scheme;
 pub enum Split {
     /// The last share of the reviews after a shuffle by `split_seed`.
     Random,
-    /// All reviews of a share of the films, so that no film stands on both sides.
+    /// The last share of each class after a shuffle by `split_seed`: what rows of one's own are split by.
+    Stratified,
+    /// All reviews of a share of the films (or rows of a share of the groups), so that none stands on both sides.
     Film,
 }
 
@@ -27,6 +34,47 @@ pub enum Keep {
     Best,
     /// Those of the last epoch.
     Last,
+}
+
+/// What a labelled review counts by its class.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ClassWeights {
+    /// One, whatever the class.
+    None,
+    /// So much that each class counts half.
+    Balanced,
+    /// Negative, positive.
+    Pair(f32, f32),
+}
+
+impl TryFrom<String> for ClassWeights {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let positive =
+            |text: &str| text.trim().parse().ok().filter(|weight: &f32| *weight > 0.0 && weight.is_finite());
+        match text.as_str() {
+            "none" => Ok(Self::None),
+            "balanced" => Ok(Self::Balanced),
+            text => text
+                .split_once(',')
+                .and_then(|(negative, pos)| Some(Self::Pair(positive(negative)?, positive(pos)?)))
+                .ok_or_else(|| {
+                    format!("`{text}`: expected none, balanced or two positive numbers such as 1,2.5")
+                }),
+        }
+    }
+}
+
+impl From<ClassWeights> for String {
+    fn from(weights: ClassWeights) -> Self {
+        match weights {
+            ClassWeights::None => "none".into(),
+            ClassWeights::Balanced => "balanced".into(),
+            ClassWeights::Pair(negative, positive) => format!("{negative},{positive}"),
+        }
+    }
 }
 
 /// How gradients become steps.
@@ -43,8 +91,9 @@ pub enum OptimizerKind {
 macro_rules! settings {
     ($($(#[doc = $doc:literal])* $(#[serde($serde:meta)])? $name:ident: $type:ty,)*) => {
         /// The resolved settings of a run; printed at the start and saved with the model.
+        /// A record of another version is read as overrides over its preset: what it does not tell is the preset's.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
+        #[serde(from = "Recorded")]
         pub struct Settings {
             /// The preset that the run started from.
             pub preset: String,
@@ -56,11 +105,35 @@ macro_rules! settings {
         #[serde(deny_unknown_fields, default)]
         #[command(next_help_heading = "Settings (flags beat --settings, which beats the preset)")]
         pub struct Overrides {
-            /// Where the settings start from: `keras-imdb`, the published tutorial, or `imdb`, the shipped default.
+            /// Where the settings start from: `imdb`, the shipped default (taken where none is named), or `keras-imdb`, the
+            /// published tutorial.
             #[arg(long)]
             pub preset: Option<String>,
             $($(#[doc = $doc])* #[arg(long, value_name = "VALUE", value_parser = by_name::<$type>)]
             pub $name: Option<$type>,)*
+        }
+
+        /// Settings as a record tells them; what this version does not know is passed over.
+        #[derive(Deserialize)]
+        #[serde(default)]
+        struct Recorded {
+            preset: String,
+            $($name: Option<$type>,)*
+        }
+
+        impl Default for Recorded {
+            fn default() -> Self {
+                Self { preset: DEFAULT_PRESET.into(), $($name: None,)* }
+            }
+        }
+
+        impl From<Recorded> for Settings {
+            fn from(recorded: Recorded) -> Self {
+                let mut settings = Self::preset(&recorded.preset).unwrap_or_else(|_| Self::imdb());
+                settings.preset = recorded.preset;
+                $(if let Some(value) = recorded.$name { settings.$name = value; })*
+                settings
+            }
         }
 
         impl Settings {
@@ -90,7 +163,7 @@ settings! {
     max_length: usize,
     /// What stands in front of a shorter review: pre (zeros) or none.
     padding: Padding,
-    /// Which reviews are held out: random or film.
+    /// Which reviews are held out: random, stratified or film (or group).
     split: Split,
     /// Share of the labelled training reviews that is set aside before the split, for one last look; 0 to 1, by film.
     final_share: f64,
@@ -104,6 +177,8 @@ settings! {
     threads: usize,
     /// Passes over the training reviews.
     epochs: usize,
+    /// Epochs without a lower validation loss after which training ends; 0 for none.
+    patience: usize,
     /// Reviews per step.
     batch_size: usize,
     /// Whether the reviews of a step are of like length: true or false.
@@ -121,6 +196,8 @@ settings! {
     opinion_share: f64,
     /// Made-up sentences (negation, degrees, contrast) that a step learns from beside its reviews, per review.
     sentences: f64,
+    /// What a review counts by its class: none, balanced (each class half), or two numbers, negative and positive, as 1,2.5.
+    class_weights: ClassWeights,
     /// Share of the words of a step that are left out, 0 to 1.
     dropout_words: f64,
     /// Share of the components of a word's vector that are left out in a step, 0 to 1.
@@ -234,6 +311,8 @@ impl Settings {
             seed: 1,
             threads: 0,
             epochs: 10,
+            patience: 0,
+            class_weights: ClassWeights::None,
             batch_size: 128,
             bucketed: false,
             crop: 0,
@@ -260,21 +339,39 @@ impl Settings {
         }
     }
 
-    /// Settings from the preset that `flags` or `file` name (`keras-imdb` otherwise), then `file`, then `flags`;
+    /// Settings from the preset that `flags` or `file` name ([`DEFAULT_PRESET`] otherwise), then `file`, then `flags`;
     /// checked, with the number of threads put in.
     ///
     /// # Errors
     /// [`Error::Setting`] naming the setting that cannot be used.
     pub fn resolve(file: &Overrides, flags: &Overrides) -> Result<Self> {
-        let preset = flags.preset.as_deref().or(file.preset.as_deref()).unwrap_or("keras-imdb");
+        let preset = flags.preset.as_deref().or(file.preset.as_deref()).unwrap_or(DEFAULT_PRESET);
         let mut settings = Self::preset(preset)?;
         settings.apply(file);
         settings.apply(flags);
+        settings.settled()
+    }
+
+    /// As [`Settings::resolve`], over what suits the data and the start: what file and flags say goes before.
+    ///
+    /// # Errors
+    /// As [`Settings::resolve`].
+    pub fn resolve_over(base: Base, file: &Overrides, flags: &Overrides) -> Result<Self> {
+        let preset = flags.preset.as_deref().or(file.preset.as_deref()).unwrap_or(DEFAULT_PRESET);
+        let mut settings = Self::preset(preset)?;
+        settings.apply(&base.0);
+        settings.apply(file);
+        settings.apply(flags);
+        settings.settled()
+    }
+
+    fn settled(mut self) -> Result<Self> {
+        let settings = &mut self;
         if settings.threads == 0 {
             settings.threads = std::thread::available_parallelism().map_or(1, |count| count.get());
         }
         settings.check()?;
-        Ok(settings)
+        Ok(self)
     }
 
     /// The network that these settings describe.
@@ -291,6 +388,7 @@ impl Settings {
             max_length: self.max_length,
             padding: self.padding,
             temperature: 1.0,
+            bias: 0.0,
             ngrams: false,
         }
     }
@@ -352,6 +450,50 @@ impl Settings {
     }
 }
 
+/// What suits data of one's own, and a start from a model, better than a preset.
+#[derive(Clone, Debug, Default)]
+pub struct Base(Overrides);
+
+impl Base {
+    /// For `data` that is read as `own` says, and a start from the model in `init`.
+    ///
+    /// # Errors
+    /// Those of reading the model's configuration.
+    pub fn of(data: &DataSource, own: &OwnArgs, init: Option<&Path>) -> Result<Self> {
+        let mut base = Overrides::default();
+        if !matches!(data, DataSource::Release(_)) {
+            base.split = Some(if own.group_column.is_some() { Split::Film } else { Split::Stratified });
+            base.final_share = Some(0.0);
+            base.validation_share = Some(0.15);
+        }
+        if let Some(directory) = init {
+            let config = load_directory(directory)?.config;
+            base.tokenizer = Some(config.tokenizer);
+            base.embedding_dim = Some(config.embedding_dim);
+            base.hidden_size = Some(config.hidden_size);
+            base.num_layers = Some(config.num_layers);
+            base.bidirectional = Some(config.bidirectional);
+            base.pooling = Some(config.pooling);
+            base.max_length = Some(config.max_length);
+            base.padding = Some(config.padding);
+            base.ngrams = Some(0);
+            // A few thousand rows: some passes in small steps, the best of them kept.
+            base.epochs = Some(8);
+            base.patience = Some(3);
+            base.keep = Some(Keep::Best);
+            base.batch_size = Some(32);
+            base.optimizer = Some(OptimizerKind::Adam);
+            base.learning_rate = Some(5e-4);
+            base.short_crops = Some(0.0);
+            base.sentences = Some(0.0);
+            base.dropout_words = Some(0.1);
+            base.calibrate = Some(true);
+            base.clip_norm = Some(1.0);
+        }
+        Ok(Self(base))
+    }
+}
+
 impl Overrides {
     /// Reads a TOML file of settings.
     ///
@@ -392,7 +534,10 @@ mod tests {
 
     #[test]
     fn flags_beat_the_file_which_beats_the_preset() {
-        let file = Overrides::from_toml("epochs = 3\nbatch_size = 16\noptimizer = \"adam\"").unwrap();
+        let file = Overrides::from_toml(
+            "preset = \"keras-imdb\"\nepochs = 3\nbatch_size = 16\noptimizer = \"adam\"",
+        )
+        .unwrap();
         let flags = Overrides { epochs: Some(5), ..Overrides::default() };
         let settings = Settings::resolve(&file, &flags).unwrap();
         assert_eq!((settings.epochs, settings.batch_size, settings.hidden_size), (5, 16, 32));
@@ -405,7 +550,7 @@ mod tests {
         let fault = |text: &str| Overrides::from_toml(text).unwrap_err();
         assert!(fault("epochs = 3\nepoch = 4").contains("line 2: unknown field `epoch`"));
         assert!(fault("epochs = \"many\"").contains("line 1"));
-        assert!(fault("split = \"half\"").contains("expected `random` or `film`"));
+        assert!(fault("split = \"half\"").contains("expected one of `random`, `stratified`, `film`"));
         let wrong = Overrides { learning_rate: Some(-1.0), ..Overrides::default() };
         let reason = Settings::resolve(&Overrides::default(), &wrong).unwrap_err().to_string();
         assert!(reason.contains("learning_rate"), "{reason}");
@@ -417,6 +562,18 @@ mod tests {
         assert_eq!(by_name::<f64>("1e-3"), Ok(0.001));
         assert_eq!(by_name::<bool>("true"), Ok(true));
         assert!(by_name::<usize>("-1").is_err());
+    }
+
+    #[test]
+    fn a_record_without_a_setting_has_the_presets_and_one_with_more_is_read() {
+        let settings = Settings { epochs: 7, ..Settings::preset("keras-imdb").unwrap() };
+        let mut value = serde_json::to_value(&settings).unwrap();
+        let object = value.as_object_mut().unwrap();
+        object.remove("patience");
+        object.remove("class_weights");
+        object.insert("from_tomorrow".into(), 1.into());
+        assert_eq!(serde_json::from_value::<Settings>(value).unwrap(), settings);
+        assert!(serde_json::from_str::<Settings>("{\"epochs\": \"many\"}").is_err());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod golden;
 mod model_directory;
 mod ngrams;
 mod outputs;
+mod own;
 mod properties;
 mod serve;
 #[cfg(feature = "otlp")]

@@ -1,5 +1,6 @@
 //! The trainer's command line; one file a sub-command.
 
+mod calibrate;
 mod evaluate;
 mod inspect;
 mod predict;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use self::calibrate::{CalibrateJob, calibrate};
 use self::evaluate::{Evaluation, Part, evaluate};
 use self::inspect::inspect;
 use self::predict::{PredictJob, predict};
@@ -20,15 +22,16 @@ use self::train::{Job, train};
 use crate::error::{Error, Result};
 use crate::predict::Predictor;
 use crate::train::data::download::{Source, cached};
-use crate::train::data::labelled::TableArgs;
+use crate::train::data::labelled::{DataSource, TableArgs};
 use crate::train::data::minimal_pairs;
+use crate::train::data::own::OwnArgs;
 use crate::train::data::reader::ReadArgs;
 use crate::train::data::writer::WriteArgs;
 use crate::train::interrupt::Interrupt;
 use crate::train::pretrain::language_model::{LanguageJob, LanguageSettings};
 use crate::train::pretrain::word_vectors::{VectorJob, VectorSettings};
 use crate::train::pretrain::{language_model, word_vectors};
-use crate::train::settings::{Overrides, Settings};
+use crate::train::settings::{Base, DEFAULT_PRESET, Overrides, Settings};
 use crate::train::stage::{Expendable, OutputArgs, ResumeArgs, print};
 
 /// Trains, evaluates and inspects sentiment models of film reviews.
@@ -51,6 +54,15 @@ enum Command {
     Pairs(PairsArgs),
     /// Print loss, accuracy, precision, recall, F1, AUC, calibration error and confusion matrix.
     Evaluate(EvaluateArgs),
+    /// Fit temperature and bias of a model to labelled rows of your own, its weights untouched; tell from which score on it is
+    /// right as often as you want.
+    Calibrate(CalibrateArgs),
+    /// Print the settings of a preset, as TOML for `train --settings`.
+    Settings {
+        /// The preset.
+        #[arg(long, default_value = DEFAULT_PRESET)]
+        preset: String,
+    },
     /// Score the reviews of a file or of standard input, in order.
     Predict(PredictArgs),
     /// List the texts that a teacher is to judge, for `train --opinions`: whole reviews, single sentences, stretches.
@@ -118,8 +130,17 @@ impl DownloadArgs {
 
 #[derive(Debug, Args)]
 struct TrainArgs {
+    /// The public release (folder or .tar.gz), a table of your own with texts and labels (CSV, JSON lines, Parquet …), or a
+    /// folder with a sub-folder for each class.
+    #[arg(long, value_name = "PATH", required_unless_present = "download", conflicts_with = "download")]
+    data: Option<PathBuf>,
     #[command(flatten)]
-    data: DataArgs,
+    download: DownloadArgs,
+    /// A model to start from, such as models/imdb: it is fitted to your rows, its vocabulary extended.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["vocabulary", "vectors"])]
+    init: Option<PathBuf>,
+    #[command(flatten)]
+    own: OwnArgs,
     #[command(flatten)]
     output: OutputArgs,
     /// A published word index (JSON of word to rank) as vocabulary; otherwise the training reviews' words are counted.
@@ -162,7 +183,7 @@ struct VectorArgs {
 #[derive(Debug, Args)]
 struct PresetArgs {
     /// The preset whose network, tokenizer, vocabulary size and split apply.
-    #[arg(long, default_value = "imdb")]
+    #[arg(long, default_value = DEFAULT_PRESET)]
     preset: String,
     /// Share of the films that are set aside for one last look, where it is to be another than the preset's.
     #[arg(long)]
@@ -246,6 +267,23 @@ struct EvaluateArgs {
 }
 
 #[derive(Debug, Args)]
+struct CalibrateArgs {
+    /// The model directory.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// A table with texts and labels, or a folder with a sub-folder for each class.
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// The share of right answers that is wanted among those that are given, such as 0.95.
+    #[arg(long, value_name = "SHARE")]
+    precision: Option<f64>,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+#[derive(Debug, Args)]
 struct PredictArgs {
     /// The model directory.
     #[arg(long, value_name = "DIR")]
@@ -272,9 +310,14 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
     match cli.command {
         Command::Train(args) => {
             let file = args.settings.as_deref().map(Overrides::load).transpose()?.unwrap_or_default();
+            let data = args.download.path(args.data.as_deref())?;
+            let data = DataSource::of(&data, &args.own.table.read)?;
+            let base = Base::of(&data, &args.own, args.init.as_deref())?;
             let job = Job {
-                settings: Settings::resolve(&file, &args.overrides)?,
-                data: args.data.path()?,
+                settings: Settings::resolve_over(base, &file, &args.overrides)?,
+                data,
+                own: args.own,
+                init: args.init,
                 vocabulary: args.vocabulary,
                 vectors: args.vectors,
                 teachers: args.teachers,
@@ -329,6 +372,20 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
                 metrics.to_text()
             };
             print(out, &text)
+        }
+        Command::Calibrate(args) => {
+            let CalibrateArgs { model, data, precision, output, table } = args;
+            if let Some(share) = precision.filter(|share| !(*share > 0.5 && *share < 1.0)) {
+                return Err(Error::setting("precision", format!("{share} does not lie between 0.5 and 1")));
+            }
+            let data = DataSource::of(&data, &table.read)?;
+            let command = typed_command(std::env::args().skip(1));
+            let job = CalibrateJob { model, data, table, precision, output, command };
+            calibrate(&job, &mut Expendable(out))
+        }
+        Command::Settings { preset } => {
+            let settings = Settings::preset(&preset)?;
+            print(out, &toml::to_string(&settings).expect("plain data"))
         }
         Command::Predict(args) => {
             let PredictArgs { model, input, output, read, write } = args;

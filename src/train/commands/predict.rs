@@ -64,10 +64,10 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
     };
     let read = input.ids();
     let mut reader = Reader::open(&input, &job.read, bar.clone())?;
-    // A closed log is no reason to fail.
-    let _ = writeln!(log, "{}", reader.taken());
     let predictor = Predictor::load(&job.model)?;
     let mut writer = Writer::open(job.output.as_deref(), &read, out, &job.write, &reader.columns())?;
+    // A closed log is no reason to fail.
+    let _ = writeln!(log, "{}", reader.taken());
     let blocks = writer.blocks();
 
     let started = Instant::now();

@@ -12,11 +12,14 @@ use crate::model::{
     save_directory,
 };
 use crate::text::Vocabulary;
-use crate::train::data::corpus::{Corpus, Review};
+use crate::train::data::corpus::Review;
 use crate::train::data::digest::{digest_of_examples, digest_of_reviews};
 use crate::train::data::example::Example;
+use crate::train::data::labelled::DataSource;
 use crate::train::data::lessons::Lessons;
-use crate::train::data::split::{self as sides, Sides};
+use crate::train::data::own::{Gathered, OwnArgs, file_name, gather};
+use crate::train::data::split as sides;
+use crate::train::data::start::{InitModel, init_model};
 use crate::train::data::{minimal_pairs, sentences, vocabulary};
 use crate::train::fit::batch::Sampling;
 use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
@@ -29,7 +32,7 @@ use crate::train::pretrain::word_vectors::{Vectors, load_vectors};
 use crate::train::report::record::{DataRecord, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
 use crate::train::score::{self, examples, logits_of, measure, predictor, targets_of};
-use crate::train::settings::Settings;
+use crate::train::settings::{ClassWeights, Settings};
 use crate::train::stage::{OutputArgs, ResumeArgs, Stage, on_threads, print};
 
 /// The tokens that end a sentence, where the tokenizer keeps them.
@@ -40,8 +43,12 @@ const SENTENCE_ENDS: [&str; 5] = [".", "!", "?", "...", "<br>"];
 pub struct Job {
     /// The resolved settings.
     pub settings: Settings,
-    /// The data set: folder or `.tar.gz`.
-    pub data: PathBuf,
+    /// The public release, a table of one's own, or a folder of classes.
+    pub data: DataSource,
+    /// How data of one's own is read and split.
+    pub own: OwnArgs,
+    /// A model to start from.
+    pub init: Option<PathBuf>,
     /// The published word index; `None` counts the words of the reviews learnt from.
     pub vocabulary: Option<PathBuf>,
     /// Word vectors to start from, as `trainer vectors` writes them; they bring their vocabulary.
@@ -70,6 +77,10 @@ struct Material {
     validation: Vec<Example>,
     validation_texts: Vec<String>,
     data: DataRecord,
+    /// What was taken for what, and what was left out.
+    notes: Vec<String>,
+    /// The table of n-grams of the model that training starts from: it stays, and the network learns what is left.
+    base: Option<NgramTable>,
     /// Tensors to start from: word vectors, the LSTM of a language model.
     start: BTreeMap<String, Array>,
     /// The table of n-grams, where it is needed before the network is trained.
@@ -90,6 +101,9 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
     let mut material = prepare(job, &settings)?;
     // A small data set may have fewer words than were asked for.
     settings.vocab_size = material.vocabulary.len();
+    for note in &material.notes {
+        print(out, &format!("{note}\n"))?;
+    }
     let listed = toml::to_string(&settings).expect("plain data");
     let data = &material.data;
     print(out, &format!("{listed}\n{} reviews to learn from, {} held out\n", data.train, data.validation))?;
@@ -98,7 +112,7 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
     if settings.sentences > 0.0 {
         sentences = sentences::sentences(settings.seed, &material.config, &material.vocabulary)?;
     }
-    if settings.ngrams > 0 && !(sentences.is_empty() && material.judged.is_empty()) {
+    if material.base.is_none() && settings.ngrams > 0 && !(sentences.is_empty() && material.judged.is_empty()) {
         let Material { train, judged, data, .. } = &material;
         let table = stack::wide_part(train, data.train, judged, settings.ngrams)?;
         // The grams of a negated word say the opposite of the sentence: the network has to outweigh them.
@@ -132,6 +146,7 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
         },
         clip_norm: settings.clip_norm,
         keep: settings.keep,
+        patience: settings.patience,
         learning_rate: (settings.learning_rate, settings.learning_rate * settings.learning_rate_end),
         dropout: Dropout {
             words: settings.dropout_words as f32,
@@ -149,7 +164,9 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
     };
     let mut hooks = Hooks {
         validate: &mut |variables| {
-            let predictor = predictor(&material.config, &material.vocabulary, variables.to_arrays()?, None);
+            let config = Config { ngrams: material.base.is_some(), ..material.config.clone() };
+            let predictor =
+                predictor(&config, &material.vocabulary, variables.to_arrays()?, material.base.clone());
             Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
         },
         epoch: &mut |row| print(out, &line(row, settings.epochs, data.train)),
@@ -172,12 +189,28 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
 
 /// Reads and splits the reviews, settles the vocabulary and encodes.
 fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
-    let corpus = Corpus::read(&job.data, !(job.teachers.is_empty() && job.opinions.is_empty()))?;
-    let sides = Sides::of(&corpus.train, settings)?;
+    let taught_too = !(job.teachers.is_empty() && job.opinions.is_empty());
+    let Gathered { corpus, sides, mut notes } = gather(&job.data, taught_too, &job.own, settings)?;
     let pick = |positions: &[usize]| positions.iter().map(|&at| &corpus.train[at]).collect::<Vec<&Review>>();
     let (train, validation) = (pick(&sides.train), pick(&sides.validation));
     let mut start = BTreeMap::new();
+    let texts: Vec<&str> = train.iter().map(|review| review.text.as_str()).collect();
+    let init = job.init.as_ref().map(|directory| init_model(directory, &texts, settings.seed)).transpose()?;
+    if let Some(init) = &init {
+        notes.push(format!(
+            "starts from {}, {} words added to its {}",
+            init.name,
+            init.added,
+            init.vocabulary.len() - init.added
+        ));
+    }
+    let (mut base, mut init_config) = (None, None);
     let vocabulary = match (&job.vocabulary, &job.vectors) {
+        _ if init.is_some() => {
+            let InitModel { config, vocabulary, tensors, table, .. } = init.expect("just seen");
+            (start, base, init_config) = (tensors, table, Some(config));
+            vocabulary
+        }
         (_, Some(path)) => {
             let Vectors { vocabulary, dim, vectors, others } = load_vectors(path)?;
             if dim != settings.embedding_dim {
@@ -195,16 +228,25 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
             vocabulary::count_vocabulary(texts, settings.config().tokenizer, settings.vocab_size)?
         }
     };
-    let config = Config { vocab_size: vocabulary.len(), ..settings.config() };
+    let config = init_config.unwrap_or_else(|| settings.config());
+    let config = Config { vocab_size: vocabulary.len(), ngrams: false, ..config };
     let mut material = Material {
         train: examples(&train, &config, &vocabulary),
         judged: Vec::new(),
         validation: examples(&validation, &config, &vocabulary),
         validation_texts: validation.iter().map(|review| review.text.clone()).collect(),
         data: DataRecord {
-            name: file_name(&job.data),
+            name: match &job.data {
+                DataSource::Release(path) | DataSource::Folders(path) | DataSource::Table(path) => {
+                    file_name(path)
+                }
+            },
+            own: !matches!(job.data, DataSource::Release(_)),
+            group: job.own.group_column.clone(),
+            init: job.init.as_ref().map(|path| file_name(path)),
             vocabulary: match (&job.vocabulary, &job.vectors) {
                 (_, Some(path)) | (Some(path), None) => file_name(path),
+                (None, None) if job.init.is_some() => "of the model that training starts from".into(),
                 (None, None) => "counted".into(),
             },
             train: train.len(),
@@ -219,6 +261,8 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         vocabulary,
         config,
         start,
+        notes,
+        base,
         wide: None,
     };
     let mut judged = HashSet::new();
@@ -234,6 +278,7 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         material.judged = lessons.short;
         judged = lessons.reviews;
     }
+    weigh_classes(&mut material.train, settings.class_weights);
     if !job.teachers.is_empty() {
         let mut unlabelled = sides::unlabelled(&corpus.unlabelled, settings)?;
         unlabelled.retain(|review| !judged.contains(&review.id));
@@ -241,7 +286,26 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         material.data.unlabelled += soft.len();
         material.train.extend(soft);
     }
+    if let Some(base) = &material.base {
+        let mut scratch = Scratch::default();
+        let examples = material.train.iter_mut().chain(&mut material.judged);
+        examples.for_each(|example| example.beside = base.score(&example.ids, &mut scratch));
+    }
     Ok(material)
+}
+
+/// Gives labelled examples the weight of their class.
+fn weigh_classes(examples: &mut [Example], weights: ClassWeights) {
+    let positives = examples.iter().filter(|example| example.target >= 0.5).count() as f32;
+    let (all, negatives) = (examples.len() as f32, examples.len() as f32 - positives);
+    let (negative, positive) = match weights {
+        ClassWeights::None => return,
+        ClassWeights::Balanced => (all / (2.0 * negatives.max(1.0)), all / (2.0 * positives.max(1.0))),
+        ClassWeights::Pair(negative, positive) => (negative, positive),
+    };
+    for example in examples {
+        example.weight *= if example.target >= 0.5 { positive } else { negative };
+    }
 }
 
 /// Unlabelled reviews with the mean opinion of `teachers` as their target. Reviews without a word are left out.
@@ -283,7 +347,12 @@ fn save(
     let held_out = &material.validation;
     let (mut results, mut ngrams, mut weighed) = (BTreeMap::new(), None, None);
     let mut predictor = assemble(&config, &tensors, &None);
-    if settings.ngrams > 0 && finished {
+    if let Some(base) = &material.base {
+        // The network learnt what this table leaves to it; together they are the model that was trained.
+        config.ngrams = true;
+        ngrams = Some(base.clone());
+        predictor = assemble(&config, &tensors, &ngrams);
+    } else if settings.ngrams > 0 && finished {
         let deep = logits_of(&predictor, held_out);
         let mut alone = config.clone();
         alone.temperature = fit_temperature(&deep, &targets_of(held_out));
@@ -327,11 +396,15 @@ fn save(
         kept_epoch: state.position.kept,
         finished,
         stack: weighed,
+        calibration: None,
         results,
-        behaviour: minimal_pairs::behaviour(&minimal_pairs::judge(
-            &predictor,
-            minimal_pairs::load_pairs(None)?,
-        )?),
+        // The pairs are English and about films.
+        behaviour: match material.data.own && material.data.init.is_none() {
+            true => Vec::new(),
+            false => {
+                minimal_pairs::behaviour(&minimal_pairs::judge(&predictor, minimal_pairs::load_pairs(None)?)?)
+            }
+        },
     };
     let metadata = Metadata::from([
         ("preset".to_string(), settings.preset.clone()),
@@ -345,6 +418,7 @@ fn save(
         (TRAINING_FILE, record.to_json().into_bytes()),
         (crate::model::GOLDEN_FILE, json(serde_json::to_string_pretty(&golden))),
         ("README.md", card::model_card(&name, &record).into_bytes()),
+        ("history.csv", curve::history(&record.epochs).into_bytes()),
         (curve::CURVE_FILE, curve::curve(&record.epochs).into_bytes()),
     ];
     if !held_out.is_empty() {
@@ -375,10 +449,4 @@ fn line(row: &EpochRow, epochs: usize, reviews: usize) -> String {
         row.seconds,
         reviews as f64 / row.seconds.max(0.01)
     )
-}
-
-/// The last part of a path, so that records and cards name no folder of this machine.
-fn file_name(path: &Path) -> String {
-    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    whole.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
 }

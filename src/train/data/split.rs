@@ -4,7 +4,7 @@ use rand::seq::SliceRandom;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
-use crate::train::data::corpus::{Corpus, Review};
+use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::random::{Purpose, generator};
 use crate::train::settings::{Settings, Split};
 
@@ -37,11 +37,28 @@ impl Sides {
                 let validation = order.split_off((reviews.len() as f64 * (1.0 - share)).round() as usize);
                 (order, validation, Vec::new())
             }
+            Split::Stratified => {
+                let (mut train, mut validation) = (Vec::new(), Vec::new());
+                for (stream, positive) in [false, true].into_iter().enumerate() {
+                    let of_class = |at: &usize| (reviews[*at].class == Class::Positive) == positive;
+                    let mut order: Vec<usize> = (0..reviews.len()).filter(of_class).collect();
+                    order.shuffle(&mut generator(settings.split_seed, Purpose::Split, 1 + stream as u64));
+                    validation.extend(order.split_off((order.len() as f64 * (1.0 - share)).round() as usize));
+                    train.extend(order);
+                }
+                train.sort_unstable();
+                validation.sort_unstable();
+                (train, validation, Vec::new())
+            }
             Split::Film => {
                 let positions = reviews.iter().map(|review| review.film.map(film_position));
                 let positions: Option<Vec<f64>> = positions.collect();
                 let positions = positions.ok_or_else(|| {
-                    Error::Data("a split by film needs urls_pos.txt and urls_neg.txt in the data set".into())
+                    Error::Data(
+                        "a split by film needs urls_pos.txt and urls_neg.txt in the data set; --split random --final-share 0 \
+                         does without"
+                            .into(),
+                    )
                 })?;
                 let last = settings.final_share;
                 let between = |low: f64, high: f64| {
@@ -64,7 +81,7 @@ impl Sides {
 /// [`Error::Data`] when a split by film meets a review whose film is not known, or none is left.
 pub fn unlabelled<'r>(reviews: &'r [Review], settings: &Settings) -> Result<Vec<&'r Review>> {
     let held_out = match settings.split {
-        Split::Random => 0.0,
+        Split::Random | Split::Stratified => 0.0,
         Split::Film => settings.final_share + settings.validation_share,
     };
     let mut free = Vec::with_capacity(reviews.len());
@@ -105,7 +122,6 @@ pub fn texts_to_learn_from<'c>(corpus: &'c Corpus, settings: &Settings) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::data::corpus::Class;
 
     fn reviews(count: u32, film: impl Fn(u32) -> Option<u32>) -> Vec<Review> {
         let review =

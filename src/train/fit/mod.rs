@@ -136,6 +136,8 @@ pub struct Task<'t> {
     pub clip_norm: f64,
     /// Which weights to keep.
     pub keep: Keep,
+    /// Epochs without a lower validation loss after which training ends; 0 for none.
+    pub patience: usize,
     /// Size of a step at the start and, reached in a straight line, at the end.
     pub learning_rate: (f64, f64),
     /// What a step leaves out.
@@ -237,8 +239,19 @@ pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks)
         rows.push(row);
         *position = Position { epoch: epoch + 1, kept: position.kept, rows, ..Position::default() };
         (hooks.checkpoint)(state)?;
+        if task.patience > 0 && epochs_in_vain(&state.position.rows) >= task.patience {
+            break;
+        }
     }
     Ok(true)
+}
+
+/// Epochs since the one with the lowest validation loss.
+fn epochs_in_vain(rows: &[EpochRow]) -> usize {
+    let losses = rows.iter().map(|row| row.validation_loss.unwrap_or(f64::INFINITY)).enumerate();
+    // Of equals the first.
+    let best = losses.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(at, _)| at);
+    rows.len().saturating_sub(best + 1)
 }
 
 impl State {

@@ -3,7 +3,7 @@
 use crate::model::CARD_MARK;
 use crate::train::data::minimal_pairs;
 use crate::train::report::curve::CURVE_FILE;
-use crate::train::report::record::TrainingRecord;
+use crate::train::report::record::{Calibration, TrainingRecord};
 use crate::train::report::reliability::RELIABILITY_FILE;
 use crate::train::settings::Split;
 
@@ -17,12 +17,18 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         .map(|spec| spec.shape.iter().product::<usize>())
         .sum();
     let directions = if settings.bidirectional { "both directions" } else { "one direction" };
-    let held_out = match settings.split {
-        Split::Random => format!("drawn at random (`split_seed` {})", settings.split_seed),
-        Split::Film => "all reviews of films that the training part has none of".into(),
+    let held_out = match (settings.split, &data.group) {
+        (Split::Film, Some(group)) => format!("all rows of a share of the values of `{group}`"),
+        (Split::Stratified, _) => {
+            format!("drawn at random from each class (`split_seed` {})", settings.split_seed)
+        }
+        (Split::Random, _) => format!("drawn at random (`split_seed` {})", settings.split_seed),
+        (Split::Film, None) => "all reviews of films that the training part has none of".into(),
     };
-    let mut text =
-        format!("# {name}\n\nTells how positive an English film review is: text in, a probability out.\n\n");
+    let films = !data.own;
+    let what = if films { "an English film review" } else { "a text" };
+    let mut text = head(name, record);
+    text += &format!("# {name}\n\nTells how positive {what} is: text in, a probability out.\n\n");
     let mut add = |line: &str| {
         text.push_str(line);
         text.push('\n');
@@ -45,7 +51,22 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         settings.max_length
     ));
     add(&format!("| preset, seed | `{}`, {} |", settings.preset, settings.seed));
-    add(&format!("| data | {} (Large Movie Review Dataset, Maas et al., ACL 2011) |", data.name));
+    let source = if films { " (Large Movie Review Dataset, Maas et al., ACL 2011)" } else { "" };
+    add(&format!("| data | {}{source} |", data.name));
+    if let Some(init) = &data.init {
+        add(&format!("| started from | the weights of `{init}`; see its card for what it learnt from |"));
+    }
+    if let Some(calibration) = &record.calibration {
+        let Calibration { data, rows, positives, temperature, bias, .. } = calibration;
+        add(&format!(
+            "| calibrated on | {data}: {rows} rows, {positives} positive; temperature {temperature:.3}, bias {bias:+.3} |"
+        ));
+        if let Some(score) = calibration.abstain {
+            add(&format!(
+                "| abstain | below a score of {score:.3}, by what was wanted (`server --abstain {score:.3}`) |"
+            ));
+        }
+    }
     add(&format!("| words | {} |", data.vocabulary));
     add(&format!("| learnt from | {} reviews |", data.train));
     if data.unlabelled > 0 {
@@ -87,7 +108,7 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     if data.validation > 0 {
         add(&format!("\n![share of positive reviews by probability, held-out reviews]({RELIABILITY_FILE})"));
     }
-    if settings.split == Split::Random && data.validation > 0 {
+    if films && settings.split == Split::Random && data.validation > 0 {
         add(
             "\nA film's reviews stand on both sides of a random split, which flatters: expect a point less elsewhere.",
         );
@@ -121,9 +142,46 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     add("\n## Settings\n");
     add(&format!("```toml\n{}```", toml::to_string(settings).expect("plain data")));
     add("\n## Limits\n");
-    add(
-        "Trained on English texts about films alone; other texts, other languages and single words are guesswork. A word",
-    );
-    add("outside the vocabulary counts as one unknown word whatever it says.");
+    let kind = match (films, &data.init) {
+        (true, _) => "English texts about films alone".to_string(),
+        (false, None) => format!("the rows of {} alone", data.name),
+        (false, Some(init)) => format!("the rows of {}, after all that `{init}` learnt from", data.name),
+    };
+    add(&format!(
+        "Trained on {kind}; other texts, other languages and single words are guesswork. A word outside the vocabulary"
+    ));
+    add("counts as one unknown word whatever it says.");
     text
+}
+
+/// The head that the Hub reads: what the model is for, what it learnt from, its figures.
+fn head(name: &str, record: &TrainingRecord) -> String {
+    let quoted = |text: &str| serde_json::to_string(text).expect("plain data");
+    let mut head = String::from("---\n");
+    if !record.data.own {
+        head += "license: mit\nlanguage: en\ndatasets:\n- stanfordnlp/imdb\n";
+    }
+    head += "pipeline_tag: text-classification\nlibrary_name: imdb-sentiment\ntags:\n- sentiment-analysis\n- lstm\n";
+    head += "metrics:\n- accuracy\n- f1\n- precision\n- recall\n";
+    let figures = record.results.get("validation");
+    if let Some(m) = figures {
+        let dataset = if record.data.own { "custom" } else { "stanfordnlp/imdb" };
+        head += &format!(
+            "model-index:\n- name: {}\n  results:\n  - task:\n      type: text-classification\n      name: Sentiment analysis\n    \
+             dataset:\n      name: {}\n      type: {dataset}\n      split: held out of training\n    metrics:\n",
+            quoted(name),
+            quoted(&record.data.name)
+        );
+        let values = [
+            ("accuracy", m.accuracy),
+            ("f1", m.f1),
+            ("precision", m.precision),
+            ("recall", m.recall),
+            ("roc_auc", m.auc),
+        ];
+        for (kind, value) in values {
+            head += &format!("    - type: {kind}\n      value: {value:.4}\n");
+        }
+    }
+    head + "---\n\n"
 }

@@ -7,6 +7,18 @@ use crate::train::fit::EpochRow;
 /// Name of the curve's file in a model directory.
 pub const CURVE_FILE: &str = "curve.svg";
 
+/// The epochs as a table: `history.csv`.
+pub fn history(rows: &[EpochRow]) -> String {
+    let mut text = String::from("epoch,loss,accuracy,validation_loss,validation_accuracy,seconds\n");
+    let or_empty = |value: Option<f64>| value.map_or(String::new(), |value| value.to_string());
+    for row in rows {
+        let (loss, accuracy) = (or_empty(row.validation_loss), or_empty(row.validation_accuracy));
+        let _ =
+            writeln!(text, "{},{},{},{loss},{accuracy},{}", row.epoch, row.loss, row.accuracy, row.seconds);
+    }
+    text
+}
+
 /// Width of the picture, in pixels.
 const WIDTH: f64 = 720.0;
 /// Height of the picture, in pixels.

@@ -13,6 +13,26 @@ use crate::train::metrics::Metrics;
 use crate::train::ngrams::stack::Stack;
 use crate::train::settings::Settings;
 
+/// How a model was fitted to data of somebody's own after its training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Name of the data.
+    pub data: String,
+    /// The command, as it was typed.
+    pub command: String,
+    /// Labelled rows with a word.
+    pub rows: usize,
+    /// Positive ones among them.
+    pub positives: usize,
+    /// What the logit is divided by.
+    pub temperature: f32,
+    /// What is added to it then.
+    pub bias: f32,
+    /// The score from which on answers are right as often as was wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abstain: Option<f64>,
+}
+
 /// The training record of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
@@ -33,6 +53,9 @@ pub struct TrainingRecord {
     /// How network and n-grams are weighed; absent for a model without n-grams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<Stack>,
+    /// How it was fitted to other data afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Figures of the saved weights by set of reviews (`validation`, `test`).
     pub results: BTreeMap<String, Metrics>,
     /// How the saved weights did on the minimal pairs.
@@ -43,6 +66,15 @@ pub struct TrainingRecord {
 /// What a model learnt from, and what was held out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataRecord {
+    /// Whether it is a table or folder of the user's own; the public release otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own: bool,
+    /// The column whose equal values stand on one side of the split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The model that training started from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
     /// File or folder name of the data set, without its path.
     pub name: String,
     /// Where the words come from: `counted`, or the word index's file name.

@@ -60,6 +60,9 @@ pub fn train(data: &Path, output: &Path, more: &[&str]) -> Output {
 pub fn train_command(data: &Path, output: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
     command.arg("train").arg("--data").arg(data).arg("--output").arg(output).args(more);
+    if !more.contains(&"--preset") {
+        command.args(["--preset", "keras-imdb"]);
+    }
     command.args("--vocab-size 100 --max-length 20 --batch-size 4 --threads 2".split(' '));
     command
 }

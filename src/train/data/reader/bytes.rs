@@ -63,7 +63,7 @@ pub fn open(name: &Path, standard: bool, encoding: Option<&str>, bar: &ProgressB
         }
     };
     let mut notes = Vec::new();
-    let start = peek(&mut source, 8).map_err(Error::io(name))?;
+    let start = peek(&mut source, 8, standard).map_err(Error::io(name))?;
     let packed = start.starts_with(&[0x1f, 0x8b]) || start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
     if start.starts_with(&[0x1f, 0x8b]) {
         source = Box::new(MultiGzDecoder::new(BufReader::new(source)));
@@ -72,7 +72,7 @@ pub fn open(name: &Path, standard: bool, encoding: Option<&str>, bar: &ProgressB
         source = Box::new(zstd::Decoder::new(source).map_err(Error::io(name))?);
         notes.push("zstd".into());
     }
-    let raw = peek(&mut source, SAMPLE_BYTES).map_err(|e| unpacking(name, e))?;
+    let raw = peek(&mut source, SAMPLE_BYTES, standard).map_err(|e| unpacking(name, e))?;
     if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| raw.starts_with(magic)) {
         return Err(Error::invalid(name, *what));
     }
@@ -105,15 +105,25 @@ pub fn open(name: &Path, standard: bool, encoding: Option<&str>, bar: &ProgressB
         .bom_override(true)
         .build(source);
     let mut source: Box<dyn Read + Send> = Box::new(decoder);
-    let sample = peek(&mut source, SAMPLE_BYTES).map_err(|e| unpacking(name, e))?;
-    let whole = sample.len() < SAMPLE_BYTES;
+    let sample = peek(&mut source, SAMPLE_BYTES, standard).map_err(|e| unpacking(name, e))?;
+    let whole = !standard && sample.len() < SAMPLE_BYTES;
     Ok(Opened { source: Box::new(BufReader::with_capacity(1 << 17, source)), sample, whole, packed, notes })
 }
 
-/// The first bytes of `source`, at most `count`, which are still to be read from it.
-fn peek(source: &mut Box<dyn Read + Send>, count: usize) -> io::Result<Vec<u8>> {
-    let mut start = Vec::new();
-    source.take(count as u64).read_to_end(&mut start)?;
+/// The first bytes of `source`, at most `count`, which are still to be read from it. Where somebody may be typing them, a
+/// line is enough.
+fn peek(source: &mut Box<dyn Read + Send>, count: usize, standard: bool) -> io::Result<Vec<u8>> {
+    let mut start = vec![0; count];
+    let mut have = 0;
+    while have < count && !(standard && start[..have].contains(&b'\n')) {
+        match source.read(&mut start[have..]) {
+            Ok(0) => break,
+            Ok(more) => have += more,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    start.truncate(have);
     let rest = std::mem::replace(source, Box::new(io::empty()));
     *source = Box::new(Cursor::new(start.clone()).chain(rest));
     Ok(start)

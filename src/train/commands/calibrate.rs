@@ -1,0 +1,201 @@
+//! `trainer calibrate`: how sure a model sounds on data of one's own; temperature and bias are fitted, weights stay.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use half::f16;
+
+use crate::error::{Error, Result};
+use crate::model::{
+    BASELINE_FILE, DirectoryKind, GOLDEN_FILE, ModelFiles, NGRAMS_FILE, Precision, TRAINING_FILE,
+    load_directory, save_directory,
+};
+use crate::predict::{Predictor, Truncate};
+use crate::train::data::labelled::{self, DataSource, TableArgs};
+use crate::train::data::own::file_name;
+use crate::train::metrics::Metrics;
+use crate::train::ngrams::logistic::platt;
+use crate::train::report::record::{Calibration, TrainingRecord};
+use crate::train::report::{card, companions, curve, reliability};
+use crate::train::score::mean_logits_of;
+use crate::train::stage::{OutputArgs, ResumeArgs, Stage, print};
+
+/// Rows under which two numbers cannot be fitted.
+const FEWEST: usize = 20;
+
+/// What to calibrate, on what.
+#[derive(Clone, Debug)]
+pub struct CalibrateJob {
+    /// The model directory.
+    pub model: PathBuf,
+    /// A table of one's own, or a folder of classes.
+    pub data: DataSource,
+    /// How it is read.
+    pub table: TableArgs,
+    /// The wanted share of right answers among those that are given; the others abstain.
+    pub precision: Option<f64>,
+    /// The model directory to write.
+    pub output: OutputArgs,
+    /// The command as it was typed, for the record.
+    pub command: String,
+}
+
+/// Fits temperature and bias to labelled rows, and finds from which score on answers are as often right as is wanted;
+/// writes the model with them, new golden reviews and a new baseline.
+///
+/// # Errors
+/// As [`Stage::claim`], [`load_directory`] and [`labelled::read`]; [`Error::Data`] where there are too few rows, one class
+/// alone, or the model tells nothing about them.
+pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()> {
+    let stage = Stage::claim(&job.output, DirectoryKind::Model, &ResumeArgs::default())?;
+    if matches!(job.data, DataSource::Release(_)) {
+        return Err(Error::Data(
+            "`calibrate` takes a table of texts and labels, or a folder of classes".into(),
+        ));
+    }
+    let mut files = load_directory(&job.model)?;
+    let read = labelled::read(&job.data, &job.table, None)?;
+    read.notes.iter().try_for_each(|note| print(out, &format!("{note}\n")))?;
+    let before = Predictor::new(files.clone());
+    let mut rows = read.rows;
+    rows.retain(|row| row.target.is_some() && before.encode(&row.text, Truncate::Tail).is_ok());
+    let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
+    let targets: Vec<f32> = rows.iter().filter_map(|row| row.target).collect();
+    let positives = targets.iter().filter(|target| **target >= 0.5).count();
+    if rows.len() < FEWEST || positives == 0 || positives == rows.len() {
+        let reason =
+            format!("{} labelled rows with a word, {positives} positive: too few of one kind", rows.len());
+        return Err(Error::Data(reason));
+    }
+    let models = [before];
+    let logits = mean_logits_of(&models, &texts);
+    let (factor, shift) = platt(&logits, &targets);
+    // Rising certainty must mean rising odds.
+    if !(factor.is_finite() && factor > 1e-3 && shift.is_finite()) {
+        return Err(Error::Data("the model's probabilities tell nothing about these labels".into()));
+    }
+    files.config.temperature = (files.config.temperature / factor).clamp(1e-3, 1e3);
+    files.config.bias = files.config.bias * factor + shift;
+
+    let after = Predictor::new(files.clone());
+    let models = [after];
+    let fitted = mean_logits_of(&models, &texts);
+    let (old, new) = (Metrics::of(&logits, &targets), Metrics::of(&fitted, &targets));
+    let abstain = job.precision.map(|wanted| abstain_below(&fitted, &targets, wanted));
+    let mut text = format!(
+        "{} rows, {positives} positive\ntemperature {:.3}, bias {:+.3}\nbefore: loss {:.4} accuracy {:.4} calibration error \
+         {:.4}\nafter:  loss {:.4} accuracy {:.4} calibration error {:.4}\n",
+        rows.len(),
+        files.config.temperature,
+        files.config.bias,
+        old.loss,
+        old.accuracy,
+        old.ece,
+        new.loss,
+        new.accuracy,
+        new.ece
+    );
+    match (abstain, job.precision) {
+        (Some(Some((score, share))), Some(wanted)) => {
+            text += &format!(
+                "answers of a score from {score:.3} on are right in {wanted} of all cases; {:.1} % of the rows have one \
+                 (server --abstain {score:.3})\n",
+                100.0 * share
+            );
+        }
+        (Some(None), Some(wanted)) => text += &format!("no score is right in {wanted} of all cases\n"),
+        _ => {}
+    }
+    print(out, &text)?;
+
+    let calibration = Calibration {
+        data: match &job.data {
+            DataSource::Release(path) | DataSource::Folders(path) | DataSource::Table(path) => {
+                file_name(path)
+            }
+        },
+        command: job.command.clone(),
+        rows: rows.len(),
+        positives,
+        temperature: files.config.temperature,
+        bias: files.config.bias,
+        abstain: abstain.flatten().map(|(score, _)| score),
+    };
+    save(&stage, job, files, &models[0], calibration, new, (&fitted, &targets), &texts)?;
+    stage.end(true, out)
+}
+
+/// The score from which on answers are right in the share `wanted` of all cases, and the share of rows that have one.
+fn abstain_below(logits: &[f32], targets: &[f32], wanted: f64) -> Option<(f64, f64)> {
+    let score = |logit: f32| 1.0 / (1.0 + (-f64::from(logit).abs()).exp());
+    let mut rows: Vec<(f64, bool)> =
+        logits.iter().zip(targets).map(|(z, t)| (score(*z), (*z >= 0.0) == (*t >= 0.5))).collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (mut right, mut best) = (0usize, None);
+    for (at, (score, is_right)) in rows.iter().enumerate() {
+        right += usize::from(*is_right);
+        if right as f64 >= wanted * (at + 1) as f64 {
+            best = Some((*score, (at + 1) as f64 / rows.len() as f64));
+        }
+    }
+    best
+}
+
+/// Writes the model with what was measured.
+#[allow(clippy::too_many_arguments)]
+fn save(
+    stage: &Stage,
+    job: &CalibrateJob,
+    files: ModelFiles,
+    predictor: &Predictor,
+    calibration: Calibration,
+    metrics: Metrics,
+    (logits, targets): (&[f32], &[f32]),
+    texts: &[&str],
+) -> Result<()> {
+    let name = file_name(stage.output());
+    let json = |value: serde_json::Result<String>| (value.expect("plain data") + "\n").into_bytes();
+    let owned: Vec<String> = texts.iter().map(|text| text.to_string()).collect();
+    let golden = companions::golden(predictor)?;
+    let mut extra = vec![
+        (GOLDEN_FILE, json(serde_json::to_string_pretty(&golden))),
+        (reliability::RELIABILITY_FILE, reliability::reliability(logits, targets).into_bytes()),
+    ];
+    if let Some(baseline) = companions::baseline(predictor, &owned) {
+        extra.push((BASELINE_FILE, json(serde_json::to_string_pretty(&baseline))));
+    }
+    if let Some(table) = &files.ngrams {
+        extra.push((NGRAMS_FILE, table.to_bytes()));
+    }
+    // A model that was made elsewhere has no record to go on from.
+    if let Some(mut record) = TrainingRecord::load(&job.model)? {
+        record.results.insert(format!("{}, calibrated on it", calibration.data), metrics);
+        record.calibration = Some(calibration);
+        extra.push(("README.md", card::model_card(&name, &record).into_bytes()));
+        extra.push((curve::CURVE_FILE, curve::curve(&record.epochs).into_bytes()));
+        extra.push((TRAINING_FILE, record.to_json().into_bytes()));
+    }
+    let half = files
+        .tensors
+        .values()
+        .flat_map(|array| &array.data)
+        .all(|value| f16::from_f32(*value).to_f32() == *value);
+    let precision = if half { Precision::F16 } else { Precision::F32 };
+    let (config, words, tensors) = (&files.config, &files.vocabulary, &files.tensors);
+    save_directory(stage.output(), config, words, tensors, &files.metadata, precision, &extra)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_abstains_below_the_score_that_is_right_often_enough() {
+        // The two surest are right, the third is wrong, the fourth right.
+        let (logits, targets) = ([4.0, -3.0, 2.0, 1.0], [1.0, 0.0, 0.0, 1.0]);
+        let (score, share) = abstain_below(&logits, &targets, 0.9).unwrap();
+        assert!((score - 1.0 / (1.0 + (-3.0f64).exp())).abs() < 1e-9 && share == 0.5);
+        assert_eq!(abstain_below(&logits, &targets, 0.75).unwrap().1, 1.0);
+        assert_eq!(abstain_below(&[1.0], &[0.0], 0.9), None);
+    }
+}

@@ -1,0 +1,204 @@
+//! Where a training's reviews come from: the public release, or tables and folders of one's own.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+use crate::text::{Scheme, Tokenizer, Vocabulary};
+use crate::train::data::corpus::{Class, Corpus, Review};
+use crate::train::data::labelled::{self, DataSource, LabelledRow, LeftOut, TableArgs};
+use crate::train::data::split::Sides;
+use crate::train::settings::Settings;
+
+/// How data of one's own is read and split.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct OwnArgs {
+    #[command(flatten)]
+    pub table: TableArgs,
+    /// A column whose equal values (one product, one author) stay on one side of the split.
+    #[arg(long, value_name = "COLUMN")]
+    pub group_column: Option<String>,
+    /// A table to validate on, in place of a share of the rows.
+    #[arg(long, value_name = "PATH", conflicts_with = "group_column")]
+    pub validation_data: Option<PathBuf>,
+}
+
+/// The reviews of a training and their sides.
+#[derive(Clone, Debug)]
+pub struct Gathered {
+    /// The reviews; rows of a table by their number.
+    pub corpus: Corpus,
+    /// Which of them are held out.
+    pub sides: Sides,
+    /// What was taken for what, and what was left out, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Reads `source` and splits it as `settings` and `own` say; the release's unlabelled reviews are read with `unlabelled`.
+///
+/// # Errors
+/// Those of [`Corpus::read`], [`labelled::read`] and [`Sides::of`]; [`Error::Data`] where a side of the split has no row
+/// of one class.
+pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &Settings) -> Result<Gathered> {
+    if let DataSource::Release(path) = source {
+        if own.group_column.is_some() || own.validation_data.is_some() {
+            let reason = "goes with a table of your own; the public release is split by film or at random";
+            return Err(Error::setting("group-column, validation-data", reason));
+        }
+        let corpus = Corpus::read(path, unlabelled)?;
+        let sides = Sides::of(&corpus.train, settings)?;
+        return Ok(Gathered { corpus, sides, notes: Vec::new() });
+    }
+    let read = |source: &DataSource| labelled::read(source, &own.table, own.group_column.as_deref());
+    let mut rows = read(source)?;
+    let mut notes = std::mem::take(&mut rows.notes);
+    let mut rows = worded(rows.rows, settings.tokenizer, &mut notes);
+    let held_out = match &own.validation_data {
+        None => Vec::new(),
+        Some(path) => {
+            let mut held_out = read(&DataSource::of(path, &own.table.read)?)?;
+            notes.append(&mut held_out.notes);
+            let mut held_out = worded(held_out.rows, settings.tokenizer, &mut notes);
+            held_out.retain(|row| row.target.is_some());
+            let known: HashMap<String, ()> = held_out.iter().map(|row| (key(&row.text), ())).collect();
+            let before = rows.len();
+            rows.retain(|row| !known.contains_key(&key(&row.text)));
+            if rows.len() < before {
+                notes.push(format!(
+                    "{} rows left out that the validation data hold as well",
+                    before - rows.len()
+                ));
+            }
+            held_out
+        }
+    };
+    let rows = distinct(rows, &mut notes);
+    let mut corpus = Corpus::default();
+    let learnt = add(&mut corpus, rows);
+    let validation = add(&mut corpus, held_out);
+    let sides = match &own.validation_data {
+        None => Sides::of(&corpus.train, settings)?,
+        Some(_) => Sides { train: learnt, validation, last: Vec::new() },
+    };
+    for (side, what) in [(&sides.train, "to learn from"), (&sides.validation, "held out")] {
+        for class in [Class::Negative, Class::Positive] {
+            if !side.is_empty() && !side.iter().any(|&at| corpus.train[at].class == class) {
+                let class = if class == Class::Positive { "positive" } else { "negative" };
+                return Err(Error::Data(format!("of the {} rows {what} none is {class}", side.len())));
+            }
+        }
+    }
+    Ok(Gathered { corpus, sides, notes })
+}
+
+/// The rows with a word.
+fn worded(mut rows: Vec<LabelledRow>, scheme: Scheme, notes: &mut Vec<String>) -> Vec<LabelledRow> {
+    let tokenizer = Tokenizer::new(scheme);
+    let none = Vocabulary::from_words(std::iter::empty::<&str>()).expect("no word is a vocabulary");
+    let (mut ids, mut wordless) = (Vec::new(), LeftOut::default());
+    rows.retain(|row| {
+        ids.clear();
+        let words = tokenizer.encode(&row.text, &none, &mut ids).words > 0;
+        if !words {
+            wordless.note(row.line, "");
+        }
+        words
+    });
+    notes.extend(wordless.summary("left out, without a word"));
+    rows
+}
+
+/// What makes two texts the same: letters and digits, whatever the case and the spaces between.
+fn key(text: &str) -> String {
+    text.split_whitespace().flat_map(|word| word.chars().flat_map(char::to_lowercase).chain([' '])).collect()
+}
+
+/// Each text once: so none stands on both sides of a split. Texts with both labels are left out.
+fn distinct(rows: Vec<LabelledRow>, notes: &mut Vec<String>) -> Vec<LabelledRow> {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut kept: Vec<Option<LabelledRow>> = Vec::with_capacity(rows.len());
+    let (mut repeated, mut conflicts) = (LeftOut::default(), LeftOut::default());
+    for row in rows {
+        let line = row.line;
+        match first.get(&key(&row.text)) {
+            None => {
+                first.insert(key(&row.text), kept.len());
+                kept.push(Some(row));
+            }
+            Some(&at) => {
+                let known = kept[at].as_ref().and_then(|known| known.target);
+                match (known, row.target) {
+                    // A label is more than none.
+                    (None, Some(_)) if kept[at].is_some() => kept[at] = Some(row),
+                    (Some(one), Some(other)) if one != other => {
+                        kept[at] = None;
+                        conflicts.note(line, "");
+                        continue;
+                    }
+                    _ => {}
+                }
+                repeated.note(line, "");
+            }
+        }
+    }
+    notes.extend(repeated.summary("left out, texts that stand there already"));
+    notes.extend(conflicts.summary("left out with their first copy, texts with both labels"));
+    kept.into_iter().flatten().collect()
+}
+
+/// Puts rows into the corpus; the places of those with a label.
+fn add(corpus: &mut Corpus, rows: Vec<LabelledRow>) -> Vec<usize> {
+    let mut places = Vec::new();
+    for row in rows {
+        let class = match row.target {
+            Some(target) if target >= 0.5 => Class::Positive,
+            Some(_) => Class::Negative,
+            None => Class::Unlabelled,
+        };
+        // A group is split as a film is: by its fixed place.
+        let film = row.group.as_ref().map(|group| {
+            let digest = Sha256::digest(group.as_bytes());
+            u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
+        });
+        let list = if class == Class::Unlabelled { &mut corpus.unlabelled } else { &mut corpus.train };
+        if class != Class::Unlabelled {
+            places.push(list.len());
+        }
+        list.push(Review { class, id: row.line as u32, rating: 0, film, text: row.text });
+    }
+    places
+}
+
+/// The name of `path` for records and cards: its last part, so that they name no folder of this machine.
+pub fn file_name(path: &Path) -> String {
+    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    whole.file_name().map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(text: &str, target: Option<f32>, line: u64) -> LabelledRow {
+        LabelledRow { text: text.into(), target, line, group: None }
+    }
+
+    #[test]
+    fn each_text_stands_once_and_none_with_both_labels() {
+        let mut notes = Vec::new();
+        let rows = vec![
+            row("A good  film", Some(1.0), 1),
+            row("a GOOD film", Some(1.0), 2),
+            row("dull", Some(0.0), 3),
+            row("Dull", Some(1.0), 4),
+            row("odd", None, 5),
+            row("odd", Some(0.0), 6),
+        ];
+        let kept = distinct(rows, &mut notes);
+        let lines: Vec<u64> = kept.iter().map(|row| row.line).collect();
+        assert_eq!(lines, [1, 6]);
+        assert!(notes[0].contains("2 rows") && notes[1].contains("1 rows"), "{notes:?}");
+    }
+}

@@ -1,0 +1,252 @@
+//! A model of one's own: from a table to a model directory, from a model to one that fits other data.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use imdb_sentiment::model::load_directory;
+use imdb_sentiment::predict::Predictor;
+use serde_json::Value;
+
+use crate::common::reviews::text;
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_trainer")).current_dir(folder).args(arguments).output().unwrap()
+}
+
+fn done(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Rows about vacuum cleaners; whether one is liked hangs on one word.
+fn rows(count: usize) -> String {
+    let mut table = String::from("product,stars,review\n");
+    for n in 0..count {
+        let (stars, word) = if n % 2 == 0 { (5, "quiet") } else { (1, "noisy") };
+        let (noun, verb) =
+            (["vacuum", "hose", "brush", "bag"][n / 2 % 4], ["is", "seems", "stays"][n / 8 % 3]);
+        table += &format!("p{},{stars},\"The {noun} number {n} {verb} {word} and clean\"\n", n % 10);
+    }
+    table
+}
+
+const SMALL: [&str; 12] = [
+    "--vocab-size",
+    "400",
+    "--max-length",
+    "30",
+    "--embedding-dim",
+    "8",
+    "--hidden-size",
+    "8",
+    "--threads",
+    "2",
+    "--batch-size",
+    "8",
+];
+
+fn train(folder: &Path, data: &str, output: &str, more: &[&str]) -> Output {
+    run(folder, &[&["train", "--data", data, "--output", output], &SMALL[..], more].concat())
+}
+
+fn record(model: &Path) -> Value {
+    serde_json::from_slice(&fs::read(model.join("training.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn a_table_becomes_a_model_whose_card_says_what_it_learnt_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    let repeated = "p1,5,\"The vacuum number 0 is QUIET and clean\"\np1,3,\"Neither nor\"\np1,1,\"...\"\np2,,\"No stars here\"\n";
+    fs::write(at("own.csv"), rows(120) + repeated).unwrap();
+    let output = train(
+        folder.path(),
+        "own.csv",
+        "own",
+        &["--epochs", "12", "--learning-rate", "0.01", "--ngrams", "0"],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    for note in
+        ["text from `review`, label from `stars`", "texts that stand there already", "without a word", "`3`"]
+    {
+        assert!(told.contains(note), "{note}: {told}");
+    }
+    let record = record(&at("own"));
+    assert_eq!(
+        (record["data"]["train"].as_u64(), record["data"]["validation"].as_u64()),
+        (Some(102), Some(18))
+    );
+    let predictor = Predictor::load(at("own")).unwrap();
+    let probability = |text: &str| predictor.predict(text).unwrap().probability;
+    assert!(probability("The hose is quiet") > probability("The hose is noisy"));
+    let card = fs::read_to_string(at("own/README.md")).unwrap();
+    assert!(card.starts_with("---\n") && card.contains("the rows of own.csv alone"), "{card}");
+    assert!(!card.to_lowercase().contains("film") && !card.contains("Maas"), "{card}");
+    let history = fs::read_to_string(at("own/history.csv")).unwrap();
+    assert!(history.starts_with("epoch,loss,") && history.lines().count() > 2);
+    // Equal rows give an equal model.
+    let again = train(
+        folder.path(),
+        "own.csv",
+        "again",
+        &["--epochs", "12", "--learning-rate", "0.01", "--ngrams", "0"],
+    );
+    assert!(again.status.success());
+    assert_eq!(
+        fs::read(at("own/model.safetensors")).unwrap(),
+        fs::read(at("again/model.safetensors")).unwrap()
+    );
+}
+
+#[test]
+fn groups_stay_on_one_side_and_a_table_of_its_own_validates() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("own.csv"), rows(200)).unwrap();
+    fs::write(folder.path().join("valid.csv"), rows(30)).unwrap();
+    let common = ["--epochs", "1", "--ngrams", "0"];
+    let output = train(
+        folder.path(),
+        "own.csv",
+        "grouped",
+        &[&common[..], &["--group-column", "product", "--validation-share", "0.3"]].concat(),
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let grouped = record(&folder.path().join("grouped"));
+    // Ten products of twenty rows each.
+    assert_eq!(grouped["data"]["validation"].as_u64().unwrap() % 20, 0);
+    assert_eq!(grouped["data"]["group"], "product");
+    let output = train(
+        folder.path(),
+        "own.csv",
+        "validated",
+        &[&common[..], &["--validation-data", "valid.csv"]].concat(),
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let validated = record(&folder.path().join("validated"));
+    // What stands in both is learnt from in neither.
+    assert_eq!(
+        (validated["data"]["train"].as_u64(), validated["data"]["validation"].as_u64()),
+        (Some(170), Some(30))
+    );
+    let output = train(folder.path(), "own.csv", "x", &["--group-column", "shop"]);
+    assert!(text(&output.stderr).contains("no column `shop`"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_model_is_fitted_to_other_data_from_where_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    fs::write(at("first.csv"), rows(120)).unwrap();
+    let other = rows(120).replace("quiet", "zippy").replace("noisy", "laggy").replace("vacuum", "router");
+    fs::write(at("other.csv"), other).unwrap();
+    let output = train(
+        folder.path(),
+        "first.csv",
+        "first",
+        &["--epochs", "8", "--learning-rate", "0.01", "--ngrams", "300"],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let fitted = [
+        "train",
+        "--data",
+        "other.csv",
+        "--init",
+        "first",
+        "--output",
+        "second",
+        "--epochs",
+        "20",
+        "--learning-rate",
+        "0.01",
+        "--threads",
+        "2",
+    ];
+    let told = done(folder.path(), &fitted);
+    assert!(told.contains("starts from first"), "{told}");
+    let (first, second) = (load_directory(&at("first")).unwrap(), load_directory(&at("second")).unwrap());
+    assert!(second.vocabulary.id("zippy").is_some() && second.vocabulary.len() > first.vocabulary.len());
+    assert_eq!(first.vocabulary.word(5), second.vocabulary.word(5));
+    let accuracy = |model: &str| -> f64 {
+        let json = done(folder.path(), &["evaluate", "--model", model, "--data", "other.csv", "--json"]);
+        serde_json::from_str::<Value>(&json).unwrap()["accuracy"].as_f64().unwrap()
+    };
+    let (before, after) = (accuracy("first"), accuracy("second"));
+    assert!(after > 0.9 && after > before + 0.1, "{before} {after}");
+    let card = fs::read_to_string(at("second/README.md")).unwrap();
+    assert!(card.contains("the weights of `first`"), "{card}");
+}
+
+#[test]
+fn calibrating_leaves_the_weights_and_fits_how_sure_they_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    fs::write(at("own.csv"), rows(120)).unwrap();
+    let output = train(
+        folder.path(),
+        "own.csv",
+        "own",
+        &["--epochs", "6", "--learning-rate", "0.01", "--ngrams", "0"],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    // Elsewhere a third of the labels is turned round, so that nobody may be so sure; and most are positive.
+    let turned: String = rows(240)
+        .lines()
+        .enumerate()
+        .map(|(n, line)| if n % 3 == 2 { line.replace(",1,", ",5,") } else { line.to_string() } + "\n")
+        .collect();
+    fs::write(at("other.csv"), turned).unwrap();
+    let told = done(
+        folder.path(),
+        &["calibrate", "--model", "own", "--data", "other.csv", "--output", "sure", "--precision", "0.6"],
+    );
+    assert!(told.contains("temperature") && told.contains("--abstain"), "{told}");
+    let (own, sure) = (load_directory(&at("own")).unwrap(), load_directory(&at("sure")).unwrap());
+    assert_eq!(own.tensors, sure.tensors);
+    assert!(sure.config.bias != 0.0 && sure.config.temperature != own.config.temperature);
+    let loss = |model: &str| -> f64 {
+        let json = done(folder.path(), &["evaluate", "--model", model, "--data", "other.csv", "--json"]);
+        serde_json::from_str::<Value>(&json).unwrap()["loss"].as_f64().unwrap()
+    };
+    assert!(loss("sure") < loss("own"));
+    assert!(
+        fs::read_to_string(at("sure/README.md")).unwrap().contains("| calibrated on | other.csv: 240 rows")
+    );
+    let refused =
+        run(folder.path(), &["calibrate", "--model", "own", "--data", "other.csv", "--output", "own"]);
+    assert!(text(&refused.stderr).contains("--force"), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn settings_are_told_and_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = done(folder.path(), &["settings", "--preset", "keras-imdb"]);
+    fs::write(folder.path().join("settings.toml"), &told).unwrap();
+    fs::write(folder.path().join("own.csv"), rows(40)).unwrap();
+    let output = run(
+        folder.path(),
+        &["train", "--data", "own.csv", "--output", "own", "--settings", "settings.toml", "--epochs", "1"],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let patient = train(
+        folder.path(),
+        "own.csv",
+        "patient",
+        &[
+            "--epochs",
+            "40",
+            "--patience",
+            "1",
+            "--learning-rate",
+            "0.5",
+            "--class-weights",
+            "balanced",
+            "--ngrams",
+            "0",
+        ],
+    );
+    assert!(patient.status.success(), "{}", text(&patient.stderr));
+    assert!(record(&folder.path().join("patient"))["epochs"].as_array().unwrap().len() < 40);
+}
