@@ -60,11 +60,21 @@ impl Bin {
     }
 }
 
+/// The probability of a logit.
+pub fn sigmoid(z: f64) -> f64 {
+    1.0 / (1.0 + (-z).exp())
+}
+
+/// The cross-entropy of the logit `z` against `target`; from the logit, so that a saturated one stays finite.
+pub fn cross_entropy(z: f64, target: f64) -> f64 {
+    z.max(0.0) - z * target + (-z.abs()).exp().ln_1p()
+}
+
 /// Reviews by probability, in the bins of the calibration error.
 pub fn bins(logits: &[f32], targets: &[f32]) -> [Bin; ECE_BINS] {
     let mut bins = [Bin::default(); ECE_BINS];
     for (&logit, &target) in logits.iter().zip(targets) {
-        let probability = 1.0 / (1.0 + (-f64::from(logit)).exp());
+        let probability = sigmoid(f64::from(logit));
         let bin = &mut bins[((probability * ECE_BINS as f64) as usize).min(ECE_BINS - 1)];
         bin.reviews += 1;
         bin.probabilities += probability;
@@ -84,8 +94,8 @@ impl Metrics {
         let mut metrics = Self { reviews: logits.len(), auc: auc(logits, targets), ..Self::default() };
         for (&logit, &target) in logits.iter().zip(targets) {
             let (z, t) = (f64::from(logit), f64::from(target));
-            metrics.loss += (z.max(0.0) - z * t + (-z.abs()).exp().ln_1p()) / count;
-            let probability = 1.0 / (1.0 + (-z).exp());
+            metrics.loss += cross_entropy(z, t) / count;
+            let probability = sigmoid(z);
             match (probability >= 0.5, target >= 0.5) {
                 (true, true) => metrics.true_positives += 1,
                 (true, false) => metrics.false_positives += 1,
@@ -175,7 +185,7 @@ pub fn best_threshold(logits: &[f32], targets: &[f32]) -> (f64, f64) {
             logit = next.map_or(f64::INFINITY, |next| f64::from(logits[at] + next) / 2.0);
         }
     }
-    (1.0 / (1.0 + (-logit).exp()), best as f64 / logits.len().max(1) as f64)
+    (sigmoid(logit), best as f64 / logits.len().max(1) as f64)
 }
 
 /// The temperature that logits are to be divided by for the least cross-entropy on `targets`, between 0.25 and 8
@@ -186,7 +196,7 @@ pub fn fit_temperature(logits: &[f32], targets: &[f32]) -> f32 {
         let rows = logits.iter().zip(targets).zip(&weights);
         rows.map(|((logit, target), weight)| {
             let (z, t) = (f64::from(*logit) / temperature, f64::from(*target));
-            weight * (z.max(0.0) - z * t + (-z.abs()).exp().ln_1p())
+            weight * cross_entropy(z, t)
         })
         .sum()
     };
@@ -235,10 +245,6 @@ mod tests {
         assert_eq!(class_weights(&[1.0, 0.0, 0.0, 0.0]), [2.0, 2.0 / 3.0, 2.0 / 3.0, 2.0 / 3.0]);
         assert_eq!(class_weights(&[1.0, 1.0]), [1.0, 1.0]);
         assert!(class_weights(&[]).is_empty());
-    }
-
-    fn sigmoid(z: f64) -> f64 {
-        1.0 / (1.0 + (-z).exp())
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! Progress bars: drawn on standard error where that is a terminal, silent elsewhere.
 
+use std::fmt::Write;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 fn styled(bar: ProgressBar, template: &str, message: &str) -> ProgressBar {
     let style = ProgressStyle::with_template(template).expect("a constant template");
+    // Whole numbers: digits behind the point change with every look and take room.
+    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn Write| {
+        let _ = write!(text, "{:.0}/s", state.per_sec());
+    });
     bar.set_style(style.progress_chars("=> "));
     bar.set_message(message.to_string());
     bar
@@ -13,7 +18,7 @@ fn styled(bar: ProgressBar, template: &str, message: &str) -> ProgressBar {
 
 /// A bar over `total` bytes.
 pub fn bytes(total: u64, message: &str) -> ProgressBar {
-    let template = "{msg} [{wide_bar}] {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+    let template = "{msg} [{wide_bar}] {bytes}/{total_bytes} {eta}";
     styled(ProgressBar::new(total), template, message)
 }
 
@@ -24,15 +29,19 @@ pub fn share(message: &str) -> ProgressBar {
 
 /// A counter without a known end.
 pub fn spinner(message: &str) -> ProgressBar {
-    let bar = styled(ProgressBar::new_spinner(), "{spinner} {msg} {pos} {per_sec}", message);
+    let bar = styled(ProgressBar::new_spinner(), "{spinner} {msg} {pos} {rate}", message);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
 
-/// A bar over the reviews of one epoch, loss and accuracy as its message.
-pub fn epoch(reviews: usize, epoch: usize, epochs: usize) -> ProgressBar {
-    let template = "epoch {prefix} [{wide_bar}] {pos}/{len} {msg} {per_sec} {eta} left";
+/// A bar over the reviews of one epoch, of which `seen` were met before a stop; loss and accuracy as its message.
+pub fn epoch(reviews: usize, seen: u64, epoch: usize, epochs: usize) -> ProgressBar {
+    let template = "{prefix} [{wide_bar}] {percent} % {msg} {rate} {eta}";
     let bar = styled(ProgressBar::new(reviews as u64), template, "");
     bar.set_prefix(format!("{epoch}/{epochs}"));
+    bar.set_position(seen);
+    // What was met before took no time of this run.
+    bar.reset_eta();
+    bar.reset_elapsed();
     bar
 }

@@ -146,7 +146,7 @@ fn a_model_is_fitted_to_other_data_from_where_it_stands() {
         folder.path(),
         "first.csv",
         "first",
-        &["--epochs", "8", "--learning-rate", "0.01", "--ngrams", "300"],
+        &["--epochs", "8", "--learning-rate", "0.01", "--ngrams", "300", "--tokenizer", "words"],
     );
     assert!(output.status.success(), "{}", text(&output.stderr));
     let fitted = [

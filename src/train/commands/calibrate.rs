@@ -13,7 +13,7 @@ use crate::model::{
 use crate::predict::{Predictor, Truncate};
 use crate::train::data::labelled::{self, DataSource, TableArgs};
 use crate::train::data::own::file_name;
-use crate::train::metrics::Metrics;
+use crate::train::metrics::{Metrics, sigmoid};
 use crate::train::ngrams::logistic::platt;
 use crate::train::report::record::{Calibration, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
@@ -127,7 +127,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
 
 /// The score from which on answers are right in the share `wanted` of all cases, and the share of rows that have one.
 fn abstain_below(logits: &[f32], targets: &[f32], wanted: f64) -> Option<(f64, f64)> {
-    let score = |logit: f32| 1.0 / (1.0 + (-f64::from(logit).abs()).exp());
+    let score = |logit: f32| sigmoid(f64::from(logit).abs());
     let mut rows: Vec<(f64, bool)> =
         logits.iter().zip(targets).map(|(z, t)| (score(*z), (*z >= 0.0) == (*t >= 0.5))).collect();
     rows.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -172,7 +172,7 @@ fn save(
         record.results.insert(format!("{}, calibrated on it", calibration.data), metrics);
         record.calibration = Some(calibration);
         extra.push(("README.md", card::model_card(&name, &record).into_bytes()));
-        extra.push((curve::CURVE_FILE, curve::curve(&record.epochs).into_bytes()));
+        extra.push((curve::CURVE_FILE, curve::curve(&record.epochs, record.kept_epoch).into_bytes()));
         extra.push((TRAINING_FILE, record.to_json().into_bytes()));
     }
     let half = files
@@ -194,7 +194,7 @@ mod tests {
         // The two surest are right, the third is wrong, the fourth right.
         let (logits, targets) = ([4.0, -3.0, 2.0, 1.0], [1.0, 0.0, 0.0, 1.0]);
         let (score, share) = abstain_below(&logits, &targets, 0.9).unwrap();
-        assert!((score - 1.0 / (1.0 + (-3.0f64).exp())).abs() < 1e-9 && share == 0.5);
+        assert!((score - sigmoid(3.0)).abs() < 1e-9 && share == 0.5);
         assert_eq!(abstain_below(&logits, &targets, 0.75).unwrap().1, 1.0);
         assert_eq!(abstain_below(&[1.0], &[0.0], 0.9), None);
     }

@@ -419,7 +419,7 @@ fn save(
         (crate::model::GOLDEN_FILE, json(serde_json::to_string_pretty(&golden))),
         ("README.md", card::model_card(&name, &record).into_bytes()),
         ("history.csv", curve::history(&record.epochs).into_bytes()),
-        (curve::CURVE_FILE, curve::curve(&record.epochs).into_bytes()),
+        (curve::CURVE_FILE, curve::curve(&record.epochs, record.kept_epoch).into_bytes()),
     ];
     if !held_out.is_empty() {
         let diagram = reliability::reliability(&logits_of(&predictor, held_out), &targets_of(held_out));

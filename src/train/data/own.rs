@@ -1,6 +1,6 @@
 //! Where a training's reviews come from: the public release, or tables and folders of one's own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::text::{Scheme, Tokenizer, Vocabulary};
 use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::data::labelled::{self, DataSource, LabelledRow, LeftOut, TableArgs};
-use crate::train::data::split::Sides;
+use crate::train::data::split::{Sides, film_position};
 use crate::train::settings::Settings;
 
 /// How data of one's own is read and split.
@@ -79,6 +79,7 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
     let learnt = add(&mut corpus, rows);
     let validation = add(&mut corpus, held_out);
     let sides = match &own.validation_data {
+        None if own.group_column.is_some() => by_groups(&mut corpus, settings.validation_share)?,
         None => Sides::of(&corpus.train, settings)?,
         Some(_) => Sides { train: learnt, validation, last: Vec::new() },
     };
@@ -91,6 +92,31 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
         }
     }
     Ok(Gathered { corpus, sides, notes })
+}
+
+/// Holds out whole groups, in the order of their fixed places, until they have `share` of the rows; unlabelled rows of
+/// theirs go.
+fn by_groups(corpus: &mut Corpus, share: f64) -> Result<Sides> {
+    let mut groups: Vec<u32> = corpus.train.iter().filter_map(|row| row.film).collect();
+    groups.sort_by(|a, b| film_position(*a).total_cmp(&film_position(*b)).then(a.cmp(b)));
+    groups.dedup();
+    let count = |group: u32| corpus.train.iter().filter(|row| row.film == Some(group)).count();
+    let wanted = (share * corpus.train.len() as f64).round() as usize;
+    let (mut held, mut rows) = (HashSet::new(), 0);
+    for &group in &groups {
+        if rows >= wanted || held.len() + 1 == groups.len() {
+            break;
+        }
+        held.insert(group);
+        rows += count(group);
+    }
+    if held.is_empty() && wanted > 0 {
+        return Err(Error::Data(format!("{} groups are too few to hold one out", groups.len())));
+    }
+    let is_held = |row: &Review| row.film.is_some_and(|group| held.contains(&group));
+    corpus.unlabelled.retain(|row| !is_held(row));
+    let (validation, train) = (0..corpus.train.len()).partition(|&at| is_held(&corpus.train[at]));
+    Ok(Sides { train, validation, last: Vec::new() })
 }
 
 /// The rows with a word.

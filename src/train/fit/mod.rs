@@ -168,7 +168,7 @@ pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks)
     while state.position.epoch < task.schedule.epochs {
         let epoch = state.position.epoch;
         let batches = task.schedule.batches(task.examples, epoch);
-        let bar = progress::epoch(task.examples.len(), epoch + 1, task.schedule.epochs);
+        let bar = progress::epoch(task.examples.len(), state.position.seen, epoch + 1, task.schedule.epochs);
         let started = Instant::now();
         let seconds_before = state.position.seconds;
         while state.position.batch < batches.len() {
@@ -210,7 +210,7 @@ pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks)
             position.batch += 1;
             bar.set_position(position.seen);
             let accuracy = position.right as f64 / position.seen as f64;
-            bar.set_message(format!("loss {:.4} accuracy {accuracy:.4}", loss_sum / weight_sum));
+            bar.set_message(format!("loss {:.4} acc {accuracy:.4}", loss_sum / weight_sum));
         }
         bar.finish_and_clear();
 

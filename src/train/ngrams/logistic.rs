@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::train::metrics::class_weights;
+use crate::train::metrics::{class_weights, cross_entropy, sigmoid};
 
 /// Reviews as rows of a sparse matrix, `X = S B R`: B tells which columns a row has, R scales the columns by `ratios`,
 /// S brings every row to length 1 (a row of length 0 stays 0).
@@ -269,15 +269,6 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 fn length(a: &[f64]) -> f64 {
     dot(a, a).sqrt()
-}
-
-fn sigmoid(z: f64) -> f64 {
-    1.0 / (1.0 + (-z).exp())
-}
-
-/// From the logit, so that a saturated one stays finite.
-fn cross_entropy(z: f64, target: f64) -> f64 {
-    z.max(0.0) - z * target + (-z.abs()).exp().ln_1p()
 }
 
 #[cfg(test)]

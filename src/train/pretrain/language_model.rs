@@ -187,7 +187,12 @@ fn epochs(
         let epoch = state.position.epoch;
         let mut order: Vec<&[u32]> = stretches.to_vec();
         order.shuffle(&mut generator(settings.seed, Purpose::Order, epoch as u64));
-        let bar = progress::epoch(stretches.len(), epoch + 1, settings.epochs);
+        let bar = progress::epoch(
+            stretches.len(),
+            (state.position.batch * settings.batch_size) as u64,
+            epoch + 1,
+            settings.epochs,
+        );
         let (started, before) = (Instant::now(), state.position.seconds);
         for batch in order.chunks(settings.batch_size).skip(state.position.batch) {
             let steps = state.optimizer.steps();

@@ -99,6 +99,11 @@ pub fn run(job: &VectorJob, out: &mut dyn Write) -> Result<()> {
     let reviews = score::encode_all(&texts, &whole, &vocabulary);
     let tokens: usize = reviews.iter().map(Vec::len).sum();
     print(out, &format!("{} words, {} reviews, {tokens} tokens\n", vocabulary.len(), reviews.len()))?;
+    // Words are told from others that are drawn: of one alone there is no other.
+    let first = reviews.iter().flatten().find(|id| **id > START_ID);
+    if !reviews.iter().flatten().any(|id| *id > START_ID && Some(id) != first) {
+        return Err(Error::Data("vectors need reviews of at least two different words".into()));
+    }
     let started = Instant::now();
     let bar = progress::share("vectors");
     let mut vectors = train_vectors(&reviews, vocabulary.len(), &job.vectors, |share| {

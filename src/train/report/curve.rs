@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::train::fit::EpochRow;
+use crate::train::report::svg::{Axis, grid, picture};
 
 /// Name of the curve's file in a model directory.
 pub const CURVE_FILE: &str = "curve.svg";
@@ -20,70 +21,62 @@ pub fn history(rows: &[EpochRow]) -> String {
 }
 
 /// Width of the picture, in pixels.
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 760.0;
 /// Height of the picture, in pixels.
-const HEIGHT: f64 = 260.0;
+const HEIGHT: f64 = 280.0;
 
-/// The curve: two panels, loss and accuracy by epoch, training dashed and validation solid.
-pub fn curve(rows: &[EpochRow]) -> String {
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" \
-         height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
-    );
+/// The curve: two panels, loss and accuracy by epoch, training dashed and validation solid; a line marks the epoch whose
+/// weights are kept.
+pub fn curve(rows: &[EpochRow], kept: Option<usize>) -> String {
     let training = |pick: fn(&EpochRow) -> f64| rows.iter().map(pick).map(Some).collect::<Vec<_>>();
     let validation = |pick: fn(&EpochRow) -> Option<f64>| rows.iter().map(pick).collect::<Vec<_>>();
-    panel(&mut svg, 0.0, "loss", &training(|row| row.loss), &validation(|row| row.validation_loss));
-    let (inside, outside) = (training(|row| row.accuracy), validation(|row| row.validation_accuracy));
-    panel(&mut svg, WIDTH / 2.0, "accuracy", &inside, &outside);
-    svg.push_str("</svg>\n");
-    svg
+    picture(WIDTH, HEIGHT, |svg| {
+        let losses = [training(|row| row.loss), validation(|row| row.validation_loss)];
+        panel(svg, 0.0, "loss", &losses, kept);
+        let accuracies = [training(|row| row.accuracy), validation(|row| row.validation_accuracy)];
+        panel(svg, WIDTH / 2.0, "accuracy", &accuracies, kept);
+    })
 }
 
-fn panel(svg: &mut String, left: f64, title: &str, training: &[Option<f64>], validation: &[Option<f64>]) {
-    let (x0, x1, y0, y1) = (left + 50.0, left + WIDTH / 2.0 - 15.0, HEIGHT - 40.0, 35.0);
-    let values = || training.iter().chain(validation).flatten().copied().filter(|value| value.is_finite());
+fn panel(svg: &mut String, left: f64, name: &str, series: &[Vec<Option<f64>>; 2], kept: Option<usize>) {
+    let values = || series.iter().flatten().flatten().copied().filter(|value| value.is_finite());
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let (low, high) = if low < high { (low, high) } else { (low.min(1.0) - 0.5, low.min(1.0) + 0.5) };
-    let x = |at: usize| x0 + (x1 - x0) * at as f64 / (training.len().max(2) - 1) as f64;
-    let y = |value: f64| y0 - (y0 - y1) * (value - low) / (high - low);
-    let mut add = |line: String| {
-        svg.push_str(&line);
-        svg.push('\n');
-    };
-    add(format!("<text x=\"{x0}\" y=\"20\" font-weight=\"bold\">{title}</text>"));
-    for step in 0..=4 {
-        let value = low + (high - low) * f64::from(step) / 4.0;
-        let at = y(value);
-        add(format!("<path d=\"M{x0:.1} {at:.1}H{x1:.1}\" stroke=\"#ddd\"/>"));
-        add(format!(
-            "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{value:.3}</text>",
-            x0 - 5.0,
-            at + 4.0
-        ));
+    let room = 0.05 * (high - low);
+    let epochs = series[0].len().max(2) as f64;
+    let x = Axis { values: (1.0, epochs), pixels: (left + 60.0, left + WIDTH / 2.0 - 15.0) };
+    let y = Axis { values: (low - room, high + room), pixels: (HEIGHT - 50.0, 35.0) };
+    grid(svg, (x, "epoch"), (y, name));
+    if let Some(epoch) = kept {
+        let (at, (bottom, top)) = (x.at(epoch as f64), y.pixels);
+        let _ = writeln!(
+            svg,
+            "<path class=\"kept\" d=\"M{at:.1} {bottom:.1}V{top:.1}\"><title>epoch {epoch}: these weights are kept</title></path>"
+        );
     }
-    // At most ten marks, however many epochs.
-    for at in (0..training.len()).step_by(training.len().div_ceil(10).max(1)) {
-        let (x, y) = (x(at), y0 + 16.0);
-        add(format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{}</text>", at + 1));
-    }
-    for (name, series, style, offset) in [
-        ("training", training, "stroke=\"#888\" stroke-dasharray=\"5 3\"", 0.0),
-        ("validation", validation, "stroke=\"#1668b3\"", 90.0),
-    ] {
-        let mut path = String::new();
-        for (at, value) in series.iter().enumerate() {
-            if let Some(value) = value.filter(|value| value.is_finite()) {
-                let command = if path.is_empty() { 'M' } else { 'L' };
-                let _ = write!(path, "{command}{:.1} {:.1}", x(at), y(value));
-                add(format!("<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"2\"/>", x(at), y(value)));
-            }
+    for ((values, style), (label, offset)) in
+        series.iter().zip(["b", "a"]).zip([("training", 0.0), ("validation", 100.0)])
+    {
+        let points: Vec<(f64, f64)> = (1..)
+            .zip(values)
+            .filter_map(|(epoch, value)| {
+                Some((x.at(f64::from(epoch)), y.at(value.filter(|value| value.is_finite())?)))
+            })
+            .collect();
+        if points.is_empty() {
+            continue;
         }
-        if !path.is_empty() {
-            let at = x0 + 110.0 + offset;
-            add(format!("<path d=\"{path}\" fill=\"none\" stroke-width=\"2\" {style}/>"));
-            add(format!("<path d=\"M{at:.1} 16h20\" stroke-width=\"2\" {style}/>"));
-            add(format!("<text x=\"{:.1}\" y=\"20\">{name}</text>", at + 24.0));
+        let path: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        let at = left + 60.0 + offset;
+        let _ = writeln!(
+            svg,
+            "<path class=\"{style}\" stroke-width=\"2\" d=\"M{}\"/><path class=\"{style}\" stroke-width=\"2\" d=\"M{at:.1} \
+             16h20\"/><text x=\"{:.1}\" y=\"20\">{label}</text>",
+            path.join("L"),
+            at + 24.0
+        );
+        for (x, y) in points.iter().filter(|_| style == "a") {
+            let _ = writeln!(svg, "<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>");
         }
     }
 }

@@ -5,3 +5,4 @@ pub mod companions;
 pub mod curve;
 pub mod record;
 pub mod reliability;
+mod svg;

@@ -3,74 +3,54 @@
 use std::fmt::Write;
 
 use crate::train::metrics::{Bin, bins};
+use crate::train::report::svg::{Axis, grid, picture};
 
 /// Name of the diagram's file in a model directory.
 pub const RELIABILITY_FILE: &str = "calibration.svg";
 
 /// Length of a side of the square, in pixels.
-const SIDE: f64 = 300.0;
-/// Distance of the square from the left and the upper border.
-const MARGIN: f64 = 50.0;
+const SIDE: f64 = 320.0;
+/// Distance of the square from the left border, where the axis is named.
+const MARGIN: f64 = 60.0;
 
 /// The share of positive reviews by probability, in the bins of the calibration error: a perfect model's points lie on
-/// the diagonal. The size of a point tells how many reviews it stands for.
+/// the diagonal. Beside each point stands how many reviews it is of, which its size tells too.
 pub fn reliability(logits: &[f32], targets: &[f32]) -> String {
     let bins = bins(logits, targets);
     let most = bins.iter().map(|bin| bin.reviews).max().unwrap_or(0).max(1) as f64;
-    let (width, height) = (SIDE + MARGIN + 20.0, SIDE + MARGIN + 40.0);
-    let x = |share: f64| MARGIN + share * SIDE;
-    let y = |share: f64| 30.0 + (1.0 - share) * SIDE;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-         height=\"{height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{MARGIN}\" y=\"18\" font-weight=\"bold\">share of positive reviews by probability</text>\n"
-    );
-    for step in 0..=5 {
-        let share = f64::from(step) / 5.0;
-        let (across, up) = (x(share), y(share));
-        let (left, right, top, bottom) = (x(0.0), x(1.0), y(1.0), y(0.0));
+    let x = Axis { values: (0.0, 1.0), pixels: (MARGIN, MARGIN + SIDE) };
+    let y = Axis { values: (0.0, 1.0), pixels: (20.0 + SIDE, 20.0) };
+    picture(SIDE + MARGIN + 50.0, SIDE + 70.0, |svg| {
+        grid(svg, (x, "predicted probability"), (y, "share positive"));
         let _ = writeln!(
             svg,
-            "<path d=\"M{left:.1} {up:.1}H{right:.1}M{across:.1} {top:.1}V{bottom:.1}\" stroke=\"#ddd\"/>\n\
-             <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{share:.1}</text>\n\
-             <text x=\"{across:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{share:.1}</text>",
-            left - 6.0,
-            up + 4.0,
-            bottom + 18.0
+            "<path class=\"b\" d=\"M{:.1} {:.1}L{:.1} {:.1}\"/>",
+            x.at(0.0),
+            y.at(0.0),
+            x.at(1.0),
+            y.at(1.0)
         );
-    }
-    let _ = writeln!(
-        svg,
-        "<path d=\"M{:.1} {:.1}L{:.1} {:.1}\" stroke=\"#888\" stroke-dasharray=\"5 3\"/>",
-        x(0.0),
-        y(0.0),
-        x(1.0),
-        y(1.0)
-    );
-    let filled: Vec<&Bin> = bins.iter().filter(|bin| bin.reviews > 0).collect();
-    let line: Vec<String> =
-        filled.iter().map(|bin| format!("{:.1} {:.1}", x(bin.probability()), y(bin.positive()))).collect();
-    let _ = writeln!(
-        svg,
-        "<path d=\"M{}\" fill=\"none\" stroke=\"#1668b3\" stroke-width=\"2\"/>",
-        line.join("L")
-    );
-    for bin in filled {
-        let radius = 2.0 + 6.0 * (bin.reviews as f64 / most).sqrt();
-        let _ = writeln!(
-            svg,
-            "<circle cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius:.1}\" fill=\"#1668b3\"><title>{} reviews, mean \
-             probability {:.3}, {:.3} positive</title></circle>",
-            x(bin.probability()),
-            y(bin.positive()),
-            bin.reviews,
-            bin.probability(),
-            bin.positive()
-        );
-    }
-    svg.push_str("</svg>\n");
-    svg
+        let filled: Vec<&Bin> = bins.iter().filter(|bin| bin.reviews > 0).collect();
+        let place = |bin: &Bin| (x.at(bin.probability()), y.at(bin.positive()));
+        let line: Vec<String> =
+            filled.iter().map(|bin| place(bin)).map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+        let _ = writeln!(svg, "<path class=\"a\" stroke-width=\"2\" d=\"M{}\"/>", line.join("L"));
+        for bin in filled {
+            let (x, y) = place(bin);
+            let radius = 2.0 + 6.0 * (bin.reviews as f64 / most).sqrt();
+            let _ = writeln!(
+                svg,
+                "<circle class=\"dot\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\"><title>{} reviews, mean probability \
+                 {:.3}, {:.3} positive</title></circle><text x=\"{:.1}\" y=\"{:.1}\" font-size=\"9\">{}</text>",
+                bin.reviews,
+                bin.probability(),
+                bin.positive(),
+                x + radius + 2.0,
+                y + 12.0,
+                bin.reviews
+            );
+        }
+    })
 }
 
 #[cfg(test)]
