@@ -89,7 +89,7 @@ pub enum OptimizerKind {
 
 /// Declares every setting once: in [`Settings`] it has a value, in [`Overrides`] it may have one.
 macro_rules! settings {
-    ($($(#[doc = $doc:literal])* $(#[serde($serde:meta)])? $name:ident: $type:ty,)*) => {
+    ($($(#[doc = $doc:literal])* $name:ident: $type:ty,)*) => {
         /// The resolved settings of a run; printed at the start and saved with the model.
         /// A record of another version is read as overrides over its preset: what it does not tell is the preset's.
         #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,7 +97,7 @@ macro_rules! settings {
         pub struct Settings {
             /// The preset that the run started from.
             pub preset: String,
-            $($(#[doc = $doc])* $(#[serde($serde)])? pub $name: $type,)*
+            $($(#[doc = $doc])* pub $name: $type,)*
         }
 
         /// Settings given by flags or by a file, each of them optional.
@@ -189,10 +189,8 @@ settings! {
     /// short texts are learnt too.
     short_crops: f64,
     /// Factor of the logits of `--opinions` on short texts, of which a teacher of whole reviews is less sure than it is right.
-    #[serde(default = "plain")]
     opinion_scale: f64,
     /// Share of the teacher's opinion in the target of a labelled review that it judged; the label has the rest.
-    #[serde(default)]
     opinion_share: f64,
     /// Made-up sentences (negation, degrees, contrast) that a step learns from beside its reviews, per review.
     sentences: f64,
@@ -230,11 +228,6 @@ settings! {
     calibrate: bool,
     /// In how many bits the weights are stored: f32 or f16.
     precision: Precision,
-}
-
-/// What a factor is where a record of before does not tell it.
-fn plain() -> f64 {
-    1.0
 }
 
 impl Settings {

@@ -65,7 +65,7 @@ struct Line {
 ///
 /// # Errors
 /// Those of reading the data set, of its split and of writing; [`Error::Setting`] for a share that is none.
-pub fn run(data: &Path, settings: &Settings, args: &TextsArgs, out: &mut dyn Write) -> Result<()> {
+pub fn run(data: &Path, settings: &Settings, args: &TextsArgs, out: &mut (dyn Write + Send)) -> Result<()> {
     if !(0.0..=16.0).contains(&args.stretches) {
         return Err(Error::setting("stretches", format!("{} does not lie in 0 to 16", args.stretches)));
     }

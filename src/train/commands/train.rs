@@ -112,7 +112,8 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
     if settings.sentences > 0.0 {
         sentences = sentences::sentences(settings.seed, &material.config, &material.vocabulary)?;
     }
-    if material.base.is_none() && settings.ngrams > 0 && !(sentences.is_empty() && material.judged.is_empty()) {
+    if material.base.is_none() && settings.ngrams > 0 && !(sentences.is_empty() && material.judged.is_empty())
+    {
         let Material { train, judged, data, .. } = &material;
         let table = stack::wide_part(train, data.train, judged, settings.ngrams)?;
         // The grams of a negated word say the opposite of the sentence: the network has to outweigh them.
