@@ -9,9 +9,11 @@ mod explainer;
 #[cfg(feature = "train")]
 mod network;
 mod ngrams;
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "the trainer writes with it"))]
 mod output;
 mod pooling;
 mod read;
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "the trainer writes with it"))]
 mod replace;
 mod weights;
 
@@ -32,8 +34,10 @@ pub use ngrams::{
 };
 #[cfg(feature = "train")]
 pub(crate) use ngrams::{NgramIndex, each_gram, parts};
+#[cfg_attr(not(feature = "train"), allow(unused_imports, reason = "the trainer writes with it"))]
 pub(crate) use output::{CARD_MARK, DirectoryKind, Lock, OutputDirectory};
 pub use pooling::Pooling;
+#[cfg_attr(not(feature = "train"), allow(unused_imports, reason = "the trainer writes with it"))]
 pub(crate) use replace::{NewFile, remove_unfinished, replace_directory, write_atomically};
 pub use weights::{Array, FORMAT, Metadata, Precision, TensorSpec, layout};
 #[cfg(feature = "train")]
