@@ -73,12 +73,17 @@ impl Predictor {
     /// As [`Predictor::encode`].
     pub fn plan_explanation(&self, text: &str, truncate: Truncate) -> Result<ExplanationPlan> {
         let encoding = self.encode(text, truncate)?;
-        let mut words = Vec::with_capacity(encoding.tokens);
-        self.tokenizer.for_each(text, |token| {
-            words.push(WordWeight { range: token.start..token.end, weight: 0.0, known: true });
+        let mut words: Vec<WordWeight> = Vec::with_capacity(encoding.tokens);
+        let mut word_of = Vec::with_capacity(encoding.tokens);
+        self.tokenizer.encode_with(text, &self.vocabulary, |_, range| {
+            // Several ids of one range are the pieces of one word.
+            if words.last().is_none_or(|word| word.range != range) {
+                words.push(WordWeight { range, weight: 0.0, known: true });
+            }
+            word_of.push(words.len() - 1);
         });
-        // The same cut over numbers: 0 for the start id, then each word's number and one.
-        let (count, limit) = (words.len() + 1, self.config.max_length);
+        // The same cut over numbers: 0 for the start id, then each id's number and one.
+        let (count, limit) = (word_of.len() + 1, self.config.max_length);
         let mut numbers: Vec<u32> = (0..count as u32).collect();
         let numbers = match truncate {
             Truncate::Windows => overlapping_windows(&numbers, limit),
@@ -94,12 +99,12 @@ impl Predictor {
             // Each of several windows begins with a start id of its own.
             let place = |(at, number): (usize, u32)| match several && at == 0 {
                 true => None,
-                false => (number as usize).checked_sub(1),
+                false => (number as usize).checked_sub(1).map(|at| word_of[at]),
             };
             let places: Vec<Option<usize>> = numbers.into_iter().enumerate().map(place).collect();
             for (word, id) in places.iter().zip(&ids).filter_map(|(place, id)| Some(((*place)?, id))) {
                 read[word] = true;
-                words[word].known = *id != UNKNOWN_ID;
+                words[word].known &= *id != UNKNOWN_ID;
             }
             (ids, places)
         });

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, Engine, Metadata, ModelFiles, load_directory};
-use crate::text::{Counts, START_ID, Tokenizer, Vocabulary};
+use crate::text::{Counts, START_ID, Scheme, Tokenizer, Vocabulary};
 
 pub use explain::{ExplanationPlan, WordWeight};
 
@@ -75,6 +75,8 @@ pub struct Encoding {
     pub(crate) tokens: usize,
     pub(crate) unknown_tokens: usize,
     pub(crate) dropped_tokens: usize,
+    /// Whether none of its words tells the model anything.
+    pub(crate) nothing_known: bool,
 }
 
 impl Encoding {
@@ -118,9 +120,9 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    /// The more probable side.
+    /// The more probable side; [`Label::Uncertain`] for a text of which nothing is known.
     pub fn label(&self) -> Label {
-        Label::of(self.probability)
+        if self.logit == 0.0 { Label::Uncertain } else { Label::of(self.probability) }
     }
 
     /// Probability of [`Prediction::label`], 0.5 to 1.
@@ -208,6 +210,8 @@ impl Predictor {
             tokens: tokens - dropped_tokens,
             unknown_tokens: counts.unknown,
             dropped_tokens,
+            // Models of the older schemes answer as they always have.
+            nothing_known: self.tokenizer.scheme() == Scheme::Typed && counts.known == 0,
         })
     }
 
@@ -224,6 +228,8 @@ impl Predictor {
             .iter()
             .map(|encoding| {
                 let logits = rest.split_off(..encoding.windows.len()).unwrap_or_default();
+                let known = |logit: f32| if encoding.nothing_known { 0.0 } else { logit };
+                let logits: Vec<f32> = logits.iter().copied().map(known).collect();
                 let logit = logits.iter().sum::<f32>() / logits.len() as f32;
                 Prediction {
                     logit,

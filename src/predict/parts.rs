@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Encoding, Predictor, keep_tail, whole_ids};
+use super::{Encoding, Predictor, keep_tail};
 use crate::text::{START_ID, UNKNOWN_ID};
 
 impl Predictor {
@@ -11,22 +11,25 @@ impl Predictor {
     ///
     /// A token belongs to the part in which it ends.
     pub fn encode_parts(&self, text: &str, ranges: &[Range<usize>]) -> Vec<Option<Encoding>> {
-        let (ids, _) = whole_ids(text, self.tokenizer, &self.vocabulary);
-        let mut ends = Vec::with_capacity(ids.len());
-        self.tokenizer.for_each(text, |token| ends.push(token.end));
+        let (mut ids, mut ends) = (Vec::new(), Vec::new());
+        self.tokenizer.encode_with(text, &self.vocabulary, |id, bytes| {
+            ids.push(id);
+            ends.push(bytes.end);
+        });
         let part = |range: &Range<usize>| {
             let from = ends.partition_point(|&end| end <= range.start);
             let to = ends.partition_point(|&end| end <= range.end);
             if from >= to {
                 return None;
             }
-            let mut part: Vec<u32> =
-                std::iter::once(START_ID).chain(ids[1..][from..to].iter().copied()).collect();
+            let mut part: Vec<u32> = std::iter::once(START_ID).chain(ids[from..to].iter().copied()).collect();
             let tokens = part.len();
             let unknown_tokens = part.iter().filter(|&&id| id == UNKNOWN_ID).count();
             keep_tail(&mut part, self.config.max_length);
             let dropped_tokens = tokens - part.len();
-            Some(Encoding { tokens: part.len(), windows: vec![part], unknown_tokens, dropped_tokens })
+            let nothing_known = !ids[from..to].iter().any(|&id| self.tokenizer.tells(id, &self.vocabulary));
+            let tokens = part.len();
+            Some(Encoding { tokens, windows: vec![part], unknown_tokens, dropped_tokens, nothing_known })
         };
         ranges.iter().map(part).collect()
     }

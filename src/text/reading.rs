@@ -36,15 +36,15 @@ const CANONICAL: [(&str, &str); 82] = [
     ("bc", "because"),
     ("becuase", "because"),
     ("cant", "can't"),
+    ("coulda", "could've"),
     ("couldnt", "couldn't"),
     ("couldve", "could've"),
-    ("coulda", "could've"),
     ("coz", "because"),
     ("cuz", "because"),
     ("darent", "daren't"),
+    ("dident", "didn't"),
     ("didint", "didn't"),
     ("didnt", "didn't"),
-    ("dident", "didn't"),
     ("doesnt", "doesn't"),
     ("dont", "don't"),
     ("dosent", "doesn't"),
@@ -65,6 +65,8 @@ const CANONICAL: [(&str, &str); 82] = [
     ("itll", "it'll"),
     ("ive", "i've"),
     ("l8", "late"),
+    ("lmao", ":laugh:"),
+    ("lmfao", ":laugh:"),
     ("luv", "love"),
     ("m8", "mate"),
     ("mightnt", "mightn't"),
@@ -79,12 +81,10 @@ const CANONICAL: [(&str, &str); 82] = [
     ("rly", "really"),
     ("rofl", ":laugh:"),
     ("roflmao", ":laugh:"),
-    ("lmao", ":laugh:"),
-    ("lmfao", ":laugh:"),
     ("shes", "she's"),
+    ("shoulda", "should've"),
     ("shouldnt", "shouldn't"),
     ("shouldve", "should've"),
-    ("shoulda", "should've"),
     ("sux", "sucks"),
     ("teh", "the"),
     ("thats", "that's"),
@@ -101,18 +101,24 @@ const CANONICAL: [(&str, &str); 82] = [
     ("whats", "what's"),
     ("wich", "which"),
     ("wont", "won't"),
+    ("woulda", "would've"),
     ("wouldnt", "wouldn't"),
     ("wouldve", "would've"),
-    ("woulda", "would've"),
     ("xd", ":laugh:"),
     ("youll", "you'll"),
     ("youre", "you're"),
     ("youve", "you've"),
 ];
 
+/// Length of the longest of them.
+const CANONICAL_BYTES: usize = 8;
+
 /// The word that `word` stands for, where it is one that people often type otherwise.
 pub(super) fn canonical(word: &str) -> &str {
-    CANONICAL.iter().find(|(typed, _)| *typed == word).map_or(word, |(_, meant)| meant)
+    if word.len() > CANONICAL_BYTES {
+        return word;
+    }
+    CANONICAL.binary_search_by_key(&word, |(typed, _)| typed).map_or(word, |place| CANONICAL[place].1)
 }
 
 /// Calls `each` with the ids by which `word`, which `vocabulary` lacks, is read.
@@ -205,12 +211,20 @@ fn without_digits(word: &str, vocabulary: &Vocabulary) -> Option<u32> {
     })
 }
 
+/// Whether a byte stands three times in a row.
+fn is_held(word: &[u8]) -> bool {
+    word.windows(3).any(|three| three[0] == three[1] && three[1] == three[2])
+}
+
 /// Most stretched letters of a word for which every way of shortening is tried.
 const STRETCHES: u32 = 4;
 
 /// The word of which a letter was held: `soooo`, `goooood`.
 fn elongated(word: &str, vocabulary: &Vocabulary) -> Option<u32> {
     let bytes = word.as_bytes();
+    if !is_held(bytes) {
+        return None;
+    }
     let runs: Vec<&[u8]> = bytes.chunk_by(|a, b| a == b).collect();
     let stretched = runs.iter().filter(|run| run.len() > 2).count() as u32;
     if !(1..=STRETCHES).contains(&stretched) {
@@ -318,13 +332,21 @@ fn hashtag(tag: &str, vocabulary: &Vocabulary, each: &mut impl FnMut(u32)) -> Re
 
 /// Calls `each` with the longest pieces of `word`, from its start on; with [`UNKNOWN_ID`] where they would say nothing.
 fn pieces(word: &str, vocabulary: &Vocabulary, each: &mut impl FnMut(u32)) {
-    let mut ids = Vec::new();
-    let short = squeeze(word.as_bytes(), 2);
+    let held = is_held(word.as_bytes()).then(|| squeeze(word.as_bytes(), 2));
+    let short = held.as_deref().unwrap_or(word.as_bytes());
+    let (mut ids, mut count) = ([UNKNOWN_ID; PIECED_BYTES], 0);
     let whole = short.len() <= PIECED_BYTES
-        && for_each_piece(&short, |key| vocabulary.find(&[], key), |id, _| ids.push(id));
+        && for_each_piece(
+            short,
+            |key| vocabulary.find(&[], key),
+            |id, _| {
+                ids[count] = id;
+                count += 1;
+            },
+        );
     // Letters one by one tell no more than that the word is not known.
-    match whole && 2 * ids.len() <= short.len() + 1 {
-        true => ids.into_iter().for_each(each),
+    match whole && 2 * count <= short.len() + 1 {
+        true => ids[..count].iter().copied().for_each(each),
         false => each(UNKNOWN_ID),
     }
 }
@@ -337,23 +359,63 @@ pub(crate) fn for_each_piece(
 ) -> bool {
     let mut from = 0;
     while from < word.len() {
-        let longest = (word.len() - from).min(PIECE_LETTERS);
-        let found = (1..=longest).rev().find_map(|length| {
-            let piece = &word[from..from + length];
-            let id = find(piece_key(piece, from == 0))?;
-            Some((id, length))
-        });
-        let Some((id, length)) = found else { return false };
+        let most = (word.len() - from).min(PIECE_LETTERS);
+        let mut letters =
+            word[from..from + most].iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte));
+        let mut length = most;
+        let id = loop {
+            if length == 0 {
+                return false;
+            }
+            if let Some(id) = find(packed_key(letters, length, from == 0)) {
+                break id;
+            }
+            length -= 1;
+            letters &= (1 << (8 * length)) - 1;
+        };
         each(id, &word[from..from + length]);
         from += length;
     }
     true
 }
 
+/// The key of a piece whose `length` letters stand in `letters`, little end first.
+fn packed_key(letters: u64, length: usize, first: bool) -> Key {
+    let joint = u64::from(u16::from_le_bytes([JOINT.as_bytes()[0], JOINT.as_bytes()[1]]));
+    let value = match first {
+        true => letters | joint << (8 * length),
+        false => letters << (8 * JOINT.len()) | joint,
+    };
+    Key { value, length: (length + JOINT.len()) as u32 }
+}
+
 /// The key of `piece` as it stands in the vocabulary: `un##` at a word's start, `##able` inside.
+#[cfg(any(test, feature = "train"))]
 pub(crate) fn piece_key(piece: &[u8], first: bool) -> Key {
-    let mut bytes = [b'#'; PIECE_LETTERS + 2];
-    let from = if first { 0 } else { JOINT.len() };
-    bytes[from..from + piece.len()].copy_from_slice(piece);
-    Key::of(&bytes[..piece.len() + JOINT.len()])
+    let letters = piece.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte));
+    packed_key(letters, piece.len(), first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_have_the_keys_of_their_written_form() {
+        for piece in ["u", "un", "unwatc"] {
+            assert_eq!(piece_key(piece.as_bytes(), true), Key::of(format!("{piece}{JOINT}").as_bytes()));
+            assert_eq!(piece_key(piece.as_bytes(), false), Key::of(format!("{JOINT}{piece}").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn what_is_typed_stands_in_order() {
+        assert!(CANONICAL.is_sorted_by(|a, b| a.0 < b.0));
+        assert!(
+            CANONICAL
+                .iter()
+                .all(|(typed, meant)| typed.len() <= CANONICAL_BYTES && canonical(meant) == *meant)
+        );
+        assert_eq!((canonical("didnt"), canonical("film")), ("didn't", "film"));
+    }
 }

@@ -16,7 +16,13 @@ pub(super) struct Spelling {
     /// the id 0.
     slots: Vec<(u32, u32)>,
     bits: u32,
+    /// A bit for every remainder that there is, at a place of its hash: most words that are asked for have none, and this
+    /// stays in a near cache.
+    filter: Vec<u64>,
 }
+
+/// Bits of [`Spelling::filter`], as a power of two.
+const FILTER_BITS: u32 = 20;
 
 impl Spelling {
     /// The index of `words`, most frequent first, each with its id.
@@ -24,7 +30,8 @@ impl Spelling {
         let words: Vec<_> = words.take(FREQUENT).filter(|(_, word)| is_correctable(word)).collect();
         let entries: usize = words.iter().map(|(_, word)| word.len() + 1).sum();
         let bits = (2 * entries.max(1)).next_power_of_two().trailing_zeros();
-        let mut index = Self { slots: vec![(0, 0); 1 << bits], bits };
+        let mut index =
+            Self { slots: vec![(0, 0); 1 << bits], bits, filter: vec![0; 1 << (FILTER_BITS - 6)] };
         for (id, word) in words {
             for_each_remainder(&squeeze(word, 1), |remainder| {
                 let key = Key::of(remainder);
@@ -33,6 +40,8 @@ impl Spelling {
                     at = (at + 1) & (index.slots.len() - 1);
                 }
                 index.slots[at] = (fingerprint(key), id);
+                let place = key.slot(FILTER_BITS);
+                index.filter[place / 64] |= 1 << (place % 64);
             });
         }
         index
@@ -47,6 +56,10 @@ impl Spelling {
         let mut found: Option<u32> = None;
         for_each_remainder(&short, |remainder| {
             let key = Key::of(remainder);
+            let place = key.slot(FILTER_BITS);
+            if self.filter[place / 64] >> (place % 64) & 1 == 0 {
+                return;
+            }
             let mut at = key.slot(self.bits);
             loop {
                 let (print, id) = self.slots[at];
@@ -79,13 +92,15 @@ pub(super) fn squeeze(word: &[u8], most: usize) -> Vec<u8> {
     word.chunk_by(|a, b| a == b).flat_map(|run| &run[..run.len().min(most)]).copied().collect()
 }
 
-/// Calls `each` with `word` and with what is left when one letter behind the first is dropped.
+/// Calls `each` with `word`, of at most [`LETTERS`], and with what is left when one letter behind the first is dropped.
 fn for_each_remainder(word: &[u8], mut each: impl FnMut(&[u8])) {
     each(word);
-    let mut rest = word[..word.len().saturating_sub(1)].to_vec();
+    let length = word.len();
+    let mut rest = [0; *LETTERS.end()];
+    rest[..length].copy_from_slice(word);
     // From the end on, each remainder differs from the one before in one letter.
-    for dropped in (1..word.len()).rev() {
-        each(&rest);
+    for dropped in (1..length).rev() {
+        each(&rest[..length - 1]);
         rest[dropped - 1] = word[dropped];
     }
 }

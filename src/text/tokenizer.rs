@@ -124,6 +124,13 @@ impl Tokenizer {
         counts
     }
 
+    /// Whether `id` stands for a word that tells something by itself, as [`Counts::known`] counts; each does but with
+    /// [`Scheme::Typed`].
+    pub(crate) fn tells(&self, id: u32, vocabulary: &Vocabulary) -> bool {
+        let known = |word: &str| typed::is_word(word) && typed::tells(word) && !word.contains(reading::JOINT);
+        self.scheme != Scheme::Typed || id > UNKNOWN_ID && vocabulary.word(id).is_some_and(known)
+    }
+
     /// As [`Tokenizer::for_each`], with the vocabulary's key of each word, made while scanning.
     #[inline(always)]
     fn scan(&self, text: &str, mut each: impl FnMut(Token<'_>, Key)) {

@@ -23,3 +23,4 @@ mod spans;
 mod tables;
 mod tls;
 mod train;
+mod typed;

@@ -2,9 +2,9 @@
 
 use super::markup;
 use super::normal::{NO_STAR, Normalizer, STAR, Unit};
-use super::rating::rating;
+use super::rating::{is_number_word, rating};
 use super::symbols::{class_of, emoticon, is_pictograph};
-use crate::text::key::Key;
+use crate::text::key::{Key, Letters};
 use crate::text::tokenizer::Token;
 
 /// Most bytes that are read at once; hostile texts hold no white space.
@@ -38,23 +38,44 @@ pub(super) fn scan(
     let end = stretch_end(text, start);
     let stretch = &bytes[start..end];
     // Numbers, stars and entities of markup may need what comes behind the next spaces.
-    let goes_on = |&byte: &u8| byte.is_ascii_digit() || byte == b'*' || byte == b'&' || byte >= 0xc0;
-    let counted = matches!(stretch[0].to_ascii_lowercase(), b'z' | b'o' | b't' | b'f' | b's' | b'e' | b'n');
-    let seen = match counted || stretch.iter().any(goes_on) {
+    let goes_on = |two: &[u8]| match two {
+        [b'0'..=b'9' | b'*' | b'&' | 0xef | 0xf0, ..] => true,
+        [0xc2, next] => (0xbc..=0xbe).contains(next),
+        [0xe2, next] => matches!(next, 0x98 | 0x9c | 0xad),
+        _ => false,
+    };
+    let counted = is_number_word(Letters::at(bytes, start).key);
+    let seen = match counted || goes_on(&stretch[stretch.len() - 1..]) || stretch.windows(2).any(goes_on) {
         true => text.floor_char_boundary((end + LOOK_AHEAD_BYTES).min(text.len())),
         false => end,
     };
     normalizer.run(text, start, seen);
-    let units = &normalizer.units[..];
+    let Normalizer { units, word, .. } = normalizer;
     let limit = units.partition_point(|unit| unit.start < end);
     let before = text[..start].chars().next_back();
     let mut reader =
-        Reader { units, before, word: String::new(), last_end: start, no_address_before: 0, each };
+        Reader { units, before, word: std::mem::take(word), last_end: start, no_address_before: 0, each };
     let mut at = 0;
     while at < limit {
         at = reader.token(at);
     }
+    *word = reader.word;
     at.checked_sub(1).map_or(end, |last| units[last].end.max(end))
+}
+
+/// Whether an address may go on at `at`, behind a word and a point: another label follows, or one that addresses end in.
+#[inline(always)]
+pub(super) fn may_go_on(bytes: &[u8], at: usize) -> bool {
+    let letters = Letters::at(bytes, at).key;
+    let end = at + letters.length as usize;
+    let byte_at = |at: usize| bytes.get(at).copied().unwrap_or(b' ');
+    let ends = match byte_at(end) {
+        b' ' | b',' | b'<' | b'!' | b'?' | b'"' | b')' | b';' | b'\'' => true,
+        b'.' => matches!(byte_at(end + 1), b' ' | b'.' | b'<' | b'\n' | b')' | b',' | b'"'),
+        _ => false,
+    };
+    let known = |domain: &&str| Key::of(domain.as_bytes()) == letters;
+    !ends || letters.length <= 4 && TOP_LEVEL_DOMAINS.iter().any(known)
 }
 
 /// Where the stretch at `start` ends: at white space or a tag, or where it is too long.

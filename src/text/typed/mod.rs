@@ -42,6 +42,7 @@ enum After {
 enum Start {
     Space,
     Letter,
+    Digit,
     Dot,
     /// `!` and `?`, whose runs are one token.
     Run,
@@ -64,6 +65,7 @@ const STARTS: [Start; 256] = {
         starts[byte] = match byte as u8 {
             0..=b' ' | 0x7f => Start::Space,
             b'a'..=b'z' | b'A'..=b'Z' => Start::Letter,
+            b'0'..=b'9' => Start::Digit,
             b'.' => Start::Dot,
             b'!' | b'?' => Start::Run,
             b'"' | b'\'' => Start::Quote,
@@ -111,6 +113,13 @@ pub(super) fn scan(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
             Start::Space => at += 1,
             Start::Letter => match plain_end(text, start) {
                 Some((end, letters)) => at = word(text, start, end, letters, each),
+                None => at = careful::scan(text, start, &mut normalizer, each),
+            },
+            Start::Digit => match plain_number_end(bytes, start) {
+                Some(end) => {
+                    tell(&text[start..end], start, end, each);
+                    at = end;
+                }
                 None => at = careful::scan(text, start, &mut normalizer, each),
             },
             Start::Dot => {
@@ -172,11 +181,16 @@ pub(super) fn scan(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
 }
 
 /// Whether what stands behind the colon, semicolon or parenthesis `byte` rules an emoticon out.
+#[inline(always)]
 fn is_plain_mark(byte: u8, next: u8) -> bool {
-    match next {
-        b'd' | b'p' | b'o' => matches!(byte, b'(' | b')'),
-        b' ' | b'a'..=b'z' | b'\n' | b'.' | b',' | b'"' | b'<' => true,
-        _ => false,
+    match byte {
+        b'(' => !matches!(next, b':' | b'-' | 0x80..),
+        b')' => !matches!(next, b'-' | 0x80..),
+        _ => match next {
+            b'd' | b'p' | b'o' | b'D' | b'P' | b'O' => false,
+            b' ' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'\n' | b'\r' | b'.' | b'"' | b'<' => true,
+            _ => false,
+        },
     }
 }
 
@@ -215,19 +229,43 @@ fn plain_end(text: &str, start: usize) -> Option<(usize, Letters)> {
         After::Space => {
             !(matches!(byte_at(end + 1) | 0x20, b'o' | b'a' | b's')
                 && letters.key.length as usize == end - start
-                && rating::is_number_word(letters.key))
+                && rating::is_number_word(letters.key)
+                && rating::may_follow_number_word(&bytes[end..]))
         }
         // An address goes on behind its points.
-        After::Dot => matches!(
-            byte_at(end + 1),
-            b' ' | b'.' | b'\n' | b'\r' | b'<' | b'"' | b'\'' | b')' | b'!' | b'?' | b','
-        ),
+        After::Dot => match byte_at(end + 1) {
+            b' ' | b'.' | b'\n' | b'\r' | b'<' | b'"' | b'\'' | b')' | b'!' | b'?' | b',' => true,
+            b'a'..=b'z' | b'A'..=b'Z' => {
+                letters.key != Key { value: u32::from_le_bytes(*b"www\0").into(), length: 3 }
+                    && !careful::may_go_on(bytes, end + 1)
+            }
+            _ => false,
+        },
         // `A-` is a grade.
         After::Hyphen => end - start > 1,
         After::Colon => byte_at(end + 1) != b'/',
         _ => false,
     };
     plain.then_some((end, letters))
+}
+
+/// Where the digits that start at `start` end, if they are a number by themselves: no rating, price or part of a word.
+#[inline(always)]
+fn plain_number_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let byte_at = |at: usize| bytes.get(at).copied().unwrap_or(b' ');
+    let mut end = start;
+    while byte_at(end).is_ascii_digit() {
+        end += 1;
+    }
+    let next = byte_at(end + 1);
+    let plain = match byte_at(end) {
+        // `4 / 5`, `4 out of 5`, `4 stars`, `4 and a half`, `4 1/2`.
+        b' ' => next.is_ascii_alphabetic() && !matches!(next | 0x20, b'o' | b's' | b'a'),
+        b'.' | b',' => matches!(next, b' ' | b'.' | b'\n' | b'\r' | b'<' | b'"' | b')'),
+        b')' | b';' | b'!' | b'?' | b'"' | b'<' | b']' => true,
+        _ => false,
+    };
+    plain.then_some(end)
 }
 
 /// Tells the plain word `text[start..end]`, together with an ending that stands apart from it; the byte after it.
@@ -241,7 +279,10 @@ fn word(
 ) -> usize {
     let bytes = text.as_bytes();
     if bytes.get(end) == Some(&b' ')
-        && matches!(bytes.get(end + 1), Some(b'n' | b'N' | b'\'' | 0xc2 | 0xe2))
+        && match bytes.get(end + 1) {
+            Some(b'n' | b'N') => matches!(bytes.get(end + 2), Some(b'\'' | 0xc2 | 0xe2)),
+            next => matches!(next, Some(b'\'' | 0xc2 | 0xe2)),
+        }
         && let Some((ending, after)) = ending_apart(text, end + 1)
     {
         let whole = text[start..end].to_ascii_lowercase() + ending;

@@ -34,6 +34,8 @@ pub(super) struct Normalizer {
     raw: Vec<Unit>,
     /// The normal form of the last stretch.
     pub units: Vec<Unit>,
+    /// Room for a word.
+    pub word: String,
 }
 
 impl Normalizer {

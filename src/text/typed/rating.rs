@@ -40,9 +40,30 @@ pub(super) fn rating(units: &[Unit], at: usize, before: Option<char>) -> Option<
 }
 
 /// Whether the word with this key can begin a rating.
+#[inline(always)]
 pub(super) fn is_number_word(key: Key) -> bool {
-    let bytes = key.value.to_le_bytes();
-    key.length <= 5 && NUMBER_WORDS.iter().any(|word| word.as_bytes() == &bytes[..key.length as usize])
+    const KEYS: [u64; NUMBER_WORDS.len()] = {
+        let mut keys = [0; NUMBER_WORDS.len()];
+        let mut at = 0;
+        while at < keys.len() {
+            let word = NUMBER_WORDS[at].as_bytes();
+            let mut byte = word.len();
+            while byte > 0 {
+                byte -= 1;
+                keys[at] = keys[at] << 8 | word[byte] as u64;
+            }
+            at += 1;
+        }
+        keys
+    };
+    matches!(key.length, 3..=5) && KEYS.contains(&key.value)
+}
+
+/// Whether `rest`, which begins with a space, may go on a rating that a number word begins.
+pub(super) fn may_follow_number_word(rest: &[u8]) -> bool {
+    let starts =
+        |literal: &[u8]| rest.get(..literal.len()).is_some_and(|start| start.eq_ignore_ascii_case(literal));
+    starts(b" out of ") || starts(b" star") || starts(b" and a half") || starts(b" and 1/2")
 }
 
 struct Units<'u>(&'u [Unit]);

@@ -153,7 +153,16 @@ const EMOTICONS: [(&str, &str); 58] = [
 /// The class of the emoticon at the start of `text` (lower-cased) and its length in characters, where what follows
 /// lets it be one.
 pub(super) fn emoticon(text: impl Iterator<Item = char> + Clone) -> Option<(&'static str, usize)> {
+    let mut start = text.clone();
+    let (first, second) = (start.next()?, start.next()?);
+    if !matches!(first, ':' | ';' | '=' | '<' | '>' | '^' | '-' | '\\' | '(' | ')') || second == ' ' {
+        return None;
+    }
     EMOTICONS.iter().find_map(|(emoticon, class)| {
+        let bytes = emoticon.as_bytes();
+        if (char::from(bytes[0]), char::from(bytes[1])) != (first, second) {
+            return None;
+        }
         let mut rest = text.clone();
         let whole = emoticon.chars().all(|ch| rest.next() == Some(ch));
         let ends_in_word = emoticon.ends_with(|ch: char| ch.is_alphanumeric());
