@@ -2,9 +2,14 @@
 
 use super::isa::{Isa, Set};
 use super::loops::infer::{self, Layer, SequenceCursor};
+use super::loops::int8;
 use super::loops::int16::QuantizedLayer;
 use super::loops::skipgram::{self, Window};
+use super::loops::tile::MAX_TILE_ROWS;
 use super::loops::train::{self, Backward, Forward};
+#[cfg(target_arch = "x86_64")]
+use super::simd::words::{Avx2Vnni, Avx2Words, Vnni};
+use super::simd::words::{PortableWords, Words};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
@@ -37,9 +42,9 @@ macro_rules! kernels {
             unsafe {
                 match isa.set() {
                     #[cfg(target_arch = "x86_64")]
-                    Set::Avx512Vnni | Set::Avx512 => avx512($($arg),*),
+                    Set::Amx | Set::Avx512Vnni | Set::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    Set::Avx2 => avx2($($arg),*),
+                    Set::AvxVnni | Set::Avx2 => avx2($($arg),*),
                     Set::Portable => portable($($arg),*),
                 }
             }
@@ -140,6 +145,112 @@ kernels! {
     fn sigmoid_registers(values: *mut f32, registers: usize) = generic::sigmoid;
     /// Hyperbolic tangent of registers of values, in place.
     fn tanh_registers(values: *mut f32, registers: usize) = generic::tanh;
+}
+
+/// Sequences through a layer of 8 bits, longest first.
+///
+/// # Safety
+/// As [`int8::step::run`]; `scratch` has [`int8_scratch`] zeros.
+pub(super) unsafe fn run_int8(isa: Isa, layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
+    /// Compiles the loops for a set.
+    macro_rules! compiled {
+        ($name:ident, $features:literal, $words:ty) => {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = $features)]
+            unsafe fn $name(layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
+                for cursors in cursors.chunks(<$words>::ROWS) {
+                    // SAFETY: compiled for the instruction set; the rest is the caller's promise.
+                    unsafe { int8::step::run::<$words>(layer, cursors, scratch) }
+                }
+            }
+        };
+    }
+    compiled!(vnni, "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
+    compiled!(avx_vnni, "avx2,avxvnni", Avx2Vnni);
+    compiled!(avx2, "avx2", Avx2Words);
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
+    unsafe fn amx(layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
+        for cursors in cursors.chunks(int8::amx::TILE_ROWS) {
+            // SAFETY: compiled for the instruction set, which is there with tiles; the rest is the caller's promise, and what
+            // is left of each sequence is one too.
+            unsafe {
+                let done = int8::amx::run(layer, cursors, scratch);
+                let longer = cursors.iter().take_while(|cursor| cursor.steps > done);
+                let rest: Vec<int8::Cursor> = longer.map(|&cursor| layer.after(cursor, done)).collect();
+                vnni(layer, &rest, scratch);
+            }
+        }
+    }
+    // SAFETY: the caller's promise is the kernel's condition, and an `Isa` exists on this processor.
+    unsafe {
+        match isa.set() {
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx => amx(layer, cursors, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => vnni(layer, cursors, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => avx_vnni(layer, cursors, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 | Set::Avx2 => avx2(layer, cursors, scratch),
+            Set::Portable => {
+                for cursors in cursors.chunks(PortableWords::ROWS) {
+                    int8::step::run::<PortableWords>(layer, cursors, scratch);
+                }
+            }
+        }
+    }
+}
+
+/// Sequences that [`run_int8`] gains from running together.
+pub(super) fn int8_batch_rows(isa: Isa) -> usize {
+    match isa.set() {
+        #[cfg(target_arch = "x86_64")]
+        Set::Amx => int8::amx::TILE_ROWS,
+        _ => MAX_TILE_ROWS,
+    }
+}
+
+/// Bytes of scratch that [`run_int8`] needs for rows of states of `state_bytes`.
+pub(super) fn int8_scratch(isa: Isa, state_bytes: usize) -> usize {
+    match isa.set() {
+        #[cfg(target_arch = "x86_64")]
+        Set::Amx => int8::amx::scratch_bytes(state_bytes),
+        _ => 2 * 3 * state_bytes,
+    }
+}
+
+/// See [`int8::projection::run`].
+///
+/// # Safety
+/// As there.
+pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
+    /// Compiles the loop for a set.
+    macro_rules! compiled {
+        ($name:ident, $features:literal, $words:ty) => {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = $features)]
+            unsafe fn $name(task: int8::projection::Task) {
+                // SAFETY: compiled for the instruction set; the rest is the caller's promise.
+                unsafe { int8::projection::run::<$words>(task) }
+            }
+        };
+    }
+    compiled!(vnni, "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
+    compiled!(avx_vnni, "avx2,avxvnni", Avx2Vnni);
+    compiled!(avx2, "avx2", Avx2Words);
+    // SAFETY: the caller's promise is the kernel's condition, and an `Isa` exists on this processor.
+    unsafe {
+        match isa.set() {
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx | Set::Avx512Vnni => vnni(task),
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => avx_vnni(task),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 | Set::Avx2 => avx2(task),
+            Set::Portable => int8::projection::run::<PortableWords>(task),
+        }
+    }
 }
 
 /// Replaces each value by its sigmoid.

@@ -4,10 +4,16 @@ use std::fmt;
 use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
+use super::amx;
+#[cfg(target_arch = "x86_64")]
+use super::simd::words::{Avx2Vnni, Avx2Words, Vnni};
+use super::simd::words::{PortableWords, Words};
+#[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
 
-/// Name of the environment variable that forces an instruction set: `avx512vnni`, `avx512`, `avx2` or `portable`.
+/// Name of the environment variable that forces an instruction set: `amx`, `avx512vnni`,
+/// `avx512`, `avxvnni`, `avx2` or `portable`.
 pub const KERNEL_VARIABLE: &str = "IMDB_SENTIMENT_KERNEL";
 
 /// An instruction set that this processor has and that the kernels are compiled for.
@@ -20,12 +26,18 @@ pub struct Isa(Set);
 /// What an [`Isa`] is; to match on. Having one of these says nothing about the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Set {
+    /// As `Avx512Vnni`; models of 8 bits multiply many sequences in tiles (AMX-INT8, where the system allows it).
+    #[cfg(target_arch = "x86_64")]
+    Amx,
     /// As `Avx512`, with recurrent weights in 16 bits at inference (AVX-512 BW and VNNI too).
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
     /// 16 floats at a time (AVX-512 F and DQ).
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// As `Avx2`, with the products of AVX-VNNI for models of 8 bits.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
     /// 8 floats at a time (AVX2 and FMA).
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -37,9 +49,13 @@ impl Set {
     /// Every set that this target knows, fastest first.
     const ALL: &[Set] = &[
         #[cfg(target_arch = "x86_64")]
+        Set::Amx,
+        #[cfg(target_arch = "x86_64")]
         Set::Avx512Vnni,
         #[cfg(target_arch = "x86_64")]
         Set::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Set::AvxVnni,
         #[cfg(target_arch = "x86_64")]
         Set::Avx2,
         Set::Portable,
@@ -48,9 +64,13 @@ impl Set {
     fn name(self) -> &'static str {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Set::Amx => "amx",
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni => "avx512vnni",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
             Set::Portable => "portable",
@@ -61,6 +81,8 @@ impl Set {
     fn detected(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
+            Set::Amx => Set::Avx512Vnni.detected() && amx::allowed(),
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512Vnni => {
                 Set::Avx512.detected()
                     && is_x86_feature_detected!("avx512bw")
@@ -68,6 +90,8 @@ impl Set {
             }
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 => is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq"),
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => Set::Avx2.detected() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
             Set::Portable => true,
@@ -121,9 +145,9 @@ impl Isa {
     pub(super) fn lanes(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni | Set::Avx512 => Avx512::LANES,
+            Set::Amx | Set::Avx512Vnni | Set::Avx512 => Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => Avx2::LANES,
+            Set::AvxVnni | Set::Avx2 => Avx2::LANES,
             Set::Portable => Portable::LANES,
         }
     }
@@ -135,9 +159,9 @@ impl Isa {
         }
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni | Set::Avx512 => of::<Avx512>(),
+            Set::Amx | Set::Avx512Vnni | Set::Avx512 => of::<Avx512>(),
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => of::<Avx2>(),
+            Set::AvxVnni | Set::Avx2 => of::<Avx2>(),
             Set::Portable => of::<Portable>(),
         }
     }
@@ -145,18 +169,42 @@ impl Isa {
     /// Whether recurrent weights are held in 16 bits at inference.
     pub(super) fn quantizes_recurrent(self) -> bool {
         #[cfg(target_arch = "x86_64")]
-        return self.0 == Set::Avx512Vnni;
+        return matches!(self.0, Set::Amx | Set::Avx512Vnni);
         #[cfg(not(target_arch = "x86_64"))]
         false
+    }
+
+    /// What the products of models of 8 bits add to every byte of a hidden state.
+    pub(super) fn state_offset(self) -> i32 {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx | Set::Avx512Vnni => i32::from(Vnni::FLIP),
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni => i32::from(Avx2Vnni::FLIP),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 | Set::Avx2 => i32::from(Avx2Words::FLIP),
+            Set::Portable => i32::from(PortableWords::FLIP),
+        }
+    }
+
+    /// Words in a register of models of 8 bits.
+    pub(super) fn words(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx | Set::Avx512Vnni => Vnni::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni | Set::Avx512 | Set::Avx2 => Avx2Words::LANES,
+            Set::Portable => PortableWords::LANES,
+        }
     }
 
     /// Rows that a tile computes at once.
     pub(super) fn tile_rows(self) -> usize {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni | Set::Avx512 => Avx512::TILE_ROWS,
+            Set::Amx | Set::Avx512Vnni | Set::Avx512 => Avx512::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2 => Avx2::TILE_ROWS,
+            Set::AvxVnni | Set::Avx2 => Avx2::TILE_ROWS,
             Set::Portable => Portable::TILE_ROWS,
         }
     }

@@ -6,31 +6,65 @@
 
 use super::isa::Isa;
 
-/// Floats that begin at a 64-byte border, so that a register never straddles two cache lines.
-#[derive(Clone, Debug, Default)]
-pub struct AlignedVec {
+/// Numbers that begin at a 64-byte border, so that a register never straddles two cache lines.
+#[derive(Clone, Debug)]
+pub struct Aligned<T> {
     lines: Vec<CacheLine>,
     len: usize,
+    numbers: std::marker::PhantomData<T>,
 }
+
+/// Aligned floats.
+pub type AlignedVec = Aligned<f32>;
+
+/// Aligned numbers of 16 bits.
+pub type AlignedWords = Aligned<i16>;
 
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C, align(64))]
 struct CacheLine([f32; 16]);
 
-impl AlignedVec {
-    /// No floats.
-    pub const fn new() -> Self {
-        Self { lines: Vec::new(), len: 0 }
-    }
+/// Numbers of which every pattern of bits is one, and whose size divides 64.
+///
+/// # Safety
+/// That has to be so.
+pub unsafe trait Number: Copy {}
+// SAFETY: every pattern of bits is such a number.
+unsafe impl Number for i8 {}
+// SAFETY: as for `i8`.
+unsafe impl Number for u8 {}
+// SAFETY: as for `i8`.
+unsafe impl Number for i16 {}
+// SAFETY: as for `i8`.
+unsafe impl Number for i32 {}
+// SAFETY: as for `i8`.
+unsafe impl Number for f32 {}
 
+impl<T> Aligned<T> {
+    /// No numbers.
+    pub const fn new() -> Self {
+        Self { lines: Vec::new(), len: 0, numbers: std::marker::PhantomData }
+    }
+}
+
+impl<T> Default for Aligned<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Number> Aligned<T> {
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
-        Self { lines: vec![CacheLine::default(); len.div_ceil(16)], len }
+        let mut zeros = Self::new();
+        zeros.lines = vec![CacheLine::default(); Self::lines_of(len)];
+        zeros.len = len;
+        zeros
     }
 
-    /// Makes room for `len` floats, keeping the allocation where it is large enough; the contents are unspecified.
+    /// Makes room for `len` numbers, keeping the allocation where it is large enough; the contents are unspecified.
     pub fn resize(&mut self, len: usize) {
-        let lines = len.div_ceil(16);
+        let lines = Self::lines_of(len);
         // What lies behind is kept, or it would be filled again when the buffer grows back.
         if lines > self.lines.len() {
             self.lines.resize(lines, CacheLine::default());
@@ -38,23 +72,28 @@ impl AlignedVec {
         self.len = len;
     }
 
-    /// Floats that there is room for.
+    /// Numbers that there is room for.
     pub(super) fn capacity(&self) -> usize {
-        self.lines.len() * 16
+        self.lines.len() * (size_of::<CacheLine>() / size_of::<T>())
+    }
+
+    fn lines_of(len: usize) -> usize {
+        let bytes = len.checked_mul(size_of::<T>()).expect("a size that fits memory");
+        bytes.div_ceil(size_of::<CacheLine>())
     }
 }
 
-impl std::ops::Deref for AlignedVec {
-    type Target = [f32];
+impl<T: Number> std::ops::Deref for Aligned<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
-        // SAFETY: `lines` holds at least `len` floats, one `CacheLine` being 16 of them without gaps (`repr(C)`).
+    fn deref(&self) -> &[T] {
+        // SAFETY: `lines` holds at least `len` numbers without gaps (`repr(C)`), aligned for each of them.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
-impl std::ops::DerefMut for AlignedVec {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Number> std::ops::DerefMut for Aligned<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as for `deref`, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }

@@ -14,9 +14,10 @@
 //!
 //! | room | what lives there |
 //! |---|---|
-//! | `isa` | the instruction sets, detected and chosen |
+//! | `isa`, `amx` | the instruction sets, detected and chosen; whether tiles may be used |
 //! | `layout` | aligned memory; gates in panels, weights packed |
-//! | `inference`, `gradient` | the safe interface: layers at inference; the way back to a layer's input |
+//! | `inference`, `quantized` | the safe interface: layers at inference, in floats or 16 bits, and in 8 bits |
+//! | `gradient` | the same: the way back to a layer's input |
 //! | `tape`, `skipgram` | the same: a training pass, word vectors |
 //! | `buffers`, `parallel` | memory and threads of a training pass |
 //! | `dispatch` | every loop compiled for every instruction set |
@@ -30,6 +31,8 @@
 // Loops over indices of register arrays unroll; iterators over them leave the arrays in memory.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod buffers;
 mod dispatch;
 mod gradient;
@@ -38,10 +41,13 @@ mod isa;
 mod layout;
 mod loops;
 mod parallel;
+mod quantized;
 mod simd;
 mod skipgram;
 mod tape;
 
+#[cfg(test)]
+mod quantized_tests;
 #[cfg(test)]
 mod tests;
 
@@ -50,8 +56,11 @@ pub use dispatch::{map_sigmoid, map_tanh};
 pub use gradient::{InputGradient, InputPass};
 pub use inference::{GateTable, Output, Projection, Recurrent, Sequence, State};
 pub use isa::{Isa, KERNEL_VARIABLE, UnknownIsa};
-pub use layout::AlignedVec;
+pub use layout::{Aligned, AlignedVec, AlignedWords};
 pub use parallel::for_each_parallel;
+pub use quantized::{
+    GateWords, Int8Projection, Int8Recurrent, Int8Sequence, Int8State, MAX_INT8_STEPS, PooledStates,
+};
 pub use skipgram::{MAX_CONTEXTS, MAX_TARGETS, SkipGram};
 pub use tape::{Gradients, Tape, TrainingInput};
 

@@ -12,6 +12,7 @@ mod avx512;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 pub(super) mod tanh_table;
+pub(super) mod words;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx2::Avx2;

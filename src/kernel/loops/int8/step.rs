@@ -1,0 +1,193 @@
+//! A few sequences in step, with the products of a register at a time.
+
+use super::super::super::simd::words::Words;
+use super::{Cursor, LINES, Layer, PANEL, STATE_ONE, TILE_BYTES, cell};
+
+/// Up to [`Words::ROWS`] sequences, longest first; as the shorter ones end, fewer go on.
+///
+/// # Safety
+/// As [`Words`]; layer and cursors describe valid memory, `scratch` has `2 * cursors.len() * 4 * quads` bytes, which start
+/// at a 64-byte border.
+#[inline(always)]
+pub(in super::super::super) unsafe fn run<S: Words>(layer: Layer, cursors: &[Cursor], scratch: *mut u8) {
+    // SAFETY: the two halves of the scratch are the old and the new states in 8 bits, a row for each sequence; sequences
+    // stand longest first, so that the first `active` have a step `step`.
+    unsafe {
+        let stride = 4 * layer.quads;
+        let (mut now, mut next) = (scratch, scratch.add(cursors.len() * stride));
+        for (row, cursor) in cursors.iter().enumerate() {
+            start::<S>(&layer, cursor, now.add(row * stride));
+            // What pads a row to a whole tile is multiplied by zeros.
+            std::ptr::copy_nonoverlapping(now.add(row * stride), next.add(row * stride), stride);
+        }
+        let mut step = 0;
+        for active in (1..=cursors.len()).rev() {
+            while step < cursors[active - 1].steps {
+                match active {
+                    1 => step_of::<S, 1>(&layer, cursors, step, now, next),
+                    2 => step_of::<S, 2>(&layer, cursors, step, now, next),
+                    _ => step_of::<S, 3>(&layer, cursors, step, now, next),
+                }
+                std::mem::swap(&mut now, &mut next);
+                step += 1;
+            }
+        }
+    }
+}
+
+/// Writes the hidden state of a sequence as bytes.
+///
+/// # Safety
+/// As [`run`].
+#[inline(always)]
+pub(super) unsafe fn start<S: Words>(layer: &Layer, cursor: &Cursor, bytes: *mut u8) {
+    // SAFETY: states and bytes are of whole panels.
+    unsafe {
+        for unit in (0..layer.panels * PANEL).step_by(S::LANES) {
+            S::store_bytes(bytes.add(unit), cell::to_8_bits::<S>(S::load(cursor.h.add(unit))));
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn step_of<S: Words, const R: usize>(
+    layer: &Layer,
+    cursors: &[Cursor],
+    step: usize,
+    now: *const u8,
+    next: *mut u8,
+) {
+    // SAFETY: all `R` sequences have a step `step`; a panel has `quads` times `LINES` lines of 64 bytes, of which a
+    // register takes `2 * LANES` from `part` on.
+    unsafe {
+        let stride = 4 * layer.quads;
+        let mut x = [std::ptr::null::<i16>(); R];
+        for r in 0..R {
+            x[r] = layer.input(&cursors[r], step);
+            let ahead = layer.input(&cursors[r], (step + 2).min(cursors[r].steps - 1));
+            for line in 0..layer.panels * 4 {
+                S::prefetch(ahead.add(line * PANEL).cast());
+            }
+        }
+        for at in 0..layer.panels {
+            // There and back again: the weights that the last step read last are in the first-level cache still.
+            let panel = if step.is_multiple_of(2) { at } else { layer.panels - 1 - at };
+            for part in (0..PANEL).step_by(S::LANES) {
+                let lines = layer.lines.add(panel * layer.quads * LINES * 64 + 2 * part);
+                let starts = layer.starts.add(panel * LINES * 16 + part / 2);
+                let mut sums = [[S::splat_d(0); LINES]; R];
+                multiply::<S, R>(&mut sums, lines, starts, now, layer.quads);
+                for r in 0..R {
+                    let cursor = &cursors[r];
+                    let keep = !cursor.output.is_null() || step + 1 == cursor.steps;
+                    let bytes = next.add(r * stride);
+                    finish::<S>(layer, cursor, step, (panel, part), sums[r], x[r], bytes, keep);
+                }
+            }
+        }
+    }
+}
+
+/// `sums` become the starts plus the products of the lines of a register of units with `R` rows of states.
+///
+/// # Safety
+/// As [`Words`]; lines and rows have so many `quads`.
+#[inline(always)]
+unsafe fn multiply<S: Words, const R: usize>(
+    sums: &mut [[S::D; LINES]; R],
+    lines: *const i8,
+    starts: *const i32,
+    states: *const u8,
+    quads: usize,
+) {
+    // SAFETY: the caller's promise; lines are 64 bytes and their starts 16 numbers apart.
+    unsafe {
+        // A copy, which the compiler keeps in registers.
+        let mut acc = [[S::splat_d(0); LINES]; R];
+        for line in 0..LINES {
+            let start = S::load_d(starts.add(line * 16));
+            for r in 0..R {
+                acc[r][line] = start;
+            }
+        }
+        for tile in 0..quads / 16 {
+            let lines = lines.add(tile * LINES * TILE_BYTES);
+            for quad in 0..16 {
+                let mut values = [S::splat_d(0); R];
+                for r in 0..R {
+                    let from = states.add((r * quads + tile * 16 + quad) * 4);
+                    values[r] = S::splat_d(from.cast::<i32>().read_unaligned());
+                }
+                for line in 0..LINES {
+                    let weights = lines.add(line * TILE_BYTES + quad * 64);
+                    for r in 0..R {
+                        acc[r][line] = S::dot4(acc[r][line], values[r], weights);
+                    }
+                }
+            }
+        }
+        *sums = acc;
+    }
+}
+
+/// Takes the sums of a register of units through the cell, and writes what the sequence wants of the new state.
+///
+/// # Safety
+/// As [`run`]; `x` is the row of the table of step `step`, `bytes` the row of states of the next step. `keep` writes the
+/// hidden state to the cursor, as an output wants it.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)]
+pub(super) unsafe fn finish<S: Words>(
+    layer: &Layer,
+    cursor: &Cursor,
+    step: usize,
+    (panel, part): (usize, usize),
+    sums: [S::D; LINES],
+    x: *const i16,
+    bytes: *mut u8,
+    keep: bool,
+) {
+    // SAFETY: states, table and bytes are of `panels` panels, and `part + LANES` lies within a panel.
+    unsafe {
+        let unit = panel * PANEL + part;
+        let mut gates = [S::splat(0); 4];
+        for gate in 0..4 {
+            let mut shifted = [S::splat_d(0); 2];
+            for d in 0..2 {
+                let line = 2 * gate + d;
+                let counts = S::load_d(layer.shifts.add((panel * LINES + line) * 16 + part / 2));
+                shifted[d] = S::shift_right_d(sums[line], counts);
+            }
+            let input = S::load(x.add((panel * 4 + gate) * PANEL + part));
+            gates[gate] = S::adds(S::pack(shifted[0], shifted[1]), input);
+        }
+        let c = cursor.c.add(unit);
+        let half = S::LANES / 2;
+        let (h, next) = cell::cell::<S>(gates, [S::load_f(c), S::load_f(c.add(half))]);
+        S::store_f(c, next[0]);
+        S::store_f(c.add(half), next[1]);
+        S::store_bytes(bytes.add(unit), cell::to_8_bits::<S>(h));
+        if !cursor.max.is_null() {
+            let max = cursor.max.add(unit);
+            S::store(max, S::max(S::load(max), h));
+            let sum = cursor.sum.add(unit);
+            // 65,536 times each, of which the shift leaves the number itself.
+            let parts = S::unpack_high(h);
+            let down = S::splat_d(16);
+            for d in 0..2 {
+                let at = sum.add(d * half);
+                S::store_d(at, S::add_d(S::load_d(at), S::shift_right_d(parts[d], down)));
+            }
+        }
+        if keep {
+            S::store(cursor.h.add(unit), h);
+        }
+        if !cursor.output.is_null() && unit < layer.hidden {
+            let units = S::LANES.min(layer.hidden - unit);
+            let to = cursor.output.add(layer.position(cursor, step) * cursor.stride + unit);
+            for at in 0..units {
+                *to.add(at) = f32::from(*cursor.h.add(unit + at)) / STATE_ONE;
+            }
+        }
+    }
+}
