@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::rnn::{LSTMConfig, RNN};
 use candle_nn::{Module, Optimizer, VarBuilder, VarMap};
-use imdb_sentiment::model::{Array, Config, Engine, Network, Padding, Pooling, load_directory};
+use imdb_sentiment::model::{
+    Array, Config, Engine, Network, Padding, Pooling, RecurrentPrecision, load_directory,
+};
 use imdb_sentiment::predict::{Predictor, Truncate};
 use imdb_sentiment::train::{
     Corpus, OptimizerConfig, Rule, StatefulOptimizer, Variables, binary_cross_entropy,
@@ -141,6 +143,11 @@ fn main() {
     let batch: Vec<&[u32]> = batch_32.iter().map(|ids| ids.as_slice()).collect();
     put("big_forward_32", &mut || {
         let engine = Engine::new(&wide, variables.to_arrays().unwrap(), None);
+        best(3, || drop(black_box(engine.logits_on(&batch, threads))))
+    });
+    put("big_forward_32_int8", &mut || {
+        let config = Config { recurrent_precision: RecurrentPrecision::Int8, ..wide.clone() };
+        let engine = Engine::new(&config, variables.to_arrays().unwrap(), None);
         best(3, || drop(black_box(engine.logits_on(&batch, threads))))
     });
     put("big_train_step_32", &mut || {

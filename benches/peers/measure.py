@@ -25,6 +25,10 @@ TRAIN_REVIEWS = 20_000
 TRAIN_BATCH = 128
 
 
+# How far a logit of a peer that rounds to 8 bits may lie from the one in 32.
+EIGHT_BITS = 0.5
+
+
 def check(name, found, expected, tolerance=2e-5):
     """Stops when a peer's answer is not the model's."""
     difference = float(np.max(np.abs(np.asarray(found, "f8") - np.asarray(expected, "f8"))))
@@ -457,8 +461,24 @@ def torch_row_f(model, work, threads):
                 label = "oneDNN" if onednn else "own kernels"
                 answers.append([float(net(*feed)[0]) for feed in inputs[:20]])
                 result[label] = samples(lambda: [net(*feed) for feed in inputs], 2.0, 2)
+        rounded = torch.ao.quantization.quantize_dynamic(net, {torch.nn.LSTM, torch.nn.Linear}, dtype=torch.qint8)
+        check("8 bits", [float(rounded(*feed)[0]) for feed in inputs[:20]], answers[0], EIGHT_BITS)
+        result["8 bits (quantize_dynamic)"] = samples(lambda: [rounded(*feed) for feed in inputs], 2.0, 2)
     check("own kernels", answers[1], answers[0], 1e-4)
     return result
+
+
+def onnx_8_bits(data, work):
+    """The model with its LSTM as DynamicQuantizeLSTM, as ONNX Runtime's own tool makes it."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    source, target = work / "default.onnx", work / "default-8-bits.onnx"
+    source.write_bytes(data)
+    quantize_dynamic(source, target, op_types_to_quantize=["LSTM"], weight_type=QuantType.QInt8)
+    rounded = target.read_bytes()
+    if b"DynamicQuantizeLSTM" not in rounded:
+        raise SystemExit("8 bits: no DynamicQuantizeLSTM in what quantize_dynamic made")
+    return rounded
 
 
 def onnx_row_f(model, work, threads):
@@ -476,13 +496,19 @@ def onnx_row_f(model, work, threads):
             "outside": np.zeros((length, 1, 1), "f4"),
             "count": np.array([[length]], "f4"),
         })
-    session = common.onnx_session(data, threads)
-    with torch.inference_mode():
-        for ids, feed in zip(reviews[:20], feeds, strict=False):
-            inside = torch.ones(1, len(ids), 1, dtype=torch.bool)
-            expected = net(torch.tensor(ids)[None], torch.tensor([len(ids)]), inside, False)
-            check("default", session.run(None, feed)[0][0], expected, 1e-4)
-    return {"real length": samples(lambda: [session.run(None, feed) for feed in feeds], 2.0, 2)}
+    result = {}
+    for label, built, tolerance in [
+        ("real length", data, 1e-4),
+        ("8 bits (DynamicQuantizeLSTM)", onnx_8_bits(data, work), EIGHT_BITS),
+    ]:
+        session = common.onnx_session(built, threads)
+        with torch.inference_mode():
+            for ids, feed in zip(reviews[:20], feeds, strict=False):
+                inside = torch.ones(1, len(ids), 1, dtype=torch.bool)
+                expected = net(torch.tensor(ids)[None], torch.tensor([len(ids)]), inside, False)
+                check(label, session.run(None, feed)[0][0], expected, tolerance)
+        result[label] = samples(lambda session=session: [session.run(None, feed) for feed in feeds], 2.0, 2)
+    return result
 
 
 ROWS = {

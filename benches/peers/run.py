@@ -49,6 +49,7 @@ ALL = "25,000 reviews, all cores"
 EPOCH = "one epoch of the reference preset, 2 threads"
 WIDE = "E = H = 256, both directions, 32 real reviews"
 FORWARD, STEP = f"{WIDE}: forward", f"{WIDE}: training step"
+FORWARD_8 = f"{WIDE}: forward, ours in 8 bits"
 DEFAULT = "`models/imdb`: 500 real reviews one by one, 1 thread"
 PADDED = "padded (another answer)"
 LINES = [
@@ -67,8 +68,11 @@ LINES = [
     Line("e", FORWARD, "ONNX Runtime, best setting", "onnxruntime", every, "big_forward_32", 1),
     Line("e", STEP, "PyTorch, packed", "torch", named("training step, packed"), "big_train_step_32", 1.5),
     Line("e", STEP, f"PyTorch, {PADDED}", "torch", named("training step, padded"), "big_train_step_32", 1.5),
-    Line("f", DEFAULT, "ONNX Runtime, its LSTM alone", "onnxruntime", every, "default_500"),
-    Line("f", DEFAULT, "PyTorch, its LSTM alone", "torch", every, "default_500"),
+    Line("e", FORWARD_8, "ONNX Runtime in 32 bits, best setting", "onnxruntime", every, "big_forward_32_int8", 15),
+    Line("f", DEFAULT, "ONNX Runtime, its LSTM alone", "onnxruntime", named("real length"), "default_500", 8),
+    Line("f", DEFAULT, "ONNX Runtime, its LSTM alone", "onnxruntime", named("8 bits"), "default_500", 4),
+    Line("f", DEFAULT, "PyTorch, its LSTM alone", "torch", named("oneDNN", "own kernels"), "default_500"),
+    Line("f", DEFAULT, "PyTorch, its LSTM alone", "torch", named("8 bits"), "default_500"),
 ]
 # Row, what, the key of a figure of ours that is the other side, its factor, our key, the goal.
 OWN_LINES = [

@@ -20,6 +20,32 @@ pub enum Padding {
     None,
 }
 
+/// In which numbers recurrent weights are held at inference. The weights themselves are stored as they were trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecurrentPrecision {
+    /// As they are stored; with AVX-512 VNNI in 16 bits, which is as exact.
+    #[default]
+    F32,
+    /// In 8 bits, hidden states too: the same bits on every processor.
+    Int8,
+}
+
+impl std::str::FromStr for RecurrentPrecision {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!(
+                "{:?} is no precision; it can be f32 or int8",
+                name.chars().take(40).collect::<String>()
+            )),
+        }
+    }
+}
+
 /// The settings that weights, training and serving share; written as `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,6 +80,9 @@ pub struct Config {
     /// What is added to the logit after that: how much more often texts are positive than where the weights were fitted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bias: f32,
+    /// In which numbers the recurrence computes; the model was scored with it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub recurrent_precision: RecurrentPrecision,
     /// Whether a table of grams stands beside the weights, whose score is added to the logit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ngrams: bool,
@@ -73,6 +102,10 @@ fn is_false(value: &bool) -> bool {
 
 fn is_zero(value: &f32) -> bool {
     *value == 0.0
+}
+
+fn is_default(value: &RecurrentPrecision) -> bool {
+    *value == RecurrentPrecision::default()
 }
 
 fn is_unit(value: &f32) -> bool {
@@ -95,6 +128,7 @@ impl Config {
             padding: Padding::Pre,
             temperature: 1.0,
             bias: 0.0,
+            recurrent_precision: RecurrentPrecision::F32,
             ngrams: false,
         }
     }
@@ -150,6 +184,9 @@ impl Config {
         within("hidden_size", self.hidden_size, 1, 1024)?;
         within("num_layers", self.num_layers, 1, 8)?;
         within("max_length", self.max_length, 1, 1_000_000)?;
+        if self.recurrent_precision == RecurrentPrecision::Int8 {
+            within("max_length (with int8)", self.max_length, 1, crate::kernel::MAX_INT8_STEPS)?;
+        }
         if self.padding == Padding::Pre {
             // One state per possible padding length is kept, and only a forward reading starts from it.
             within("max_length (with padding)", self.max_length, 1, 10_000)?;
@@ -165,5 +202,36 @@ impl Config {
             return Err(format!("temperature is {}, it must lie between 0.001 and 1000", self.temperature));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_precision_is_one_of_two_words() {
+        let text = |precision: &str| {
+            let field = format!("{{\n  \"recurrent_precision\": {precision},");
+            Config::keras_imdb().to_json().replacen('{', &field, 1)
+        };
+        let read = |text: &str| Config::from_bytes(Path::new("config.json"), text.as_bytes());
+        assert_eq!(read(&text("\"int8\"")).unwrap().recurrent_precision, RecurrentPrecision::Int8);
+        assert_eq!(read(&text("\"f32\"")).unwrap(), Config::keras_imdb());
+        for odd in ["\"int4\"", "\"INT8\"", "8", "null", "\"\"", "[\"int8\"]", "true"] {
+            let fault = read(&text(odd)).unwrap_err().to_string();
+            assert!(fault.contains("config.json"), "{odd}: {fault}");
+        }
+        // What says nothing of it is written as before.
+        assert!(!Config::keras_imdb().to_json().contains("recurrent_precision"));
+        let long = Config {
+            max_length: 65_536,
+            padding: Padding::None,
+            recurrent_precision: RecurrentPrecision::Int8,
+            ..Config::keras_imdb()
+        };
+        assert!(long.check().unwrap_err().contains("int8"));
+        assert!(Config { recurrent_precision: RecurrentPrecision::F32, ..long }.check().is_ok());
+        assert!("fp16".parse::<RecurrentPrecision>().unwrap_err().contains("f32 or int8"));
     }
 }

@@ -3,8 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use super::config::{Config, Padding};
+use super::config::{Config, Padding, RecurrentPrecision};
 use super::explainer::Explainer;
+use super::int8::Int8Network;
 use super::ngrams::{NgramTable, Scratch};
 use super::pooling::{Pooling, max_mean};
 use super::weights::Array;
@@ -34,6 +35,8 @@ pub struct Engine {
     pub(super) input: Input,
     /// For each layer its directions.
     pub(super) layers: Vec<Vec<Direction>>,
+    /// What runs in their place where the model is one of 8 bits.
+    int8: Option<Int8Network>,
     /// The state after k steps over padding, for every k; one, of zeros, where there is no padding.
     pub(super) starts: Vec<State>,
     pub(super) classifier_weight: Vec<f32>,
@@ -75,6 +78,9 @@ fn kept_rows(vocab_size: usize, row_bytes: usize) -> usize {
 /// Bytes of the gate table of a network of this shape.
 #[cfg(feature = "serve")]
 pub fn gate_table_bytes(config: &Config) -> usize {
+    if config.recurrent_precision == RecurrentPrecision::Int8 {
+        return Int8Network::table_bytes(config);
+    }
     let row_bytes = (config.directions() * 4 * config.hidden_size * size_of::<f32>()).max(1);
     row_bytes.saturating_mul(kept_rows(config.vocab_size, row_bytes))
 }
@@ -112,7 +118,10 @@ impl Engine {
             .collect();
 
         let row_bytes: usize = layers[0].iter().map(|direction| direction.projection.gate_width() * 4).sum();
-        let kept = kept_rows(config.vocab_size, row_bytes);
+        let int8 = (config.recurrent_precision == RecurrentPrecision::Int8)
+            .then(|| Int8Network::new(config, &tensors, &embedding));
+        // A network of 8 bits has a table of its own.
+        let kept = if int8.is_some() { 1 } else { kept_rows(config.vocab_size, row_bytes) };
         let explainer = Explainer::new(isa, config, &embedding, &tensors);
         let first = &embedding[..kept * config.embedding_dim];
         let fold = |direction: &Direction| {
@@ -131,6 +140,7 @@ impl Engine {
             input,
             starts: vec![layers[0][0].recurrent.zero_state()],
             layers,
+            int8,
             classifier_weight: tensor("classifier.weight").to_vec(),
             classifier_bias: tensor("classifier.bias")[0],
             ngrams,
@@ -178,7 +188,7 @@ impl Engine {
         let mut order: Vec<usize> = (0..reviews.len()).collect();
         order.sort_by_key(|&review| std::cmp::Reverse(reviews[review].len()));
         let mut groups: Vec<(&[usize], Vec<f32>)> =
-            order.chunks(MAX_BATCH_ROWS).map(|group| (group, Vec::new())).collect();
+            order.chunks(self.batch_rows()).map(|group| (group, Vec::new())).collect();
         for_each_parallel(threads, &mut groups, |(group, logits)| {
             let texts: Vec<&[u32]> = group.iter().map(|&review| reviews[review]).collect();
             logits.extend(self.features(&texts).iter().zip(texts).map(|(features, ids)| {
@@ -199,8 +209,18 @@ impl Engine {
         self.ngrams.as_ref().map_or(0.0, score)
     }
 
+    /// Reviews that are worth running together.
+    fn batch_rows(&self) -> usize {
+        self.int8.as_ref().map_or(MAX_BATCH_ROWS, Int8Network::batch_rows)
+    }
+
     /// What the classifier reads, for each review.
     fn features(&self, reviews: &[&[u32]]) -> Vec<Vec<f32>> {
+        if let Some(network) = &self.int8 {
+            let size = self.config.embedding_dim;
+            let vector = |id: u32| &self.input.embedding[(id as usize - self.input.kept) * size..][..size];
+            return network.features(&self.config, reviews, vector);
+        }
         let (hidden, directions) = (self.config.hidden_size, self.config.directions());
         let width = directions * hidden;
         let positions: usize = reviews.iter().map(|ids| ids.len()).sum();

@@ -6,6 +6,7 @@ mod directory;
 mod engine;
 mod explain;
 mod explainer;
+mod int8;
 #[cfg(feature = "train")]
 mod network;
 mod ngrams;
@@ -22,7 +23,7 @@ pub use companions::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, GoldenReview, Histogram, PROBABILITY_BOUNDS, TOKEN_BOUNDS,
     TRAINING_FILE, load_companion,
 };
-pub use config::{Config, Padding};
+pub use config::{Config, Padding, RecurrentPrecision};
 pub use directory::{ModelFiles, load_directory, save_directory};
 pub use engine::Engine;
 #[cfg(feature = "serve")]

@@ -6,10 +6,14 @@ mod parts;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Engine, Metadata, ModelFiles, load_directory};
+use crate::model::{Config, Engine, Metadata, ModelFiles, RecurrentPrecision, load_directory};
 use crate::text::{Counts, START_ID, Scheme, Tokenizer, Vocabulary};
 
 pub use explain::{ExplanationPlan, WordWeight};
+
+/// Name of the environment variable that forces the numbers in which the recurrence of every model computes: `f32` or
+/// `int8`.
+pub const RECURRENT_PRECISION_VARIABLE: &str = "IMDB_SENTIMENT_RECURRENT_PRECISION";
 
 /// What to do with a text longer than the model reads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -150,10 +154,33 @@ pub struct Predictor {
 impl Predictor {
     /// Loads the model directory `directory` and checks it.
     ///
+    /// Computes in the precision that the model was scored with, unless [`RECURRENT_PRECISION_VARIABLE`] names another.
+    ///
     /// # Errors
-    /// As [`load_directory`].
+    /// As [`load_directory`]; [`Error::Setting`] where the variable names no precision.
     pub fn load(directory: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self::new(load_directory(directory.as_ref())?))
+        let forced = match std::env::var_os(RECURRENT_PRECISION_VARIABLE) {
+            Some(name) if !name.is_empty() => Some(
+                name.to_string_lossy()
+                    .parse()
+                    .map_err(|reason: String| Error::setting(RECURRENT_PRECISION_VARIABLE, reason))?,
+            ),
+            _ => None,
+        };
+        Self::load_in(directory, forced)
+    }
+
+    /// As [`Predictor::load`], in the precision `precision` where one is given.
+    ///
+    /// # Errors
+    /// As [`load_directory`]; [`Error::Setting`] where the model cannot run in that precision.
+    pub fn load_in(directory: impl AsRef<Path>, precision: Option<RecurrentPrecision>) -> Result<Self> {
+        let mut files = load_directory(directory.as_ref())?;
+        if let Some(precision) = precision {
+            files.config.recurrent_precision = precision;
+            files.config.check().map_err(|reason| Error::setting("recurrent precision", reason))?;
+        }
+        Ok(Self::new(files))
     }
 
     /// A predictor over checked model files.

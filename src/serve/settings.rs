@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::model::RecurrentPrecision;
 
 /// Where the shipped models are looked for when none is named, best first; relative to the working directory.
 pub const DEFAULT_MODELS: [&str; 2] = ["models/imdb", "models/keras-imdb"];
@@ -45,6 +46,10 @@ pub struct Settings {
     /// Share of requests that the shadow model sees too, 0 to 1
     #[arg(long, env = "IMDB_SENTIMENT_SHADOW_SHARE", default_value_t = 0.1, value_parser = share)]
     pub shadow_share: f64,
+
+    /// Numbers in which the recurrence of every model computes: `f32`, the exact path, or `int8`; as `config.json` says where none is named
+    #[arg(long, env = "IMDB_SENTIMENT_RECURRENT_PRECISION", value_name = "PRECISION")]
+    pub recurrent_precision: Option<RecurrentPrecision>,
 
     /// Answer `uncertain` where the score is below this (0.5 to 1) and the request says nothing of its own
     #[arg(long, env = "IMDB_SENTIMENT_ABSTAIN", value_parser = abstain)]

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Padding, Pooling, Precision, load_directory};
+use crate::model::{Config, Padding, Pooling, Precision, RecurrentPrecision, load_directory};
 use crate::text::Scheme;
 use crate::train::data::labelled::DataSource;
 use crate::train::data::own::OwnArgs;
@@ -131,6 +131,8 @@ macro_rules! settings {
             fn from(recorded: Recorded) -> Self {
                 let mut settings = Self::preset(&recorded.preset).unwrap_or_else(|_| Self::imdb());
                 settings.preset = recorded.preset;
+                // What a record tells nothing of was trained before there was a choice.
+                settings.recurrent_precision = RecurrentPrecision::F32;
                 $(if let Some(value) = recorded.$name { settings.$name = value; })*
                 settings
             }
@@ -228,6 +230,9 @@ settings! {
     calibrate: bool,
     /// In how many bits the weights are stored: f32 or f16.
     precision: Precision,
+    /// In which numbers the recurrence computes once trained, and is scored: f32 or int8 (recurrent weights and hidden
+    /// states of 8 bits).
+    recurrent_precision: RecurrentPrecision,
 }
 
 impl Settings {
@@ -279,6 +284,7 @@ impl Settings {
             keep: Keep::Last,
             calibrate: true,
             precision: Precision::F16,
+            recurrent_precision: RecurrentPrecision::Int8,
             ..Self::keras_imdb()
         }
     }
@@ -329,6 +335,7 @@ impl Settings {
             keep: Keep::Best,
             calibrate: false,
             precision: Precision::F32,
+            recurrent_precision: RecurrentPrecision::F32,
         }
     }
 
@@ -382,6 +389,7 @@ impl Settings {
             padding: self.padding,
             temperature: 1.0,
             bias: 0.0,
+            recurrent_precision: self.recurrent_precision,
             ngrams: false,
         }
     }

@@ -12,6 +12,7 @@ mod download;
 mod environment;
 mod faults;
 mod golden;
+mod int8;
 mod model_directory;
 mod ngrams;
 mod outputs;

@@ -30,6 +30,9 @@ struct Slot {
     place: u32,
 }
 
+/// Grams that are looked up side by side.
+const TOGETHER: usize = 32;
+
 const FREE: Slot = Slot { tag: 0, place: u32::MAX };
 
 /// Which grams a review has shown, for reuse from review to review and from table to table: a gram counts as seen
@@ -96,18 +99,26 @@ impl NgramIndex {
     }
 
     /// The place of `key`, or `None` where it is not in the index.
-    #[inline(always)]
     pub(crate) fn find(&self, key: u64) -> Option<u32> {
+        self.find_from(key, self.slots[self.hash(key).0])
+    }
+
+    /// As [`NgramIndex::find`], where the slot in which the search begins is known.
+    #[inline(always)]
+    fn find_from(&self, key: u64, mut slot: Slot) -> Option<u32> {
+        if slot.place == FREE.place {
+            return None;
+        }
         let (mut at, tag) = self.hash(key);
         loop {
-            let slot = self.slots[at];
-            if slot.place == FREE.place {
-                return None;
-            }
             if slot.tag == tag && self.entries[slot.place as usize].key == key {
                 return Some(slot.place);
             }
             at = (at + 1) & (self.slots.len() - 1);
+            slot = self.slots[at];
+            if slot.place == FREE.place {
+                return None;
+            }
         }
     }
 
@@ -120,15 +131,32 @@ impl NgramIndex {
         mut each: impl FnMut(u32, &Entry),
     ) {
         let (stamps, review) = scratch.begin(self.entries.len());
-        each_gram(ids, |key| {
-            if let Some(place) = self.find(key) {
-                let stamp = &mut stamps[place as usize];
-                if *stamp != review {
-                    *stamp = review;
-                    each(place, &self.entries[place as usize]);
+        let mut look_up = |keys: &[u64]| {
+            // All slots first: they come from memory, and none has to wait for what another says.
+            let mut slots = [FREE; TOGETHER];
+            for (slot, &key) in slots.iter_mut().zip(keys) {
+                *slot = self.slots[self.hash(key).0];
+            }
+            for (&key, &slot) in keys.iter().zip(&slots) {
+                if let Some(place) = self.find_from(key, slot) {
+                    let stamp = &mut stamps[place as usize];
+                    if *stamp != review {
+                        *stamp = review;
+                        each(place, &self.entries[place as usize]);
+                    }
                 }
             }
+        };
+        let (mut keys, mut count) = ([0; TOGETHER], 0);
+        each_gram(ids, |key| {
+            keys[count] = key;
+            count += 1;
+            if count == TOGETHER {
+                look_up(&keys);
+                count = 0;
+            }
         });
+        look_up(&keys[..count]);
     }
 }
 

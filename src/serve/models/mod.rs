@@ -20,7 +20,8 @@ use self::drift::Drift;
 use self::series::{ModelSeries, ReloadOutcome};
 use crate::error::{Error, Result};
 use crate::model::{
-    BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, TRAINING_FILE, load_companion,
+    BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, RecurrentPrecision, TRAINING_FILE,
+    load_companion,
 };
 use crate::predict::{Encoding, Predictor, Truncate};
 use crate::serve::memory;
@@ -30,6 +31,10 @@ use crate::serve::settings::{ModelSource, Settings, check_model_name};
 /// The files of a model directory whose change makes it another model.
 const MODEL_FILES: [&str; 7] =
     ["config.json", "vocab.txt", "model.safetensors", NGRAMS_FILE, GOLDEN_FILE, BASELINE_FILE, TRAINING_FILE];
+
+/// How far a golden probability may lie from the recorded one where the recurrence computes in another precision than the
+/// one it was recorded in.
+const OTHER_PRECISION_TOLERANCE: f32 = 0.03;
 
 /// A text that every model must give a probability: what a swap is tried with where there are no golden reviews.
 const PROBE: &str = "This film is a probe; it has words that any vocabulary may or may not know.";
@@ -97,6 +102,8 @@ pub struct ModelSlot {
     /// Held while the directory is read, so that SIGHUP and the watcher do not both do it.
     reading: Mutex<()>,
     drift_window: u64,
+    /// In which the recurrence is to compute, where that is not the model's own.
+    precision: Option<RecurrentPrecision>,
 }
 
 /// What a directory's files look like from outside: size, time of change and inode of each.
@@ -104,7 +111,12 @@ pub type Fingerprint = Vec<Option<(u64, SystemTime, u64)>>;
 
 impl ModelSlot {
     fn load(source: &ModelSource, settings: &Settings) -> Result<Self> {
-        let loaded = LoadedModel::load(&source.directory, source.name.as_deref(), settings.drift_window)?;
+        let loaded = LoadedModel::load(
+            &source.directory,
+            source.name.as_deref(),
+            settings.drift_window,
+            settings.recurrent_precision,
+        )?;
         Ok(Self {
             name: loaded.name.clone(),
             directory: source.directory.clone(),
@@ -113,6 +125,7 @@ impl ModelSlot {
             last_reload: Mutex::new(None),
             reading: Mutex::new(()),
             drift_window: settings.drift_window,
+            precision: settings.recurrent_precision,
         })
     }
 
@@ -177,7 +190,7 @@ impl ModelSlot {
                 return Ok(None);
             }
             memory::check_room(&self.directory)?;
-            LoadedModel::load(&self.directory, Some(&self.name), self.drift_window).map(Some)
+            LoadedModel::load(&self.directory, Some(&self.name), self.drift_window, self.precision).map(Some)
         };
         let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(load))
             .unwrap_or_else(|_| Err(Error::invalid(&self.directory, "loading it panicked")));
@@ -236,11 +249,16 @@ impl LoadedModel {
     }
 
     /// Loads `directory` whole: where it is replaced in the middle, once more.
-    fn load(directory: &Path, name: Option<&str>, drift_window: u64) -> Result<Self> {
+    fn load(
+        directory: &Path,
+        name: Option<&str>,
+        drift_window: u64,
+        precision: Option<RecurrentPrecision>,
+    ) -> Result<Self> {
         let mut tries = 0;
         loop {
             let before = fingerprint(directory);
-            let loaded = Self::load_once(directory, name, drift_window);
+            let loaded = Self::load_once(directory, name, drift_window, precision);
             tries += 1;
             // Three: a writer that replaces it faster than it can be read is not waited for.
             if fingerprint(directory) == before || tries == 3 {
@@ -249,12 +267,21 @@ impl LoadedModel {
         }
     }
 
-    fn load_once(directory: &Path, name: Option<&str>, drift_window: u64) -> Result<Self> {
-        let predictor = Predictor::load(directory)?;
+    fn load_once(
+        directory: &Path,
+        name: Option<&str>,
+        drift_window: u64,
+        precision: Option<RecurrentPrecision>,
+    ) -> Result<Self> {
+        let predictor = Predictor::load_in(directory, precision)?;
         let name = name.unwrap_or(predictor.name());
         check_model_name(name)
             .map_err(|reason| Error::setting("--model", reason + "; give it one: NAME=DIR"))?;
-        let golden: Option<Golden> = load_companion(directory, GOLDEN_FILE)?;
+        let mut golden: Option<Golden> = load_companion(directory, GOLDEN_FILE)?;
+        if let Some(golden) = golden.as_mut().filter(|_| precision.is_some()) {
+            // What is on record was answered in the model's own precision.
+            golden.tolerance = golden.tolerance.max(OTHER_PRECISION_TOLERANCE);
+        }
         let self_test = SelfTest::run(&predictor, golden.as_ref(), directory)?;
         let baseline: Option<Baseline> = load_companion(directory, BASELINE_FILE)?;
         let drift = baseline.map(|baseline| Drift::new(baseline, drift_window)).transpose();

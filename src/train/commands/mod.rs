@@ -4,6 +4,7 @@ mod calibrate;
 mod evaluate;
 mod inspect;
 mod predict;
+mod quantize;
 mod texts;
 mod train;
 
@@ -17,6 +18,7 @@ use self::calibrate::{CalibrateJob, calibrate};
 use self::evaluate::{Evaluation, Part, evaluate};
 use self::inspect::inspect;
 use self::predict::{PredictJob, predict};
+use self::quantize::{QuantizeJob, quantize};
 use self::texts::TextsArgs;
 use self::train::{Job, train};
 use crate::error::{Error, Result};
@@ -67,6 +69,8 @@ enum Command {
     Predict(PredictArgs),
     /// List the texts that a teacher is to judge, for `train --opinions`: whole reviews, single sentences, stretches.
     Texts(TextListArgs),
+    /// Round a model's recurrent weights and hidden states to 8 bits, and say what that changes.
+    Quantize(QuantizeArgs),
     /// Print a model's tensors, digests, settings and results.
     Inspect {
         /// The model directory.
@@ -302,6 +306,17 @@ struct PredictArgs {
     write: WriteArgs,
 }
 
+#[derive(Debug, Args)]
+struct QuantizeArgs {
+    /// The model directory.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
 /// Runs one command line; answers go to `out`, `interrupt` stops a training.
 ///
 /// # Errors
@@ -392,6 +407,10 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
             predict(&PredictJob { model, input, read, output, write }, out, &mut std::io::stderr())
         }
         Command::Texts(args) => texts::run(&args.data.path()?, &args.preset.settings()?, &args.texts, out),
+        Command::Quantize(args) => {
+            let job = QuantizeJob { model: args.model, data: args.data.path()?, output: args.output };
+            quantize(&job, out)
+        }
         Command::Inspect { model } => print(out, &inspect(&model)?),
         Command::Completions { shell } => {
             let mut text = Vec::new();
