@@ -43,6 +43,7 @@ pub struct App {
     /// What the router tells of itself, once there is one.
     pub(super) served: OnceLock<Served>,
     pub(super) metrics_page: CachedPage,
+    pub(super) info_page: CachedPage,
     draining: AtomicBool,
     pub(super) started: Instant,
 }
@@ -81,6 +82,7 @@ impl App {
             refusals: LogThrottle::default(),
             served: OnceLock::new(),
             metrics_page: CachedPage::default(),
+            info_page: CachedPage::default(),
             draining: AtomicBool::new(false),
             started: Instant::now(),
             settings,

@@ -115,6 +115,9 @@ impl Drop for Charge {
     }
 }
 
+/// What is held as long as an answer is not taken: for its request, and for itself.
+pub type Held = (Option<Arc<Charge>>, Option<Charge>);
+
 /// One connection, as the rest of the service sees it: what it holds, and whether it does anything.
 #[derive(Debug)]
 pub struct Client {
@@ -178,14 +181,14 @@ impl Client {
         (self.working.load(Relaxed) <= 0).then_some(Duration::from_millis(idle_ms))
     }
 
-    /// `bytes` as an answer that is watched, and charged, until the connection has taken all of it.
-    pub fn watch(self: &Arc<Self>, bytes: Bytes, charge: Option<Charge>) -> Bytes {
+    /// `bytes` as an answer that is watched, and `held` with it, until the connection has taken all of it.
+    pub fn watch(self: &Arc<Self>, bytes: Bytes, held: Held) -> Bytes {
         let mut answers = self.answers();
         let number = answers.next;
         answers.next += 1;
         answers.since.insert(number, Instant::now());
         drop(answers);
-        Bytes::from_owner(WatchedAnswer { bytes, number, client: self.clone(), _charge: charge })
+        Bytes::from_owner(WatchedAnswer { bytes, number, client: self.clone(), _held: held })
     }
 
     /// Whether an answer has waited to be taken for longer than `limit`.
@@ -236,7 +239,7 @@ struct WatchedAnswer {
     bytes: Bytes,
     number: u64,
     client: Arc<Client>,
-    _charge: Option<Charge>,
+    _held: Held,
 }
 
 impl AsRef<[u8]> for WatchedAnswer {
@@ -281,7 +284,8 @@ mod tests {
     #[test]
     fn an_answer_counts_until_its_last_byte_is_taken() {
         let client = Arc::<Client>::default();
-        let (first, second) = (client.watch("one".into(), None), client.watch("two".into(), None));
+        let (first, second) =
+            (client.watch("one".into(), (None, None)), client.watch("two".into(), (None, None)));
         std::thread::sleep(Duration::from_millis(2));
         assert!(client.is_stuck(Duration::from_millis(1)));
         assert!(!client.is_stuck(Duration::from_secs(60)));

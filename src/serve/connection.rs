@@ -18,6 +18,8 @@ use tokio_io_timeout::TimeoutStream;
 use tower::Service;
 
 use super::app::AppState;
+use super::budget::REQUEST_BYTES;
+use super::middleware::turn_away;
 use super::observe::telemetry::CloseReason;
 use super::router::router;
 use super::settings::Settings;
@@ -199,13 +201,23 @@ impl Connection {
     {
         let (slot, client) = (self.slot.clone(), self.slot.client.clone());
         let router = self.router;
-        let asked_by = client.clone();
+        let (asked_by, app) = (client.clone(), self.app.clone());
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             let working = asked_by.work();
-            request.extensions_mut().insert(asked_by.clone());
-            let answer = router.clone().call(request);
+            // Before anything is made for it: of streams there may be very many.
+            let answer = match app.budget.charge(&asked_by, REQUEST_BYTES) {
+                Ok(charge) => {
+                    request.extensions_mut().insert(asked_by.clone());
+                    request.extensions_mut().insert(Arc::new(charge));
+                    Ok(router.clone().call(request))
+                }
+                Err(problem) => Err(turn_away(&app, &asked_by, request.headers(), problem)),
+            };
             async move {
-                let answer: Result<_, Infallible> = answer.await;
+                let answer: Result<_, Infallible> = match answer {
+                    Ok(answer) => answer.await,
+                    Err(response) => Ok(response),
+                };
                 drop(working);
                 answer
             }

@@ -1,16 +1,18 @@
 //! What happens to every request, whatever its route: id, key, count, log, headers.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, State};
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::app::{App, AppState};
-use super::budget::{Charge, Client, REQUEST_BYTES};
+use super::budget::{Charge, Client};
 use super::http::SharedPage;
 use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
 use super::observe::routes::{CLIENT_GONE, RouteSeries};
@@ -36,21 +38,45 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     let mut context = TraceContext::from_headers(request.headers());
     let mut span = app.spans.open(&request, &id, &mut context);
     let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
-    let charge = app.budget.charge(&client, REQUEST_BYTES);
-    let (charge, refused) = match charge {
-        Ok(charge) => (Some(charge), None),
-        Err(problem) => (None, Some(problem)),
-    };
-    let response = if let Some(problem) = refused {
-        problem.into_response()
-    } else if guard.route.is_open(request.method()) || app.keys.admit(request.headers()) {
+    let charge = request.extensions().get::<Arc<Charge>>().cloned();
+    let response = if guard.route.is_open(request.method()) || app.keys.admit(request.headers()) {
         next.run(request).await
     } else {
         app.bodies.drain(request.into_body()).await;
         Problem::new(ProblemKind::Unauthorized, "send one of the server's keys: `Authorization: Bearer KEY`")
             .into_response()
     };
-    let mut response = hold(&client, response, charge).await;
+    let mut response = hold(&app, &client, response, charge);
+    let status = response.status().as_u16();
+    finish(&app, &mut response, &id, context.as_ref());
+    if let Some(span) = &mut span {
+        span.answered(status);
+    }
+    guard.finish(status);
+    log(&app, &guard, status, &id, context.as_ref());
+    response
+}
+
+/// The answer to a request for which there is no room: made at once, without a look at its path or its body.
+pub fn turn_away(app: &App, client: &Arc<Client>, headers: &HeaderMap, problem: Problem) -> Response {
+    let served = app.served.get().expect("the router is made before it is asked");
+    let mut guard = RequestGuard::new(&app.telemetry, served.routes.get(None));
+    let id = request_id(headers);
+    let (parts, body) = problem.into_response().into_parts();
+    // Nothing is held for it beside this short error; but a connection that takes not even these has to go.
+    if client.untaken() > MAX_UNCHARGED {
+        client.close();
+    }
+    let mut response = Response::from_parts(parts, client.watch(whole(body), (None, None)).into());
+    let status = response.status().as_u16();
+    finish(app, &mut response, &id, None);
+    guard.finish(status);
+    log(app, &guard, status, &id, None);
+    response
+}
+
+/// Headers that every answer has.
+fn finish(app: &App, response: &mut Response, id: &HeaderValue, context: Option<&TraceContext>) {
     let status = response.status();
     let headers = response.headers_mut();
     headers.reserve(FIXED_HEADERS.len() + 4);
@@ -67,45 +93,36 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
         headers.insert(header::RETRY_AFTER, app.settings.retry_after_seconds.into());
     }
     headers.insert(REQUEST_ID, id.clone());
-    if let Some(context) = &context {
+    if let Some(context) = context {
         headers.insert(TRACEPARENT, context.header());
     }
-    let status = status.as_u16();
-    if let Some(span) = &mut span {
-        span.answered(status);
-    }
-    guard.finish(status);
-    log(&app, &guard, status, &id, context.as_ref());
-    response
 }
 
-/// An answer whose bytes, and whose request, are charged and watched until the client has taken them.
-async fn hold(client: &Arc<Client>, response: Response, charge: Option<Charge>) -> Response {
+/// An answer whose bytes, and whose request by `charge`, are held and watched until the client has taken them.
+fn hold(app: &App, client: &Arc<Client>, response: Response, charge: Option<Arc<Charge>>) -> Response {
     let (mut parts, body) = response.into_parts();
-    // Every answer of ours is whole in memory already.
-    let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else {
-        return Problem::new(ProblemKind::Internal, "the answer could not be written").into_response();
-    };
+    let bytes = whole(body);
     if bytes.is_empty() {
         return Response::from_parts(parts, Body::empty());
     }
     // A page that all readers share costs nothing more for one more of them.
     let cost = if parts.extensions.remove::<SharedPage>().is_some() { 0 } else { bytes.len() };
-    let Some(mut charge) = charge else {
-        // Nothing of its own is held for it, beside this short error; but one that takes not even these has to go.
-        if client.untaken() > MAX_UNCHARGED {
-            client.close();
-        }
-        return Response::from_parts(parts, client.watch(bytes, None).into());
-    };
-    match charge.add(cost) {
-        // An error is short and must get through.
+    match app.budget.charge(client, cost) {
+        Ok(own) => Response::from_parts(parts, client.watch(bytes, (charge, Some(own))).into()),
         Err(problem) if parts.status.is_success() => {
             let (parts, body) = problem.into_response().into_parts();
-            let Ok(bytes) = axum::body::to_bytes(body, usize::MAX).await else { unreachable!("it is whole") };
-            Response::from_parts(parts, client.watch(bytes, Some(charge)).into())
+            Response::from_parts(parts, client.watch(whole(body), (charge, None)).into())
         }
-        _ => Response::from_parts(parts, client.watch(bytes, Some(charge)).into()),
+        // An error is short and must get through.
+        Err(_) => Response::from_parts(parts, client.watch(bytes, (charge, None)).into()),
+    }
+}
+
+/// The bytes of `body`, which like every answer of ours is whole in memory already.
+fn whole(mut body: Body) -> Bytes {
+    match Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        _ => Bytes::new(),
     }
 }
 

@@ -1,7 +1,9 @@
 //! `/info`: what is served.
 
-use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -9,7 +11,8 @@ use utoipa_axum::routes;
 
 use super::shared::KeyProblem;
 use crate::model::Config;
-use crate::serve::app::AppState;
+use crate::serve::app::{App, AppState};
+use crate::serve::http::SharedPage;
 use crate::serve::models::{ModelSlot, Reload, SelfTest, unix_seconds};
 
 /// The route of this file.
@@ -111,9 +114,17 @@ pub struct Limits {
 /// What is served: models, their results, limits
 #[utoipa::path(get, path = "/info", tag = "operation",
     responses((status = 200, description = "What is served", body = Info), KeyProblem))]
-async fn info(State(app): State<AppState>) -> Json<Info> {
+async fn info(State(app): State<AppState>) -> Response {
+    let page = app.info_page.get(|| serde_json::to_vec(&facts(&app)).expect("they are plain data").into());
+    let mut response = Response::new(Body::from(page));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.extensions_mut().insert(SharedPage);
+    response
+}
+
+fn facts(app: &App) -> Info {
     let settings = &app.settings;
-    Json(Info {
+    Info {
         version: env!("CARGO_PKG_VERSION"),
         model: app.models().get(None).map_or_else(String::new, |slot| slot.name.to_string()),
         ready: app.readiness().is_ok(),
@@ -126,7 +137,7 @@ async fn info(State(app): State<AppState>) -> Json<Info> {
             request_timeout_seconds: settings.request_timeout.as_secs_f64(),
             abstain: settings.abstain,
         },
-    })
+    }
 }
 
 fn model_info(slot: &ModelSlot) -> ModelInfo {

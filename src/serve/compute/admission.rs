@@ -22,7 +22,8 @@ struct Admitted {
 #[derive(Debug)]
 pub struct Admission {
     gate: Arc<Gate>,
-    client: u64,
+    /// Whose it is.
+    pub client: u64,
     reviews: usize,
     tokens: usize,
 }

@@ -6,11 +6,13 @@
 //! | `details` | what is said besides: words, sentences, how the verdict came about |
 //! | `pool` | compute threads behind a bounded, fair queue |
 //! | `admission` | who may have how much waiting there |
+//! | `fair` | the queue, in which clients take turns |
 //! | `task` | one request's work on its way through them |
 //! | `shadow` | a second model that scores a share of the traffic for comparison |
 
 pub mod admission;
 pub mod details;
+mod fair;
 pub mod pool;
 pub mod score;
 pub mod shadow;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::admission::{Admission, Gate};
+use super::fair::FairQueue;
 use super::task::{ComputeError, Input, Job, Outcome, Progress, TURN, Task, WorkItem};
 use crate::model::MAX_BATCH_ROWS;
 use crate::serve::observe::telemetry::{ShedReason, Telemetry};
@@ -51,7 +52,7 @@ impl std::fmt::Debug for Shared {
 #[derive(Default)]
 struct Queue {
     /// Requests with something left to take, in order of their turns.
-    ready: VecDeque<Arc<Task>>,
+    ready: FairQueue<Arc<Task>>,
     /// Reading and writing of large bodies.
     closures: VecDeque<Closure>,
     /// Work in turns of its own, which alternate with those of `ready`.
@@ -119,7 +120,7 @@ impl Pool {
     pub async fn run(&self, job: Job) -> Outcome {
         let deadline = job.deadline;
         let (task, answer) = Task::new(job);
-        lock(&self.shared.queue).ready.push_back(Arc::new(task));
+        lock(&self.shared.queue).ready.push_back(task.client, Arc::new(task));
         self.shared.wake.notify_one();
         match tokio::time::timeout_at(deadline.into(), answer).await {
             Ok(Ok(outcome)) => outcome,
@@ -279,7 +280,7 @@ impl Shared {
             batches.push(Batch { task: task.clone(), units });
             if rest {
                 // Other threads may take from it at once; requests that came meanwhile go first.
-                queue.ready.push_back(task);
+                queue.ready.push_back(task.client, task);
                 self.wake.notify_one();
                 break;
             }
@@ -361,7 +362,7 @@ impl Shared {
         let mut progress = task.progress();
         progress.add(index, encoding, &task.loaded.cost);
         if !std::mem::replace(&mut progress.in_queue, true) {
-            queue.ready.push_back(task.clone());
+            queue.ready.push_back(task.client, task.clone());
         }
         self.wake.notify_one();
     }

@@ -82,6 +82,8 @@ pub struct Task {
     pub max_windows: usize,
     /// When the answer is no longer wanted.
     pub deadline: Instant,
+    /// Whose it is.
+    pub client: u64,
     /// When it was admitted.
     pub queued: Instant,
     progress: Mutex<Progress>,
@@ -119,7 +121,7 @@ impl Task {
             parts: BTreeMap::new(),
             fault: None,
             reply: Some(reply),
-            held: Some((job.permit, job.charge)),
+            held: Some((job.permit.clone(), job.charge)),
         };
         for (index, item) in job.items.into_iter().enumerate() {
             match item {
@@ -132,6 +134,7 @@ impl Task {
             truncate: job.truncate,
             max_windows: job.max_windows,
             deadline: job.deadline,
+            client: job.permit.client,
             queued: Instant::now(),
             progress: Mutex::new(progress),
         };
