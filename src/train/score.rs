@@ -7,19 +7,15 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::model::{Array, Config, Metadata, ModelFiles, NgramTable};
-use crate::predict::{Predictor, encode_tail};
+use crate::predict::Predictor;
 use crate::text::Vocabulary;
 use crate::train::data::corpus::Review;
 use crate::train::data::example::Example;
+pub use crate::train::data::example::encode_all;
 use crate::train::metrics::Metrics;
 
 /// Reviews that one thread scores together.
 const CHUNK: usize = 64;
-
-/// [`encode_tail`] for many texts.
-pub fn encode_all(texts: &[&str], config: &Config, vocabulary: &Vocabulary) -> Vec<Vec<u32>> {
-    texts.par_iter().map(|text| encode_tail(text, config, vocabulary)).collect()
-}
 
 /// The logits of reviews given as ids.
 pub fn logits(predictor: &Predictor, reviews: &[&[u32]]) -> Vec<f32> {

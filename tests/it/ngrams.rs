@@ -84,7 +84,7 @@ fn a_directory_whose_table_does_not_belong_is_refused() {
 
     save(&directory, &config(true), Some(&table(&[4, 7]))).unwrap();
     assert!(
-        fault().contains("ngrams.safetensors: a gram with id 7, config.json says 7 words"),
+        fault().contains("ngrams.safetensors: an n-gram with id 7, config.json says 7 words"),
         "{}",
         fault()
     );

@@ -6,8 +6,8 @@ use axum::extract::{Path, State};
 use axum::http::Request;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::{ArrayBuilder, Ref, RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
+use utoipa::openapi::{ArrayBuilder, OneOfBuilder, Ref, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -56,7 +56,7 @@ struct Parameters {
 #[derive(Serialize, ToSchema)]
 pub struct Classification {
     /// `positive` or `negative`.
-    #[schema(example = "positive")]
+    #[schema(value_type = Label)]
     pub label: &'static str,
     /// Its probability.
     #[schema(example = 0.97)]
@@ -69,45 +69,32 @@ pub struct Classification {
 #[allow(dead_code, reason = "only its schema is used")]
 pub struct ClassificationBody {
     /// One text or a list of texts (a list is never read as a pair).
-    inputs: ClassificationInputs,
+    #[schema(schema_with = one_or_many, required)]
+    inputs: (),
     /// Options.
+    #[schema(nullable = false)]
     parameters: Option<ClassificationParameters>,
     /// false refuses what is longer than the model reads (422).
+    #[schema(nullable = false)]
     truncate: Option<bool>,
 }
 
-/// One text or many.
-#[derive(ToSchema)]
-#[serde(untagged)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub enum ClassificationInputs {
-    /// One text.
-    One(Review),
-    /// Many texts.
-    Many(Reviews),
+/// One text or a list of them.
+fn one_or_many() -> Schema {
+    let review = || Ref::from_schema_name(Review::name());
+    let list = ArrayBuilder::new().items(review()).min_items(Some(1)).max_items(Some(1024));
+    OneOfBuilder::new().item(review()).item(list).build().into()
 }
-
-/// Many texts; by hand, since the derive takes no bounds for a bare list.
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct Reviews(Vec<Review>);
-
-impl PartialSchema for Reviews {
-    fn schema() -> RefOr<Schema> {
-        let items = Ref::from_schema_name(Review::name());
-        ArrayBuilder::new().items(items).min_items(Some(1)).max_items(Some(1024)).build().into()
-    }
-}
-
-impl ToSchema for Reviews {}
 
 /// Options of a classification.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only its schema is used")]
 pub struct ClassificationParameters {
     /// How many labels to give, the most probable first.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, nullable = false)]
     top_k: Option<usize>,
     /// `sigmoid` and `softmax` mean the same here.
+    #[schema(nullable = false)]
     function_to_apply: Option<FunctionToApply>,
 }
 

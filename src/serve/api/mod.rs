@@ -28,7 +28,7 @@ use super::app::AppState;
 /// test are made of. The page is among them where `with_page` says so.
 pub fn routes(with_page: bool) -> OpenApiRouter<AppState> {
     let page = if with_page { page::routes() } else { OpenApiRouter::new() };
-    OpenApiRouter::with_openapi(openapi::base())
+    let mut routes = OpenApiRouter::with_openapi(openapi::base())
         .merge(page)
         .merge(predict::routes())
         .merge(huggingface::routes())
@@ -36,7 +36,9 @@ pub fn routes(with_page: bool) -> OpenApiRouter<AppState> {
         .merge(health::routes())
         .merge(operations::routes())
         .merge(metrics::routes())
-        .merge(openapi::routes())
+        .merge(openapi::routes());
+    openapi::add_request_id(routes.get_openapi_mut());
+    routes
 }
 
 /// The routes of health, and of the figures where `metrics` says so.

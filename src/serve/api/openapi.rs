@@ -8,7 +8,7 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, ObjectBuilder, OpenApi as Description, PathItem, Ref, ResponseBuilder, Type,
+    Components, ContentBuilder, ObjectBuilder, OpenApi as Description, PathItem, Ref, RefOr, ResponseBuilder, Type,
 };
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -29,6 +29,7 @@ use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
             configured, every path but health and the page needs `Authorization: Bearer KEY` (401).",
         license(name = "MIT", identifier = "MIT"),
     ),
+    servers((url = "http://127.0.0.1:3000", description = "Where a server listens that is told nothing else")),
     tags(
         (name = "sentiment", description = "The service's own format"),
         (name = "hugging face", description = "Text classification as Hugging Face's clients ask for it"),
@@ -79,6 +80,25 @@ impl Modify for SharedResponses {
                 described = described.header("Retry-After", header);
             }
             components.responses.insert(response.name().into(), described.build().into());
+        }
+    }
+}
+
+/// Adds to every answer of `description` the header that all of them bear.
+pub fn add_request_id(description: &mut Description) {
+    const NAME: &str = "x-request-id";
+    let text = ObjectBuilder::new().schema_type(Type::String).build();
+    let header = HeaderBuilder::new()
+        .schema(Some(text))
+        .description(Some("The request's, or one made for it: what log and spans call it by"))
+        .build();
+    let operations =
+        description.paths.paths.values_mut().flat_map(|item| [&mut item.get, &mut item.post]).flatten();
+    let of_operations = operations.flat_map(|operation| operation.responses.responses.values_mut());
+    let shared = description.components.as_mut().into_iter().flat_map(|all| all.responses.values_mut());
+    for response in of_operations.chain(shared) {
+        if let RefOr::T(response) = response {
+            response.headers.insert(NAME.into(), header.clone().into());
         }
     }
 }

@@ -50,23 +50,25 @@ pub struct ModelInfo {
     /// When it was loaded, seconds since 1970.
     pub loaded_at: u64,
     /// Network and tokenizer.
-    #[schema(value_type = Object)]
+    #[schema(value_type = HashMap<String, serde_json::Value>)]
     pub config: Config,
     /// The strings that came with the weights.
     pub metadata: std::collections::BTreeMap<String, String>,
     /// Settings, epochs and results of the training, where the directory has them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, required = false)]
+    #[schema(value_type = HashMap<String, serde_json::Value>, required = false)]
     pub training: Option<serde_json::Value>,
     /// How the golden reviews came out.
     pub self_test: SelfTest,
     /// The latest attempt to take up a changed directory.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, required = false)]
     pub last_reload: Option<Reload>,
     /// What it costs on this machine.
     pub cost: CostInfo,
     /// How far the latest reviews are from the baseline, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, required = false)]
     pub drift: Option<DriftInfo>,
 }
 

@@ -101,7 +101,7 @@ pub fn path_text<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> 
 /// A review: at least one word, which is what the pattern asks for (a letter or digit, or a character beyond ASCII).
 #[derive(ToSchema)]
 #[schema(
-    pattern = r"[^\u0000-/:-@\[-`{-\u00a0\u2018-\u201f\s]",
+    pattern = r"^[\s\S]*[^\u0000-/:-@\[-`{-\u00a0\u2018-\u201f\s]",
     example = "A gripping, beautifully shot film."
 )]
 #[allow(dead_code, reason = "only its schema is used")]

@@ -1,5 +1,11 @@
 //! What the trainer learns from: a review as ids, with its target.
 
+use rayon::prelude::*;
+
+use crate::model::Config;
+use crate::predict::encode_tail;
+use crate::text::Vocabulary;
+
 /// A review to learn from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
@@ -11,4 +17,9 @@ pub struct Example {
     pub weight: f32,
     /// What the rest of the model will add to the network's logit, so that the network learns what is left; 0 by default.
     pub beside: f32,
+}
+
+/// [`encode_tail`] for many texts.
+pub fn encode_all(texts: &[&str], config: &Config, vocabulary: &Vocabulary) -> Vec<Vec<u32>> {
+    texts.par_iter().map(|text| encode_tail(text, config, vocabulary)).collect()
 }

@@ -9,12 +9,11 @@ use crate::error::{Error, Result};
 use crate::model::Config;
 use crate::text::Vocabulary;
 use crate::train::data::corpus::{Class, Corpus, Review};
-use crate::train::data::example::Example;
+use crate::train::data::example::{Example, encode_all};
 use crate::train::data::opinions::{OpinionFile, Subject, mean_of_each};
 use crate::train::data::split::{Sides, unlabelled};
 use crate::train::data::texts::{Source, Texts, read_phrases};
 use crate::train::random::{Purpose, generator};
-use crate::train::score::encode_all;
 use crate::train::settings::Settings;
 
 /// A text that is given with its opinion and has more tokens than this is learnt from as a review is.

@@ -175,9 +175,8 @@ pub fn to_json(scored: &ScoreResponse, single: bool) -> Vec<u8> {
 #[allow(dead_code, reason = "only its schema is used")]
 #[serde(untagged)]
 pub enum PredictBody {
-    /// One text.
+    // No comments for the description: beside a `$ref` in a list they break generators.
     One(OneText),
-    /// Many texts.
     Many(ManyTexts),
 }
 
@@ -190,11 +189,13 @@ pub struct OneText {
     #[schema(value_type = Review)]
     text: String,
     /// Which model; the default one where it is absent.
+    #[schema(nullable = false)]
     model: Option<String>,
     /// What to do with a text longer than the model reads.
+    #[schema(nullable = false)]
     truncate: Option<TruncateMode>,
     /// The score below which the label is `uncertain`, 0.5 to 1.
-    #[schema(minimum = 0.5, maximum = 1.0)]
+    #[schema(minimum = 0.5, maximum = 1.0, nullable = false)]
     abstain: Option<f32>,
     /// Adds `words`: what each word does.
     #[schema(default = false)]
@@ -218,11 +219,13 @@ pub struct ManyTexts {
     #[schema(value_type = Vec<Review>, min_items = 1, max_items = 1024)]
     texts: Vec<String>,
     /// Which model; the default one where it is absent.
+    #[schema(nullable = false)]
     model: Option<String>,
     /// What to do with a text longer than the model reads.
+    #[schema(nullable = false)]
     truncate: Option<TruncateMode>,
     /// The score below which the label is `uncertain`, 0.5 to 1.
-    #[schema(minimum = 0.5, maximum = 1.0)]
+    #[schema(minimum = 0.5, maximum = 1.0, nullable = false)]
     abstain: Option<f32>,
     /// Adds `words`: what each word does.
     #[schema(default = false)]
@@ -242,8 +245,6 @@ pub struct ManyTexts {
 #[allow(dead_code, reason = "only its schema is used")]
 #[serde(untagged)]
 pub enum PredictAnswer {
-    /// To `text`.
     One(Answer<'static>),
-    /// To `texts`.
     Many(Answers<'static>),
 }

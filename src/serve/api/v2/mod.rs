@@ -8,7 +8,8 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -42,67 +43,132 @@ pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-
 type ModelPath = Result<Path<String>, PathRejection>;
 type VersionPath = Result<Path<(String, String)>, PathRejection>;
 
+/// The server, as the protocol describes one.
+#[derive(Serialize, ToSchema)]
+struct ServerMetadata {
+    /// `imdb-sentiment`.
+    name: &'static str,
+    /// Its version.
+    version: &'static str,
+    /// Extensions of the protocol.
+    extensions: &'static [&'static str],
+}
+
+/// Whether the process answers.
+#[derive(Serialize, ToSchema)]
+struct Live {
+    /// True.
+    live: bool,
+}
+
+/// Whether requests should be sent here.
+#[derive(Serialize, ToSchema)]
+struct Ready {
+    /// True.
+    ready: bool,
+}
+
+/// Whether a model takes requests.
+#[derive(Serialize, ToSchema)]
+struct ModelReady {
+    /// The model's name.
+    name: String,
+    /// True.
+    ready: bool,
+}
+
+/// A model's inputs and outputs.
+#[derive(Serialize, ToSchema)]
+struct ModelMetadata {
+    /// Its name.
+    name: String,
+    /// The version that is loaded.
+    versions: Vec<String>,
+    /// `imdb-sentiment`.
+    platform: &'static str,
+    /// The one input.
+    inputs: Vec<TensorMetadata>,
+    /// The outputs, in the order in which they are answered.
+    outputs: Vec<TensorMetadata>,
+}
+
+/// One input or output of a model.
+#[derive(Serialize, ToSchema)]
+struct TensorMetadata {
+    /// Its name.
+    name: &'static str,
+    /// Its type.
+    datatype: &'static str,
+    /// Its shape; -1 stands for the number of texts.
+    shape: Vec<i64>,
+}
+
 /// The server's name, version and extensions
-#[utoipa::path(get, path = "/v2", tag = "open inference protocol",
-    responses((status = 200, description = "The server", body = Object,
-        example = json!({"name": "imdb-sentiment", "version": "0.1.0", "extensions": ["binary_tensor_data"]})),
+#[utoipa::path(get, path = "/v2", operation_id = "v2_server", tag = "open inference protocol",
+    responses((status = 200, description = "The server", body = ServerMetadata),
         KeyProblem))]
-async fn server() -> Json<Value> {
-    Json(json!({
-        "name": env!("CARGO_PKG_NAME"),
-        "version": env!("CARGO_PKG_VERSION"),
-        "extensions": ["binary_tensor_data"],
-    }))
+async fn server() -> Json<ServerMetadata> {
+    Json(ServerMetadata {
+        name: env!("CARGO_PKG_NAME"),
+        version: env!("CARGO_PKG_VERSION"),
+        extensions: &["binary_tensor_data"],
+    })
 }
 
 /// Whether the process answers
-#[utoipa::path(get, path = "/v2/health/live", tag = "open inference protocol", security(()),
-    responses((status = 200, description = "It does", body = Object, example = json!({"live": true}))))]
-async fn live() -> Json<Value> {
-    Json(json!({"live": true}))
+#[utoipa::path(get, path = "/v2/health/live", operation_id = "v2_live", tag = "open inference protocol", security(()),
+    responses((status = 200, description = "It does", body = Live)))]
+async fn live() -> Json<Live> {
+    Json(Live { live: true })
 }
 
 /// Whether requests should be sent here
-#[utoipa::path(get, path = "/v2/health/ready", tag = "open inference protocol", security(()),
-    responses((status = 200, description = "Ready", body = Object, example = json!({"ready": true})),
+#[utoipa::path(get, path = "/v2/health/ready", operation_id = "v2_ready", tag = "open inference protocol", security(()),
+    responses((status = 200, description = "Ready", body = Ready),
         NotReadyProblem))]
-async fn ready(State(app): State<AppState>) -> Result<Json<Value>, Problem> {
+async fn ready(State(app): State<AppState>) -> Result<Json<Ready>, Problem> {
     app.readiness().map_err(Problem::with_error)?;
-    Ok(Json(json!({"ready": true})))
+    Ok(Json(Ready { ready: true }))
 }
 
 /// A model's inputs and outputs
-#[utoipa::path(get, path = "/v2/models/{model}", tag = "open inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}", operation_id = "v2_model", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
-    responses((status = 200, description = "The model", body = Object), ModelProblems))]
-async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json<Value>, Problem> {
+    responses((status = 200, description = "The model", body = ModelMetadata), ModelProblems))]
+async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json<ModelMetadata>, Problem> {
     describe(&app, &path_text(model)?, None)
 }
 
 /// A model's inputs and outputs, if it has that version
-#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", tag = "open inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", operation_id = "v2_model_version", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
-    responses((status = 200, description = "The model", body = Object), ModelProblems))]
-async fn model_version(State(app): State<AppState>, path: VersionPath) -> Result<Json<Value>, Problem> {
+    responses((status = 200, description = "The model", body = ModelMetadata), ModelProblems))]
+async fn model_version(
+    State(app): State<AppState>,
+    path: VersionPath,
+) -> Result<Json<ModelMetadata>, Problem> {
     let (model, version) = path_text(path)?;
     describe(&app, &model, Some(&version))
 }
 
 /// Whether a model takes requests
-#[utoipa::path(get, path = "/v2/models/{model}/ready", tag = "open inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}/ready", operation_id = "v2_model_ready", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
-    responses((status = 200, description = "It does", body = Object), ModelProblems,
+    responses((status = 200, description = "It does", body = ModelReady), ModelProblems,
         NotReadyProblem))]
-async fn model_ready(State(app): State<AppState>, model: ModelPath) -> Result<Json<Value>, Problem> {
+async fn model_ready(State(app): State<AppState>, model: ModelPath) -> Result<Json<ModelReady>, Problem> {
     is_ready(&app, &path_text(model)?, None)
 }
 
 /// Whether a model takes requests, if it has that version
-#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready", tag = "open inference protocol",
+#[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready", operation_id = "v2_model_version_ready", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
-    responses((status = 200, description = "It does", body = Object), ModelProblems,
+    responses((status = 200, description = "It does", body = ModelReady), ModelProblems,
         NotReadyProblem))]
-async fn model_version_ready(State(app): State<AppState>, path: VersionPath) -> Result<Json<Value>, Problem> {
+async fn model_version_ready(
+    State(app): State<AppState>,
+    path: VersionPath,
+) -> Result<Json<ModelReady>, Problem> {
     let (model, version) = path_text(path)?;
     is_ready(&app, &model, Some(&version))
 }
@@ -112,7 +178,7 @@ async fn model_version_ready(State(app): State<AppState>, path: VersionPath) -> 
 /// One input named `text` of type BYTES, in JSON or as binary data. Outputs are those that the schema of
 /// `outputs` lists; all of them where none is asked for.
 /// `parameters` may hold `truncate` and `abstain` as in `POST /predict`.
-#[utoipa::path(post, path = "/v2/models/{model}/infer", tag = "open inference protocol",
+#[utoipa::path(post, path = "/v2/models/{model}/infer", operation_id = "v2_infer", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
     request_body(content = InferBody, content_type = "application/json"),
     responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
@@ -129,7 +195,7 @@ async fn infer(
 }
 
 /// Scores texts, if the model has that version
-#[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", tag = "open inference protocol",
+#[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", operation_id = "v2_infer_version", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
     request_body(content = InferBody, content_type = "application/json"),
     responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
@@ -145,25 +211,25 @@ async fn infer_version(
     infer_model(&app, model, Some(version), request).await.map_err(Problem::with_error)
 }
 
-fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>, Problem> {
+fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<ModelMetadata>, Problem> {
     let loaded = app.scorer.slot(Some(model)).map_err(Problem::with_error)?.current();
     loaded.check_version(version).map_err(Problem::with_error)?;
-    let outputs: Vec<Value> = tensors::Output::ALL
-        .iter()
-        .map(
-            |output| json!({"name": output.name(), "datatype": output.datatype(), "shape": output.shape(-1)}),
-        )
-        .collect();
-    Ok(Json(json!({
-        "name": &*loaded.name,
-        "versions": [&loaded.version],
-        "platform": env!("CARGO_PKG_NAME"),
-        "inputs": [{"name": tensors::INPUT, "datatype": "BYTES", "shape": [-1]}],
-        "outputs": outputs,
-    })))
+    let outputs = tensors::Output::ALL.iter();
+    let outputs = outputs.map(|output| TensorMetadata {
+        name: output.name(),
+        datatype: output.datatype(),
+        shape: output.shape(-1),
+    });
+    Ok(Json(ModelMetadata {
+        name: loaded.name.to_string(),
+        versions: vec![loaded.version.clone()],
+        platform: env!("CARGO_PKG_NAME"),
+        inputs: vec![TensorMetadata { name: tensors::INPUT, datatype: "BYTES", shape: vec![-1] }],
+        outputs: outputs.collect(),
+    }))
 }
 
-fn is_ready(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>, Problem> {
+fn is_ready(app: &App, model: &str, version: Option<&str>) -> Result<Json<ModelReady>, Problem> {
     let check = || {
         let loaded = app.scorer.slot(Some(model))?.current();
         loaded.check_version(version)?;
@@ -171,7 +237,7 @@ fn is_ready(app: &App, model: &str, version: Option<&str>) -> Result<Json<Value>
         loaded.check_ready()
     };
     check().map_err(Problem::with_error)?;
-    Ok(Json(json!({"name": model, "ready": true})))
+    Ok(Json(ModelReady { name: model.to_string(), ready: true }))
 }
 
 async fn infer_model(

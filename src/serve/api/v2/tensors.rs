@@ -304,15 +304,32 @@ impl InferResponse {
 #[allow(dead_code, reason = "only its schema is used")]
 pub struct InferBody {
     /// Comes back with the answer.
+    #[schema(nullable = false)]
     id: Option<String>,
-    /// `truncate` and `abstain` as in `POST /predict`; `binary_data_output` for binary outputs.
-    #[schema(value_type = Option<Object>)]
-    parameters: Option<()>,
+    /// Options.
+    #[schema(nullable = false)]
+    parameters: Option<InferParameters>,
     /// The one input.
     #[schema(min_items = 1, max_items = 1)]
     inputs: Vec<InferInput>,
     /// Which outputs; all of them where none is named.
+    #[schema(nullable = false)]
     outputs: Option<Vec<InferOutput>>,
+}
+
+/// Options of an inference.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct InferParameters {
+    /// What to do with a text longer than the model reads.
+    #[schema(nullable = false)]
+    truncate: Option<TruncateMode>,
+    /// The score below which the label is `uncertain`, 0.5 to 1.
+    #[schema(minimum = 0.5, maximum = 1.0, nullable = false)]
+    abstain: Option<f32>,
+    /// Whether outputs come as bytes behind the JSON, where they say nothing of their own.
+    #[schema(nullable = false)]
+    binary_data_output: Option<bool>,
 }
 
 /// The input tensor.
@@ -324,13 +341,25 @@ pub struct InferInput {
     name: String,
     /// Its product must be the number of texts.
     #[schema(min_items = 1, example = json!([1]))]
-    shape: Vec<u64>,
+    shape: Vec<i64>,
     /// `BYTES`.
     #[schema(pattern = "^BYTES$", example = "BYTES")]
     datatype: String,
-    /// The texts; instead of them `parameters.binary_data_size` bytes may follow the JSON.
-    #[schema(value_type = Vec<Review>, min_items = 1)]
+    /// The texts.
+    #[schema(value_type = Vec<Review>, min_items = 1, required = false)]
     data: Vec<String>,
+    /// Instead of `data`: where the texts follow the JSON.
+    #[schema(nullable = false)]
+    parameters: Option<BinaryData>,
+}
+
+/// Bytes of a tensor that follow the JSON.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct BinaryData {
+    /// How many bytes.
+    #[schema(minimum = 0)]
+    binary_data_size: i64,
 }
 
 /// An output that is wanted.
@@ -340,13 +369,26 @@ pub struct InferOutput {
     /// Its name.
     #[schema(value_type = Output, example = "label")]
     name: String,
-    /// `binary_data`: whether as bytes behind the JSON.
-    #[schema(value_type = Option<Object>)]
-    parameters: Option<()>,
+    /// Options of this output.
+    #[schema(nullable = false)]
+    parameters: Option<InferOutputParameters>,
+}
+
+/// Options of an output.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct InferOutputParameters {
+    /// Whether it comes as bytes behind the JSON.
+    #[schema(nullable = false)]
+    binary_data: Option<bool>,
 }
 
 /// An answer of the Open Inference Protocol.
 #[derive(ToSchema)]
+#[schema(example = json!({
+    "model_name": "imdb", "model_version": "0f1e2d3c4b5a",
+    "outputs": [{"name": "label", "datatype": "BYTES", "shape": [1], "data": ["positive"]}]
+}))]
 #[allow(dead_code, reason = "only its schema is used")]
 pub struct InferAnswer {
     /// The model.
@@ -354,10 +396,30 @@ pub struct InferAnswer {
     /// Its version.
     model_version: String,
     /// The request's.
+    #[schema(nullable = false)]
     id: Option<String>,
-    /// Name, datatype, shape and data (or `parameters.binary_data_size`) of each output.
-    #[schema(value_type = Vec<Object>)]
-    outputs: Vec<()>,
+    /// The outputs that were asked for, in this order.
+    outputs: Vec<OutputTensor>,
+}
+
+/// One output.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct OutputTensor {
+    /// Its name.
+    name: Output,
+    /// Its type.
+    #[schema(example = "BYTES")]
+    datatype: String,
+    /// The number of texts first.
+    #[schema(example = json!([1]))]
+    shape: Vec<i64>,
+    /// The values, row by row: strings of BYTES, numbers, booleans.
+    #[schema(value_type = Vec<serde_json::Value>, required = false)]
+    data: (),
+    /// Instead of `data`: where the values follow the JSON.
+    #[schema(nullable = false)]
+    parameters: Option<BinaryData>,
 }
 
 #[cfg(test)]
