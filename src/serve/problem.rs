@@ -104,9 +104,11 @@ pub struct ProblemBody<'a> {
     pub detail: &'a str,
     /// Which of the texts it was, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub index: Option<usize>,
     /// The detail again, where a client of another protocol looks for it (`/v2` and Hugging Face routes only).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub error: Option<&'a str>,
 }
 

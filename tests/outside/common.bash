@@ -61,6 +61,7 @@ serve() {
     [ -x "$SERVER" ] || skip "no $SERVER: cargo build --release --bin server"
     local log="$WORK/server-${#started[@]}" cleared
     cleared=$(env | sed -n 's/^\(IMDB_SENTIMENT_[A-Z_]*\|OTEL_[A-Z_]*\)=.*/-u \1/p')
+    : >"$log.out"
     # shellcheck disable=SC2086
     env $cleared "$SERVER" --port 0 "$@" >"$log.out" 2>"$log.err" &
     SERVER_PID=$!

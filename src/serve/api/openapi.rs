@@ -8,7 +8,8 @@ use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    Components, ContentBuilder, ObjectBuilder, OpenApi as Description, PathItem, Ref, RefOr, ResponseBuilder, Type,
+    Components, ContentBuilder, ObjectBuilder, OpenApi as Description, PathItem, Ref, RefOr, ResponseBuilder,
+    Type,
 };
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -131,7 +132,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 
 /// This description
 #[utoipa::path(get, path = "/openapi.yaml", tag = "operation",
-    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/yaml"),
+    responses((status = 200, description = "OpenAPI 3.1", body = String, content_type = "application/yaml"),
         KeyProblem))]
 async fn openapi(State(app): State<AppState>) -> Response {
     let text = app.served.get().map(|served| served.description.clone()).unwrap_or_default();
@@ -143,7 +144,7 @@ async fn openapi(State(app): State<AppState>) -> Response {
 
 /// This description as JSON
 #[utoipa::path(get, path = "/openapi.json", tag = "operation",
-    responses((status = 200, description = "OpenAPI 3.1", body = Object, content_type = "application/json"),
+    responses((status = 200, description = "OpenAPI 3.1", body = String, content_type = "application/json"),
         KeyProblem))]
 async fn openapi_json(State(app): State<AppState>) -> Response {
     let text = app.served.get().map(|served| served.description_json.clone()).unwrap_or_default();

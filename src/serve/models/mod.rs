@@ -83,6 +83,7 @@ pub struct Reload {
     pub outcome: ReloadOutcome,
     /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub reason: Option<String>,
     /// When, in seconds since 1970.
     pub at: u64,

@@ -95,20 +95,20 @@ pub struct Answer<'a> {
     pub windows: &'a [f32],
     /// What each word that was read adds to the logit, in order; only with `explain`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     pub words: Option<Vec<WordAnswer<'a>>>,
     /// Each sentence judged by itself, in order; only with `sentences`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     pub sentences: Option<Vec<SentenceAnswer>>,
     /// Whether sentences with a score of at least .9 disagree; only with `sentences`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     pub mixed: Option<bool>,
     /// What would be said if the text ended after each sentence (of more than 24, after 24 that lie evenly); only with
     /// `trajectory`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(required = false)]
+    #[schema(required = false, nullable = false)]
     pub trajectory: Option<Vec<TrajectoryPoint>>,
     /// The model that says so.
     pub model: &'a str,
@@ -198,15 +198,16 @@ pub struct OneText {
     #[schema(minimum = 0.5, maximum = 1.0, nullable = false)]
     abstain: Option<f32>,
     /// Adds `words`: what each word does.
-    #[schema(default = false)]
+    #[schema(nullable = false)]
     explain: Option<bool>,
     /// Adds `sentences` and `mixed`: each sentence judged by itself.
-    #[schema(default = false)]
+    #[schema(nullable = false)]
     sentences: Option<bool>,
     /// Adds `trajectory`: what would be said if the text ended after each sentence.
-    #[schema(default = false)]
+    #[schema(nullable = false)]
     trajectory: Option<bool>,
     /// In what `start` and `end` count; code points where it is absent.
+    #[schema(nullable = false)]
     offsets: Option<OffsetsIn>,
 }
 
@@ -228,15 +229,16 @@ pub struct ManyTexts {
     #[schema(minimum = 0.5, maximum = 1.0, nullable = false)]
     abstain: Option<f32>,
     /// Adds `words`: what each word does.
-    #[schema(default = false)]
+    #[schema(nullable = false)]
     explain: Option<bool>,
     /// Adds `sentences` and `mixed`: each sentence judged by itself.
-    #[schema(default = false)]
+    #[schema(nullable = false)]
     sentences: Option<bool>,
     /// Adds `trajectory`: what would be said if the text ended after each sentence.
-    #[schema(default = false)]
+    #[schema(nullable = false)]
     trajectory: Option<bool>,
     /// In what `start` and `end` count; code points where it is absent.
+    #[schema(nullable = false)]
     offsets: Option<OffsetsIn>,
 }
 

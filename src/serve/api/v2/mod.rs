@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::tensors::{InferAnswer, InferBody, InferRequest, InferResponse, Wanted};
+use self::tensors::{InferAnswer, InferBody, InferBytes, InferRequest, InferResponse, Wanted};
 use super::shared::{
     Address, KeyProblem, ModelProblems, NamedModelProblem, NotReadyProblem, ScoringProblems, answer,
     path_text,
@@ -183,7 +183,7 @@ async fn model_version_ready(
     request_body(content = InferBody, content_type = "application/json"),
     responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
             `inference-header-content-length` bytes and they follow it",
-            content((InferAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
+            content((InferAnswer = "application/json"), (InferBytes = "application/octet-stream"))),
         ScoringProblems, NamedModelProblem))]
 async fn infer(
     State(app): State<AppState>,
@@ -200,7 +200,7 @@ async fn infer(
     request_body(content = InferBody, content_type = "application/json"),
     responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
             `inference-header-content-length` bytes and they follow it",
-            content((InferAnswer = "application/json"), (Vec<u8> = "application/octet-stream"))),
+            content((InferAnswer = "application/json"), (InferBytes = "application/octet-stream"))),
         ScoringProblems, NamedModelProblem))]
 async fn infer_version(
     State(app): State<AppState>,

@@ -402,6 +402,12 @@ pub struct InferAnswer {
     outputs: Vec<OutputTensor>,
 }
 
+/// The JSON of an answer and, behind it, the values of the outputs that were wanted as binary data.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "only its schema is used")]
+pub struct InferBytes(Vec<u8>);
+
 /// One output.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "only its schema is used")]
