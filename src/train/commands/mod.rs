@@ -241,7 +241,7 @@ struct PairsArgs {
     /// Model directories.
     #[arg(required = true, value_name = "MODEL")]
     models: Vec<PathBuf>,
-    /// Pairs of your own, one JSON object a line: kind, a, b, expect (`a>b` or `a=b`).
+    /// Pairs of your own, one JSON object a line: kind, a, b, expect (`a>b`, `a=b`, or `a=.5` with an empty b).
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
     /// List the pairs that are not as expected.

@@ -14,6 +14,9 @@ const LIST: &str = include_str!("minimal_pairs.jsonl");
 /// Probabilities of texts that should be judged alike may differ by so much.
 const ALIKE: f32 = 0.1;
 
+/// The probability of a text that says nothing may lie so far from one half.
+const NEUTRAL: f32 = 0.15;
+
 /// What is expected of the probabilities of two texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expectation {
@@ -23,6 +26,9 @@ pub enum Expectation {
     /// They are judged alike: the same label, and probabilities no more than 0.1 apart.
     #[serde(rename = "a=b")]
     Alike,
+    /// The first says nothing of the film: its probability lies within 0.15 of 0.5. There is no second.
+    #[serde(rename = "a=.5")]
+    Neutral,
 }
 
 /// Two texts that differ in one thing.
@@ -55,6 +61,7 @@ impl Judged {
         match self.pair.expect {
             Expectation::Higher => a > b,
             Expectation::Alike => (a - b).abs() <= ALIKE && (a >= 0.5) == (b >= 0.5),
+            Expectation::Neutral => (a - 0.5).abs() <= NEUTRAL,
         }
     }
 }
@@ -97,7 +104,10 @@ pub fn load_pairs(path: Option<&Path>) -> Result<Vec<Pair>> {
 /// # Errors
 /// Those of [`Predictor::predict`].
 pub fn judge(predictor: &Predictor, pairs: Vec<Pair>) -> Result<Vec<Judged>> {
-    let probability = |text: &str| -> Result<f32> { Ok(predictor.predict(text)?.probability) };
+    let probability = |text: &str| -> Result<f32> {
+        // Where there is no second text, nothing is what the first is compared with.
+        if text.is_empty() { Ok(0.5) } else { Ok(predictor.predict(text)?.probability) }
+    };
     pairs
         .into_iter()
         .map(|pair| Ok(Judged { probabilities: [probability(&pair.a)?, probability(&pair.b)?], pair }))
@@ -174,7 +184,12 @@ mod tests {
         assert!(pairs.len() >= 200);
         let kinds = behaviour(&pairs.iter().map(|p| judged(&p.kind, p.expect, 0.5, 0.5)).collect::<Vec<_>>());
         let names: Vec<&str> = kinds.iter().map(|behaviour| behaviour.kind.as_str()).collect();
-        assert_eq!(names, ["negation", "negation, hard", "intensity", "contrast", "names", "places"]);
+        let expected = [
+            ["negation", "negation, hard", "intensity", "contrast", "names", "places"].as_slice(),
+            &["people", "groups", "nationalities", "genders", "no opinion"],
+        ];
+        assert_eq!(names, expected.concat());
+        assert_eq!(kinds.iter().find(|kind| kind.kind == "no opinion").unwrap().pairs, 200);
         for (at, pair) in pairs.iter().enumerate() {
             assert_ne!(pair.a, pair.b);
             assert!(!pairs[..at].iter().any(|other| (&other.a, &other.b) == (&pair.a, &pair.b)), "{pair:?}");
@@ -183,7 +198,7 @@ mod tests {
 
     #[test]
     fn order_labels_and_likeness_are_counted() {
-        use Expectation::{Alike, Higher};
+        use Expectation::{Alike, Higher, Neutral};
         let all = [
             judged("negation", Higher, 0.9, 0.2),
             judged("negation", Higher, 0.9, 0.7),
@@ -191,13 +206,16 @@ mod tests {
             judged("names", Alike, 0.55, 0.6),
             judged("names", Alike, 0.49, 0.51),
             judged("names", Alike, 0.9, 0.7),
+            judged("no opinion", Neutral, 0.36, 0.5),
+            judged("no opinion", Neutral, 0.7, 0.5),
         ];
-        let [negation, names] = &behaviour(&all)[..] else { panic!() };
+        let [negation, names, no_opinion] = &behaviour(&all)[..] else { panic!() };
         assert_eq!((negation.right, negation.both_labels), (2, Some(1)));
         assert_eq!((names.pairs, names.right, names.both_labels), (3, 1, None));
+        assert_eq!((no_opinion.right, no_opinion.both_labels), (1, None));
         assert!((negation.mean_difference - 0.2667).abs() < 1e-6);
         assert!(table(&behaviour(&all)).contains("| negation | 3 | 2 (67 %) | 1 | +0.267 |"));
-        assert_eq!(failures(&all).lines().count(), 3);
+        assert_eq!(failures(&all).lines().count(), 4);
     }
 
     #[test]

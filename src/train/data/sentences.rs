@@ -1,4 +1,5 @@
-//! Made-up sentences to learn from beside the reviews: what a word is worth beside a negation, a degree or a "but".
+//! Made-up sentences to learn from beside the reviews: what a word is worth beside a negation, a degree or a "but",
+//! what signs and ratings say, and what says nothing.
 //!
 //! Whole reviews hardly tell: "boring" is blame in most reviews that hold "never boring" too. `sentences.toml` is the
 //! grammar and says how it is read.
@@ -74,7 +75,8 @@ impl Grammar {
             self.fill(pick::<String>(&self.leads, rng), &mut lead, rng);
         }
         self.fill(text, &mut body, rng);
-        let end = pick::<String>(&self.ends, rng);
+        // A question ends in its own mark.
+        let end = if body.ends_with('?') { "" } else { pick::<String>(&self.ends, rng) };
         Drawn { text: tidy(&format!("{lead} {body} {end}")), bare: tidy(&body), target }
     }
 

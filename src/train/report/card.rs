@@ -128,8 +128,9 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
             "Made-up texts that differ in one thing (`src/train/data/minimal_pairs.jsonl`): in each pair of the first four",
         );
         add(
-            "kinds the first is the more positive one; names and places should move the probability by .1 at most.",
+            "kinds the first is the more positive one; names, places, people, groups and nationalities should move the",
         );
+        add("probability by .1 at most, and what holds no opinion should lie between .35 and .65.");
         add("`trainer pairs MODEL --failures` lists those that are not as expected.\n");
         if settings.sentences > 0.0 {
             add(
