@@ -9,10 +9,12 @@
 //! | `ngrams` | the table of n-grams: its training, and its weight beside the network's |
 //! | `report` | record, card and pictures of a model, and the files for the server's self-test |
 //! | `stage`, `interrupt` | what a stage has around its loop: claimed output, checkpoint, threads; Ctrl-C |
+//! | `trained` | a network between its training and its directory: n-grams, temperature, figures |
 //! | `settings`, `metrics`, `score`, `random`, `progress` | what all of these stand on |
 //!
-//! `fit::fit` is the loop of every network here; what one stage needs and another does not (soft targets, weights of
-//! examples, another order) is data that it is given, not code inside it.
+//! `fit::fit` is the loop of every classifier; what one stage needs and another does not (soft targets, weights of
+//! examples, another order) is data that it is given, not code inside it. The language model has a loop of its own, since it
+//! counts tokens where the other counts reviews.
 
 pub mod commands;
 mod data;
@@ -27,6 +29,7 @@ mod report;
 mod score;
 mod settings;
 mod stage;
+mod trained;
 
 pub use data::download::{Source, cached};
 pub use interrupt::{EXIT_CODE, Interrupt};

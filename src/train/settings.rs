@@ -87,6 +87,22 @@ pub enum OptimizerKind {
     Adam,
 }
 
+/// A learning rate that goes in a straight line from its start to its end.
+#[derive(Clone, Copy, Debug)]
+pub struct LinearDecay {
+    /// Size of the first step.
+    pub start: f64,
+    /// Size that a step after the last one would have.
+    pub end: f64,
+}
+
+impl LinearDecay {
+    /// The size of the step after `done` of `total` steps.
+    pub fn at(self, done: u64, total: u64) -> f64 {
+        self.start + (self.end - self.start) * (done as f64 / total as f64)
+    }
+}
+
 /// Declares every setting once: in [`Settings`] it has a value, in [`Overrides`] it may have one.
 macro_rules! settings {
     ($($(#[doc = $doc:literal])* $name:ident: $type:ty,)*) => {
@@ -372,6 +388,11 @@ impl Settings {
         }
         settings.check()?;
         Ok(self)
+    }
+
+    /// The size of a step.
+    pub fn learning_rate(&self) -> LinearDecay {
+        LinearDecay { start: self.learning_rate, end: self.learning_rate * self.learning_rate_end }
     }
 
     /// The network that these settings describe.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::admission::Admission;
 use crate::error::Error;
-use crate::predict::{Encoding, Prediction, Truncate};
+use crate::predict::{Encoding, Prediction, Truncate, sigmoid};
 use crate::serve::budget::Charge;
 use crate::serve::models::LoadedModel;
 use crate::serve::models::cost::Cost;
@@ -257,7 +257,7 @@ fn combine(parts: impl Iterator<Item = Prediction>) -> Prediction {
     }
     let last = last.expect("a text has at least one part");
     let logit = sum / windows.len() as f32;
-    Prediction { logit, probability: 1.0 / (1.0 + (-logit).exp()), windows, ..last }
+    Prediction { logit, probability: sigmoid(logit), windows, ..last }
 }
 
 #[cfg(test)]
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(parts.iter().map(|part| part.windows.len()).collect::<Vec<_>>(), [3, 2]);
         let prediction = |logit: f32, windows: &[f32]| Prediction {
             logit,
-            probability: 1.0 / (1.0 + (-logit).exp()),
+            probability: sigmoid(logit),
             windows: windows.into(),
             tokens: 30,
             unknown_tokens: 2,

@@ -1,5 +1,6 @@
 //! `trainer train`: from the data set to a model directory.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use crate::model::{
     Array, Config, DirectoryKind, Dropout, Metadata, Network, NgramTable, Scratch, TRAINING_FILE,
     save_directory,
 };
+use crate::predict::sigmoid;
 use crate::text::Vocabulary;
 use crate::train::data::corpus::Review;
 use crate::train::data::digest::{digest_of_examples, digest_of_reviews};
@@ -26,17 +28,21 @@ use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
 use crate::train::fit::variables::Variables;
 use crate::train::fit::{EpochRow, Hooks, Position, Schedule, State, Task, fit};
 use crate::train::interrupt::Interrupt;
-use crate::train::metrics::fit_temperature;
 use crate::train::ngrams::stack;
 use crate::train::pretrain::word_vectors::{Vectors, load_vectors};
 use crate::train::report::record::{DataRecord, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
-use crate::train::score::{self, examples, logits_of, measure, predictor, targets_of};
+use crate::train::score::{self, examples, measure, predictor, targets_of};
 use crate::train::settings::{ClassWeights, Settings};
 use crate::train::stage::{OutputArgs, ResumeArgs, Stage, on_threads, print};
+use crate::train::trained::TrainedModel;
 
 /// The tokens that end a sentence, where the tokenizer keeps them.
 const SENTENCE_ENDS: [&str; 5] = [".", "!", "?", "...", "<br>"];
+/// The held-out reviews among the results of a record.
+const VALIDATION: &str = "validation";
+/// The same, by the network without its n-grams.
+const LSTM_ALONE: &str = "validation, LSTM alone";
 
 /// What to train on and where to put the result.
 #[derive(Clone, Debug)]
@@ -83,8 +89,10 @@ struct Material {
     base: Option<NgramTable>,
     /// Tensors to start from: word vectors, the LSTM of a language model.
     start: BTreeMap<String, Array>,
+    /// Made-up sentences to learn from beside the reviews.
+    sentences: Vec<Example>,
     /// The table of n-grams, where it is needed before the network is trained.
-    wide: Option<NgramTable>,
+    ngrams: Option<NgramTable>,
 }
 
 /// Trains as `job` says, telling `out` about it; `interrupt` is looked at after every step.
@@ -93,10 +101,16 @@ struct Material {
 /// [`Error::Interrupted`] when training was stopped, after checkpoint and model were saved; else what went wrong.
 pub fn train(job: &Job, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Result<()> {
     let stage = Stage::claim(&job.output, DirectoryKind::Model, &job.resume)?;
-    on_threads(job.settings.threads, || train_in_pool(job, stage, out, interrupt))
+    on_threads(job.settings.threads, || train_on_these_threads(job, stage, out, interrupt))
 }
 
-fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Result<()> {
+fn train_on_these_threads(
+    job: &Job,
+    stage: Stage,
+    out: &mut (dyn Write + Send),
+    interrupt: &Interrupt,
+) -> Result<()> {
+    // Read and prepare.
     let mut settings = job.settings.clone();
     let mut material = prepare(job, &settings)?;
     // A small data set may have fewer words than were asked for.
@@ -107,32 +121,116 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
     let listed = toml::to_string(&settings).expect("plain data");
     let data = &material.data;
     print(out, &format!("{listed}\n{} reviews to learn from, {} held out\n", data.train, data.validation))?;
+    material.make_up_sentences(&settings)?;
 
-    let mut sentences = Vec::new();
-    if settings.sentences > 0.0 {
-        sentences = sentences::sentences(settings.seed, &material.config, &material.vocabulary)?;
+    // Fit.
+    let (state, finished) = fit_network(job, &stage, &settings, &material, out, interrupt)?;
+    if !finished && stage.keeps_finished() {
+        print(out, "the finished model that is there stays until this run has come to its end\n")?;
+        return stage.end(finished, out);
     }
-    if material.base.is_none() && settings.ngrams > 0 && !(sentences.is_empty() && material.judged.is_empty())
-    {
-        let Material { train, judged, data, .. } = &material;
-        let table = stack::wide_part(train, data.train, judged, settings.ngrams)?;
-        // The grams of a negated word say the opposite of the sentence: the network has to outweigh them.
+
+    // N-grams: fitted, and weighed beside the network.
+    let Material { config, vocabulary, validation, .. } = &material;
+    let weights = state.kept_weights()?;
+    let mut model = TrainedModel::new(config.clone(), weights, vocabulary, settings.precision, validation);
+    let (mut results, mut weighed) = (BTreeMap::new(), None);
+    if let Some(base) = &material.base {
+        model.keep_ngrams(base.clone());
+    } else if settings.ngrams > 0 && finished {
+        results.extend(model.calibrated_metrics().map(|alone| (LSTM_ALONE.to_string(), alone)));
+        let (table, share) = material.ngram_table(&settings)?;
+        weighed = Some(model.add_ngrams(&table, share)?);
+    }
+
+    // Calibrate and measure.
+    if settings.calibrate {
+        model.calibrate();
+    }
+    results.extend(model.metrics().map(|metrics| (VALIDATION.to_string(), metrics)));
+
+    // Save.
+    let record = TrainingRecord {
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: job.command.clone(),
+        settings,
+        data: material.data.clone(),
+        epochs: state.position.rows.clone(),
+        kept_epoch: state.position.kept,
+        finished,
+        stack: weighed,
+        calibration: None,
+        results,
+        // The pairs are English and about films.
+        behaviour: if material.data.own && material.data.init.is_none() {
+            Vec::new()
+        } else {
+            let pairs = minimal_pairs::load_pairs(None)?;
+            minimal_pairs::behaviour(&minimal_pairs::judge(&model.predictor(), pairs)?)
+        },
+    };
+    save(stage.output(), &model, &material, &record)?;
+    if let Some(metrics) = record.results.get(VALIDATION) {
+        let kept = record.kept_epoch.map_or("present weights".into(), |epoch| format!("epoch {epoch}"));
+        print(out, &format!("\nvalidation, {kept}\n{}", metrics.to_text()))?;
+    }
+    stage.end(finished, out)
+}
+
+impl Material {
+    /// Makes up the sentences that are learnt from beside the reviews, and, where there are short texts to learn from
+    /// and n-grams to come, fits the n-grams first: the network has to know what they will say.
+    fn make_up_sentences(&mut self, settings: &Settings) -> Result<()> {
+        if settings.sentences > 0.0 {
+            self.sentences = sentences::sentences(settings.seed, &self.config, &self.vocabulary)?;
+        }
+        let fixed = self.base.is_some() || settings.ngrams == 0;
+        if fixed || (self.sentences.is_empty() && self.judged.is_empty()) {
+            return Ok(());
+        }
+        let table = self.fit_ngrams(settings)?;
+        // The n-grams of a negated word say the opposite of the sentence: the network has to outweigh them.
         let mut scratch = Scratch::default();
-        for short in sentences.iter_mut().chain(&mut material.judged) {
+        for short in self.sentences.iter_mut().chain(&mut self.judged) {
             short.beside = stack::SHARE * table.score(&short.ids, &mut scratch);
         }
-        material.wide = Some(table);
+        self.ngrams = Some(table);
+        Ok(())
     }
-    let examples_sha256 = digest_of_examples(material.train.iter().chain(&sentences).chain(&material.judged));
+
+    /// The table of n-grams, and the share at which the network has learnt with it.
+    fn ngram_table(&self, settings: &Settings) -> Result<(Cow<'_, NgramTable>, Option<f32>)> {
+        match &self.ngrams {
+            Some(table) => Ok((Cow::Borrowed(table), Some(stack::SHARE))),
+            None => Ok((Cow::Owned(self.fit_ngrams(settings)?), None)),
+        }
+    }
+
+    fn fit_ngrams(&self, settings: &Settings) -> Result<NgramTable> {
+        stack::wide_part(&self.train, self.data.train, &self.judged, settings.ngrams)
+    }
+}
+
+/// Trains the network from its start or from the checkpoint; returns its state and whether the schedule ended.
+fn fit_network(
+    job: &Job,
+    stage: &Stage,
+    settings: &Settings,
+    material: &Material,
+    out: &mut (dyn Write + Send),
+    interrupt: &Interrupt,
+) -> Result<(State, bool)> {
+    let learnt = material.train.iter().chain(&material.sentences).chain(&material.judged);
+    let examples_sha256 = digest_of_examples(learnt);
     let fresh = || {
         let mut variables = Variables::initial(&material.config, settings.seed)?;
         for (name, array) in &material.start {
             variables.set(name, &array.data)?;
         }
-        let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(&settings))?;
+        let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(settings))?;
         Ok(State { variables, optimizer, position: Position::default(), best: None })
     };
-    let mut state = stage.state(&settings, &examples_sha256, fresh, out)?;
+    let mut state = stage.state(settings, &examples_sha256, fresh, out)?;
 
     let sentence_ends: Vec<u32> =
         SENTENCE_ENDS.iter().filter_map(|mark| material.vocabulary.id(mark)).collect();
@@ -148,7 +246,7 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
         clip_norm: settings.clip_norm,
         keep: settings.keep,
         patience: settings.patience,
-        learning_rate: (settings.learning_rate, settings.learning_rate * settings.learning_rate_end),
+        learning_rate: settings.learning_rate(),
         dropout: Dropout {
             words: settings.dropout_words as f32,
             embedding: settings.dropout_embedding as f32,
@@ -159,7 +257,7 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
             short_crops: settings.short_crops,
             judged: &material.judged,
             sentence_ends: &sentence_ends,
-            sentences: &sentences,
+            sentences: &material.sentences,
             sentence_share: settings.sentences,
         },
     };
@@ -170,22 +268,12 @@ fn train_in_pool(job: &Job, stage: Stage, out: &mut (dyn Write + Send), interrup
                 predictor(&config, &material.vocabulary, variables.to_arrays()?, material.base.clone());
             Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
         },
-        epoch: &mut |row| print(out, &line(row, settings.epochs, data.train)),
-        checkpoint: &mut |state| stage.save_checkpoint(state, &settings, &examples_sha256),
+        epoch: &mut |row| print(out, &epoch_line(row, settings.epochs, material.data.train)),
+        checkpoint: &mut |state| stage.save_checkpoint(state, settings, &examples_sha256),
         stop: &|steps| job.resume.stop(interrupt, steps),
     };
     let finished = interrupt.heeded_by(|| fit(&task, &network, &mut state, &mut hooks))?;
-    if !finished && stage.keeps_finished() {
-        print(out, "the finished model that is there stays until this run has come to its end\n")?;
-        return stage.end(finished, out);
-    }
-
-    let record = save(stage.output(), &job.command, &settings, &material, &state, finished)?;
-    if let Some(metrics) = record.results.get("validation") {
-        let kept = record.kept_epoch.map_or("present weights".into(), |epoch| format!("epoch {epoch}"));
-        print(out, &format!("\nvalidation, {kept}\n{}", metrics.to_text()))?;
-    }
-    stage.end(finished, out)
+    Ok((state, finished))
 }
 
 /// Reads and splits the reviews, settles the vocabulary and encodes.
@@ -264,7 +352,8 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         start,
         notes,
         base,
-        wide: None,
+        sentences: Vec::new(),
+        ngrams: None,
     };
     let mut judged = HashSet::new();
     if !job.opinions.is_empty() {
@@ -283,7 +372,7 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
     if !job.teachers.is_empty() {
         let mut unlabelled = sides::unlabelled(&corpus.unlabelled, settings)?;
         unlabelled.retain(|review| !judged.contains(&review.id));
-        let soft = taught(&unlabelled, &job.teachers, &material)?;
+        let soft = soft_labelled(&unlabelled, &job.teachers, &material)?;
         material.data.unlabelled += soft.len();
         material.train.extend(soft);
     }
@@ -310,134 +399,57 @@ fn weigh_classes(examples: &mut [Example], weights: ClassWeights) {
 }
 
 /// Unlabelled reviews with the mean opinion of `teachers` as their target. Reviews without a word are left out.
-fn taught(reviews: &[&Review], teachers: &[PathBuf], material: &Material) -> Result<Vec<Example>> {
+fn soft_labelled(reviews: &[&Review], teachers: &[PathBuf], material: &Material) -> Result<Vec<Example>> {
     let texts: Vec<&str> = reviews.iter().map(|review| review.text.as_str()).collect();
     let opinions = score::mean_logits(teachers, &texts)?;
     let ids = score::encode_all(&texts, &material.config, &material.vocabulary);
     let soft = ids.into_iter().zip(opinions).filter(|(ids, _)| ids.len() > 1);
-    let example = |(ids, logit): (Vec<u32>, f32)| Example {
-        ids,
-        target: 1.0 / (1.0 + (-logit).exp()),
-        weight: 1.0,
-        beside: 0.0,
-    };
+    let example =
+        |(ids, logit): (Vec<u32>, f32)| Example { ids, target: sigmoid(logit), weight: 1.0, beside: 0.0 };
     Ok(soft.map(example).collect())
 }
 
 /// Writes the model directory with its card, record, golden reviews and baseline.
-fn save(
-    output: &Path,
-    command: &str,
-    settings: &Settings,
-    material: &Material,
-    state: &State,
-    finished: bool,
-) -> Result<TrainingRecord> {
-    let mut tensors = state.kept_weights()?;
-    let round = |tensors: &mut BTreeMap<String, Array>| {
-        // What is measured below is what is stored.
-        for value in tensors.values_mut().flat_map(|array| &mut array.data) {
-            *value = settings.precision.round(*value);
-        }
-    };
-    round(&mut tensors);
-    let mut config = material.config.clone();
-    let assemble = |config: &Config, tensors: &BTreeMap<String, Array>, ngrams: &Option<NgramTable>| {
-        predictor(config, &material.vocabulary, tensors.clone(), ngrams.clone())
-    };
-    let held_out = &material.validation;
-    let (mut results, mut ngrams, mut weighed) = (BTreeMap::new(), None, None);
-    let mut predictor = assemble(&config, &tensors, &None);
-    if let Some(base) = &material.base {
-        // The network learnt what this table leaves to it; together they are the model that was trained.
-        config.ngrams = true;
-        ngrams = Some(base.clone());
-        predictor = assemble(&config, &tensors, &ngrams);
-    } else if settings.ngrams > 0 && finished {
-        let deep = logits_of(&predictor, held_out);
-        let mut alone = config.clone();
-        alone.temperature = fit_temperature(&deep, &targets_of(held_out));
-        results.insert(
-            "validation, LSTM alone".to_string(),
-            measure(&assemble(&alone, &tensors, &None), held_out),
-        );
-        let trained;
-        let (table, share) = match &material.wide {
-            // The network has learnt what this share leaves to it.
-            Some(table) => (table, Some(stack::SHARE)),
-            None => {
-                trained = stack::wide_part(
-                    &material.train,
-                    material.data.train,
-                    &material.judged,
-                    settings.ngrams,
-                )?;
-                (&trained, None)
-            }
-        };
-        let (table, factors) = stack::stack(&deep, table, held_out, share, &mut tensors)?;
-        round(&mut tensors);
-        config.ngrams = true;
-        (ngrams, weighed) = (Some(table), Some(factors));
-        predictor = assemble(&config, &tensors, &ngrams);
-    }
-    if settings.calibrate && !held_out.is_empty() {
-        config.temperature = fit_temperature(&logits_of(&predictor, held_out), &targets_of(held_out));
-        predictor = assemble(&config, &tensors, &ngrams);
-    }
-    if !held_out.is_empty() {
-        results.insert("validation".to_string(), measure(&predictor, held_out));
-    }
-    let record = TrainingRecord {
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: command.into(),
-        settings: settings.clone(),
-        data: material.data.clone(),
-        epochs: state.position.rows.clone(),
-        kept_epoch: state.position.kept,
-        finished,
-        stack: weighed,
-        calibration: None,
-        results,
-        // The pairs are English and about films.
-        behaviour: match material.data.own && material.data.init.is_none() {
-            true => Vec::new(),
-            false => {
-                minimal_pairs::behaviour(&minimal_pairs::judge(&predictor, minimal_pairs::load_pairs(None)?)?)
-            }
-        },
-    };
+fn save(output: &Path, model: &TrainedModel, material: &Material, record: &TrainingRecord) -> Result<()> {
+    let settings = &record.settings;
     let metadata = Metadata::from([
         ("preset".to_string(), settings.preset.clone()),
         ("seed".to_string(), settings.seed.to_string()),
     ]);
-    let name = file_name(output);
+    let predictor = model.predictor();
     let golden = companions::golden(&predictor)?;
     let baseline = companions::baseline(&predictor, &material.validation_texts);
     let json = |value: serde_json::Result<String>| (value.expect("plain data") + "\n").into_bytes();
     let mut extra = vec![
         (TRAINING_FILE, record.to_json().into_bytes()),
         (crate::model::GOLDEN_FILE, json(serde_json::to_string_pretty(&golden))),
-        ("README.md", card::model_card(&name, &record).into_bytes()),
+        ("README.md", card::model_card(&file_name(output), record).into_bytes()),
         ("history.csv", curve::history(&record.epochs).into_bytes()),
         (curve::CURVE_FILE, curve::curve(&record.epochs, record.kept_epoch).into_bytes()),
     ];
-    if !held_out.is_empty() {
-        let diagram = reliability::reliability(&logits_of(&predictor, held_out), &targets_of(held_out));
+    if !material.validation.is_empty() {
+        let diagram = reliability::reliability(model.held_out_logits(), &targets_of(&material.validation));
         extra.push((reliability::RELIABILITY_FILE, diagram.into_bytes()));
     }
     if let Some(baseline) = baseline {
         extra.push((crate::model::BASELINE_FILE, json(serde_json::to_string_pretty(&baseline))));
     }
-    if let Some(table) = &ngrams {
+    if let Some(table) = &model.ngrams {
         extra.push((crate::model::NGRAMS_FILE, table.to_bytes()));
     }
-    save_directory(output, &config, &material.vocabulary, &tensors, &metadata, settings.precision, &extra)?;
-    Ok(record)
+    save_directory(
+        output,
+        &model.config,
+        &material.vocabulary,
+        &model.tensors,
+        &metadata,
+        settings.precision,
+        &extra,
+    )
 }
 
 /// One line per epoch, for logs and terminals alike.
-fn line(row: &EpochRow, epochs: usize, reviews: usize) -> String {
+fn epoch_line(row: &EpochRow, epochs: usize, reviews: usize) -> String {
     let validation = match (row.validation_loss, row.validation_accuracy) {
         (Some(loss), Some(accuracy)) => format!("  validation loss {loss:.4} accuracy {accuracy:.4}"),
         _ => String::new(),

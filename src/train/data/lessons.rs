@@ -7,6 +7,7 @@ use rand::seq::SliceRandom;
 
 use crate::error::{Error, Result};
 use crate::model::Config;
+use crate::predict::sigmoid;
 use crate::text::Vocabulary;
 use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::data::example::{Example, encode_all};
@@ -107,10 +108,6 @@ impl Lessons {
             }
         }
     }
-}
-
-fn sigmoid(logit: f32) -> f32 {
-    1.0 / (1.0 + (-logit).exp())
 }
 
 /// The reviews that may be learnt from, by class and id.

@@ -24,7 +24,7 @@ use crate::train::data::example::Example;
 use crate::train::metrics::Metrics;
 use crate::train::progress;
 use crate::train::random::{Purpose, generator};
-use crate::train::settings::Keep;
+use crate::train::settings::{Keep, LinearDecay};
 
 /// Which examples make up each step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -138,8 +138,8 @@ pub struct Task<'t> {
     pub keep: Keep,
     /// Epochs without a lower validation loss after which training ends; 0 for none.
     pub patience: usize,
-    /// Size of a step at the start and, reached in a straight line, at the end.
-    pub learning_rate: (f64, f64),
+    /// Size of a step.
+    pub learning_rate: LinearDecay,
     /// What a step leaves out.
     pub dropout: Dropout,
     /// What a step reads of its examples, and what beside them.
@@ -192,9 +192,8 @@ pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks)
             if task.clip_norm > 0.0 {
                 clip_global_norm(&vars, &mut grads, task.clip_norm)?;
             }
-            let (start, end) = task.learning_rate;
-            let done = state.optimizer.steps() as f64 / total_steps as f64;
-            state.optimizer.set_learning_rate(start + (end - start) * done);
+            let rate = task.learning_rate.at(state.optimizer.steps(), total_steps);
+            state.optimizer.set_learning_rate(rate);
             state.optimizer.step(&grads)?;
 
             let position = &mut state.position;

@@ -182,7 +182,7 @@ fn epochs(
 ) -> Result<bool> {
     let vars = state.variables.vars();
     let batches = stretches.len().div_ceil(settings.batch_size);
-    let total = (batches * settings.epochs) as f64;
+    let total = (batches * settings.epochs) as u64;
     while state.position.epoch < settings.epochs {
         let epoch = state.position.epoch;
         let mut order: Vec<&[u32]> = stretches.to_vec();
@@ -205,9 +205,7 @@ fn epochs(
             let loss = loss(network, batch, candidates, &mut rng)?;
             let mut grads = loss.backward()?;
             clip_global_norm(&vars, &mut grads, settings.clip_norm)?;
-            let left = 1.0 - steps as f64 / total;
-            let (start, end) = (settings.learning_rate, settings.learning_rate * settings.learning_rate_end);
-            state.optimizer.set_learning_rate(end + (start - end) * left);
+            state.optimizer.set_learning_rate(settings.learning_rate().at(steps, total));
             state.optimizer.step(&grads)?;
             let position = &mut state.position;
             let sum = f64::from_bits(position.loss_bits) + f64::from(loss.to_scalar::<f32>()?);

@@ -56,7 +56,7 @@ pub fn train(data: &Path, output: &Path, more: &[&str]) -> Output {
     train_command(data, output, more).output().unwrap()
 }
 
-/// `trainer train` with small settings.
+/// `trainer train` with small settings, those of the published model where no other preset is named.
 pub fn train_command(data: &Path, output: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
     command.arg("train").arg("--data").arg(data).arg("--output").arg(output).args(more);

@@ -1,0 +1,111 @@
+//! A model between its training and its directory: n-grams are weighed beside the network, a temperature is fitted, and
+//! every figure comes from as few readings of the held-out reviews as there are.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::model::{Array, Config, NgramTable, Precision};
+use crate::predict::Predictor;
+use crate::text::Vocabulary;
+use crate::train::data::example::Example;
+use crate::train::metrics::{Metrics, fit_temperature};
+use crate::train::ngrams::stack::{self, Stack};
+use crate::train::score::{logits_of, predictor, targets_of};
+
+/// The parts of a trained model; its tensors hold what will be stored, so that what is measured is what is served.
+pub struct TrainedModel<'m> {
+    /// Configuration, which grows with n-grams and temperature.
+    pub config: Config,
+    /// The network's weights.
+    pub tensors: BTreeMap<String, Array>,
+    /// The table beside the network.
+    pub ngrams: Option<NgramTable>,
+    vocabulary: &'m Vocabulary,
+    precision: Precision,
+    held_out: &'m [Example],
+    /// The logits of the held-out reviews by the model as it is.
+    logits: Vec<f32>,
+}
+
+impl<'m> TrainedModel<'m> {
+    /// The network alone, whose `tensors` are rounded to `precision`.
+    pub fn new(
+        config: Config,
+        tensors: BTreeMap<String, Array>,
+        vocabulary: &'m Vocabulary,
+        precision: Precision,
+        held_out: &'m [Example],
+    ) -> Self {
+        let logits = Vec::new();
+        let mut model = Self { config, tensors, ngrams: None, vocabulary, precision, held_out, logits };
+        model.settle();
+        model
+    }
+
+    /// Rounds the weights to what is stored, and reads the held-out reviews.
+    fn settle(&mut self) {
+        for value in self.tensors.values_mut().flat_map(|array| &mut array.data) {
+            *value = self.precision.round(*value);
+        }
+        self.logits = logits_of(&self.predictor(), self.held_out);
+    }
+
+    /// Puts `table` beside the network, weighed on the held-out reviews (with `share`, at that share of the network's
+    /// factor); returns the weights.
+    ///
+    /// # Errors
+    /// As [`stack::stack`].
+    pub fn add_ngrams(&mut self, table: &NgramTable, share: Option<f32>) -> Result<Stack> {
+        let (table, weights) = stack::stack(&self.logits, table, self.held_out, share, &mut self.tensors)?;
+        self.config.ngrams = true;
+        self.ngrams = Some(table);
+        self.settle();
+        Ok(weights)
+    }
+
+    /// Puts `table`, with which the network has learnt, beside it as it is.
+    pub fn keep_ngrams(&mut self, table: NgramTable) {
+        self.config.ngrams = true;
+        self.ngrams = Some(table);
+        self.settle();
+    }
+
+    /// Divides the logits by the temperature that fits the held-out reviews best.
+    pub fn calibrate(&mut self) {
+        (self.config.temperature, self.logits) = self.calibrated();
+    }
+
+    /// Figures on the held-out reviews; `None` where there is none.
+    pub fn metrics(&self) -> Option<Metrics> {
+        self.metrics_of(&self.logits)
+    }
+
+    /// The figures that [`calibrate`](Self::calibrate) would lead to.
+    pub fn calibrated_metrics(&self) -> Option<Metrics> {
+        self.metrics_of(&self.calibrated().1)
+    }
+
+    /// The logits of the held-out reviews, in order.
+    pub fn held_out_logits(&self) -> &[f32] {
+        &self.logits
+    }
+
+    /// The model as it answers now.
+    pub fn predictor(&self) -> Predictor {
+        predictor(&self.config, self.vocabulary, self.tensors.clone(), self.ngrams.clone())
+    }
+
+    /// The temperature that fits best, and the logits under it. The predictor divides by it last: where it was 1, dividing
+    /// its logits gives the same bits.
+    fn calibrated(&self) -> (f32, Vec<f32>) {
+        if self.held_out.is_empty() {
+            return (self.config.temperature, Vec::new());
+        }
+        let more = fit_temperature(&self.logits, &targets_of(self.held_out));
+        (self.config.temperature * more, self.logits.iter().map(|logit| logit / more).collect())
+    }
+
+    fn metrics_of(&self, logits: &[f32]) -> Option<Metrics> {
+        (!self.held_out.is_empty()).then(|| Metrics::of(logits, &targets_of(self.held_out)))
+    }
+}
