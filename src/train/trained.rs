@@ -9,6 +9,7 @@ use crate::predict::Predictor;
 use crate::text::Vocabulary;
 use crate::train::data::example::Example;
 use crate::train::metrics::{Metrics, fit_temperature};
+use crate::train::ngrams::logistic::platt;
 use crate::train::ngrams::stack::{self, Stack};
 use crate::train::score::{logits_of, predictor, targets_of};
 
@@ -73,6 +74,18 @@ impl<'m> TrainedModel<'m> {
     /// Divides the logits by the temperature that fits the held-out reviews best.
     pub fn calibrate(&mut self) {
         (self.config.temperature, self.logits) = self.calibrated();
+    }
+
+    /// Fits temperature and bias to held-out rows that are as often positive as the texts to come; films need not be.
+    pub fn calibrate_with_bias(&mut self) {
+        if self.held_out.is_empty() {
+            return;
+        }
+        let (factor, bias) = platt(&self.logits, &targets_of(self.held_out));
+        if factor.is_finite() && factor > 1e-3 && bias.abs() < 100.0 {
+            (self.config.temperature, self.config.bias) = ((1.0 / factor).clamp(1e-3, 1e3), bias);
+            self.settle();
+        }
     }
 
     /// Figures on the held-out reviews; `None` where there is none.

@@ -26,6 +26,9 @@ pub enum Part {
     Test,
 }
 
+/// Reviews from which on a threshold that would be better is no chance.
+const ENOUGH: usize = 50;
+
 /// What to evaluate, on what.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
@@ -95,7 +98,7 @@ pub fn evaluate(evaluation: &Evaluation, log: &mut dyn Write) -> Result<Metrics>
     let logits = mean_logits_of(&models, &texts);
     let metrics = Metrics::of(&logits, &targets);
     let (threshold, accuracy) = best_threshold(&logits, &targets);
-    if accuracy - metrics.accuracy > 0.05 {
+    if metrics.reviews >= ENOUGH && accuracy - metrics.accuracy > 0.05 {
         note(&format!(
             "the order is better than the labels: parted at a probability of {threshold:.3} in place of .5, {accuracy:.4} \
              would be right; `trainer calibrate` moves it there"

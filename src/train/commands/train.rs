@@ -144,8 +144,10 @@ fn train_on_these_threads(
     }
 
     // Calibrate and measure.
-    if settings.calibrate {
-        model.calibrate();
+    match (settings.calibrate, material.data.own) {
+        (false, _) => {}
+        (true, true) => model.calibrate_with_bias(),
+        (true, false) => model.calibrate(),
     }
     results.extend(model.metrics().map(|metrics| (VALIDATION.to_string(), metrics)));
 
