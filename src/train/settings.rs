@@ -498,7 +498,6 @@ impl Base {
             base.pooling = Some(config.pooling);
             base.max_length = Some(config.max_length);
             base.padding = Some(config.padding);
-            base.ngrams = Some(0);
             // A few thousand rows: some passes in small steps, the best of them kept.
             base.epochs = Some(8);
             base.patience = Some(3);

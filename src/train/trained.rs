@@ -64,13 +64,6 @@ impl<'m> TrainedModel<'m> {
         Ok(weights)
     }
 
-    /// Puts `table`, with which the network has learnt, beside it as it is.
-    pub fn keep_ngrams(&mut self, table: NgramTable) {
-        self.config.ngrams = true;
-        self.ngrams = Some(table);
-        self.settle();
-    }
-
     /// Divides the logits by the temperature that fits the held-out reviews best.
     pub fn calibrate(&mut self) {
         (self.config.temperature, self.logits) = self.calibrated();

@@ -85,8 +85,6 @@ struct Material {
     data: DataRecord,
     /// What was taken for what, and what was left out.
     notes: Vec<String>,
-    /// The table of n-grams of the model that training starts from: it stays, and the network learns what is left.
-    base: Option<NgramTable>,
     /// Tensors to start from: word vectors, the LSTM of a language model.
     start: BTreeMap<String, Array>,
     /// Made-up sentences to learn from beside the reviews.
@@ -135,9 +133,7 @@ fn train_on_these_threads(
     let weights = state.kept_weights()?;
     let mut model = TrainedModel::new(config.clone(), weights, vocabulary, settings.precision, validation);
     let (mut results, mut weighed) = (BTreeMap::new(), None);
-    if let Some(base) = &material.base {
-        model.keep_ngrams(base.clone());
-    } else if settings.ngrams > 0 && finished {
+    if settings.ngrams > 0 && finished {
         results.extend(model.calibrated_metrics().map(|alone| (LSTM_ALONE.to_string(), alone)));
         let (table, share) = material.ngram_table(&settings)?;
         weighed = Some(model.add_ngrams(&table, share)?);
@@ -186,8 +182,7 @@ impl Material {
         if settings.sentences > 0.0 {
             self.sentences = sentences::sentences(settings.seed, &self.config, &self.vocabulary)?;
         }
-        let fixed = self.base.is_some() || settings.ngrams == 0;
-        if fixed || (self.sentences.is_empty() && self.judged.is_empty()) {
+        if settings.ngrams == 0 || (self.sentences.is_empty() && self.judged.is_empty()) {
             return Ok(());
         }
         let table = self.fit_ngrams(settings)?;
@@ -265,9 +260,7 @@ fn fit_network(
     };
     let mut hooks = Hooks {
         validate: &mut |variables| {
-            let config = Config { ngrams: material.base.is_some(), ..material.config.clone() };
-            let predictor =
-                predictor(&config, &material.vocabulary, variables.to_arrays()?, material.base.clone());
+            let predictor = predictor(&material.config, &material.vocabulary, variables.to_arrays()?, None);
             Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
         },
         epoch: &mut |row| print(out, &epoch_line(row, settings.epochs, material.data.train)),
@@ -295,11 +288,11 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
             init.vocabulary.len() - init.added
         ));
     }
-    let (mut base, mut init_config) = (None, None);
+    let mut init_config = None;
     let vocabulary = match (&job.vocabulary, &job.vectors) {
         _ if init.is_some() => {
-            let InitModel { config, vocabulary, tensors, table, .. } = init.expect("just seen");
-            (start, base, init_config) = (tensors, table, Some(config));
+            let InitModel { config, vocabulary, tensors, .. } = init.expect("just seen");
+            (start, init_config) = (tensors, Some(config));
             vocabulary
         }
         (_, Some(path)) => {
@@ -353,7 +346,6 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         config,
         start,
         notes,
-        base,
         sentences: Vec::new(),
         ngrams: None,
     };
@@ -377,11 +369,6 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         let soft = soft_labelled(&unlabelled, &job.teachers, &material)?;
         material.data.unlabelled += soft.len();
         material.train.extend(soft);
-    }
-    if let Some(base) = &material.base {
-        let mut scratch = Scratch::default();
-        let examples = material.train.iter_mut().chain(&mut material.judged);
-        examples.for_each(|example| example.beside = base.score(&example.ids, &mut scratch));
     }
     Ok(material)
 }

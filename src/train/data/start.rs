@@ -6,7 +6,7 @@ use std::path::Path;
 use rand::Rng;
 
 use crate::error::{Error, Result};
-use crate::model::{Array, Config, NgramTable, load_directory};
+use crate::model::{Array, Config, load_directory};
 use crate::text::{Scheme, Tokenizer, Vocabulary};
 use crate::train::random::{Purpose, generator};
 
@@ -28,12 +28,11 @@ pub struct InitModel {
     pub added: usize,
     /// Its tensors.
     pub tensors: BTreeMap<String, Array>,
-    /// Its table of n-grams.
-    pub table: Option<NgramTable>,
 }
 
 /// Loads the model in `directory` and extends its vocabulary by the words that stand in several of `texts` and that it has
-/// not; their vectors start small, drawn by `seed`.
+/// not; their vectors start small, drawn by `seed`. Its table of n-grams stays behind: what its words are worth in
+/// another field is fitted anew.
 ///
 /// # Errors
 /// As [`load_directory`].
@@ -64,14 +63,11 @@ pub fn init_model(directory: &Path, texts: &[&str], seed: u64) -> Result<InitMod
             .flat_map(|array| &mut array.data)
             .for_each(|value| *value *= factor);
     }
-    let scaled =
-        |table: NgramTable| table.scaled(factor, 0.0).map_err(|e| Error::Data(format!("n-grams: {e}")));
-    let table = files.ngrams.map(scaled).transpose()?;
     if let Some(bias) = tensors.get_mut("classifier.bias").and_then(|array| array.data.first_mut()) {
         *bias += config.bias;
     }
     (config.temperature, config.bias) = (1.0, 0.0);
-    Ok(InitModel { name: files.name, config, vocabulary, added: words.len(), tensors, table })
+    Ok(InitModel { name: files.name, config, vocabulary, added: words.len(), tensors })
 }
 
 fn deviation(values: &[f32]) -> f32 {
