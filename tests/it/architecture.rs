@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("train::random", &[]),
     ("train::metrics", &[]),
     ("train::progress", &[]),
-    ("train::settings", &[]),
+    ("train::settings", &["train::data::labelled", "train::data::own"]),
     ("train::interrupt", &[]),
     ("train::data", &["train::random", "train::progress", "train::settings"]),
     ("train::score", &["train::data", "train::metrics"]),
@@ -125,6 +125,19 @@ const CRATES: &[(&str, &[&str])] = &[
 const CIRCLES: &[&[&str]] = &[
     // A trait whose defaults call the formulas, which are written for the trait.
     &["kernel::simd", "kernel::simd::activation"],
+    // A folder's map holds the type of a record and hands each file to the reader or writer of its format.
+    &[
+        "train::data::reader",
+        "train::data::reader::bytes",
+        "train::data::reader::columns",
+        "train::data::reader::delimited",
+        "train::data::reader::json",
+        "train::data::reader::parquet",
+        "train::data::reader::plain",
+    ],
+    &["train::data::writer", "train::data::writer::parquet", "train::data::writer::text"],
+    // A setting has the type of what it sets: how a table's labels are read, how its rows are split.
+    &["train::data::own", "train::data::split", "train::settings"],
     // The tokenizer hands a text to the reader of its scheme, which gives back the tokenizer's tokens.
     &[
         "text::keras",
@@ -160,7 +173,7 @@ fn sources() -> Vec<Source> {
             let inner = if module.is_empty() { name.clone() } else { format!("{module}::{name}") };
             if path.is_dir() {
                 visit(&path, &inner, all);
-            } else if path.extension().is_some_and(|e| e == "rs") && name != "tests" {
+            } else if path.extension().is_some_and(|e| e == "rs") && !name.ends_with("tests") {
                 let module = if ["mod", "lib"].contains(&&*name) { module.to_string() } else { inner };
                 let code = without_tests(&plain_code(&fs::read_to_string(&path).unwrap()));
                 all.push(Source { path, module, code });
