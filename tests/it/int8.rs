@@ -48,10 +48,11 @@ fn the_shipped_model_answers_the_same_bits_on_every_instruction_set() {
     let exact = text(&exact.stdout);
     assert_ne!(exact, answers[0]);
     let probability = |line: &str| {
-        serde_json::from_str::<serde_json::Value>(line).unwrap()["probability"].as_f64().unwrap()
+        let answer: serde_json::Value = serde_json::from_str(line).unwrap();
+        answer["probabilities"]["positive"].as_f64().unwrap()
     };
     for (exact, rounded) in exact.lines().zip(answers[0].lines()) {
-        assert!((probability(exact) - probability(rounded)).abs() < 0.01, "{exact} {rounded}");
+        assert!((probability(exact) - probability(rounded)).abs() < 0.02, "{exact} {rounded}");
     }
 }
 
