@@ -17,8 +17,8 @@ use super::settings::PERMIT_BYTES;
 
 /// What one connection may hold by right: some reviews with all that scoring them takes.
 pub const ALLOWANCE_BYTES: usize = 16 * 1024;
-/// What an open stream or request costs besides its body: the tasks and buffers of hyper, h2 and the router. Measured:
-/// see `tests/hostile`.
+/// What an open stream or request costs besides its body: the tasks and buffers of hyper, h2 and the router. An
+/// estimate; `tests/hostile` shows what it leads to.
 pub const REQUEST_BYTES: usize = 6 * 1024;
 
 /// The room that all connections share.

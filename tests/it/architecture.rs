@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("train::score", &["train::data", "train::metrics"]),
     ("train::fit", &["train::random", "train::metrics", "train::progress", "train::settings", "train::data"]),
     ("train::ngrams", &["train::metrics", "train::data", "train::score"]),
+    ("train::trained", &["train::metrics", "train::data::example", "train::score", "train::ngrams"]),
     ("train::stage", &["train::settings", "train::interrupt", "train::fit"]),
     (
         "train::pretrain",

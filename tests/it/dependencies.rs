@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Licences under which code may be part of the binaries; `docker/` ships their texts.
-const LICENCES: [&str; 10] = [
+const LICENCES: [&str; 11] = [
     "MIT",
     "Apache-2.0",
     "BSD-2-Clause",
@@ -16,6 +16,8 @@ const LICENCES: [&str; 10] = [
     "0BSD",
     "Unicode-3.0",
     "Unlicense",
+    // A dedication to the public domain.
+    "CC0-1.0",
     // The list of certificate authorities, which is data.
     "CDLA-Permissive-2.0",
 ];

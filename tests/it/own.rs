@@ -27,7 +27,7 @@ fn rows(count: usize) -> String {
         let (stars, word) = if n % 2 == 0 { (5, "quiet") } else { (1, "noisy") };
         let (noun, verb) =
             (["vacuum", "hose", "brush", "bag"][n / 2 % 4], ["is", "seems", "stays"][n / 8 % 3]);
-        table += &format!("p{},{stars},\"The {noun} number {n} {verb} {word} and clean\"\n", n % 10);
+        table += &format!("p{},{stars},\"The {noun} number {n} {verb} {word} and clean\"\n", n / 2 % 10);
     }
     table
 }

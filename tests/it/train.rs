@@ -140,6 +140,8 @@ fn a_teacher_is_given_texts_and_its_opinions_are_learnt() {
     let small = [
         "--preset",
         "imdb",
+        "--tokenizer",
+        "words",
         "--hidden-size",
         "8",
         "--embedding-dim",

@@ -158,7 +158,8 @@ mod tests {
             }
             println!("{isa:?}: sigmoid {near:.2}, {far:.2} ULP, tanh {of_tanh:.2} ULP; of 1: {of_one:.2?}");
             assert!(of_one[0] <= 2.0 && of_one[1] <= 3.0, "{isa:?}: {of_one:?} ULP of 1");
-            if !isa.name().starts_with("avx512") {
+            // With AVX-512, which AMX stands on, a table takes the place of the long polynomial: close to 1 in absolute terms.
+            if !(isa.name().starts_with("avx512") || isa.name() == "amx") {
                 assert!(near <= 5.0 && far <= 18.0 && of_tanh <= 4.0, "{isa:?}: {near} {far} {of_tanh}");
             }
         }
