@@ -19,4 +19,6 @@ pub use vocabulary::{PADDING_ID, SPECIAL_WORDS, START_ID, UNKNOWN_ID, Vocabulary
 pub(crate) use reading::{JOINT, PIECE_LETTERS, for_each_piece, piece_key};
 #[cfg(feature = "train")]
 pub(crate) use typed::class_tokens;
-pub(crate) use vocabulary::{hex, sha256_hex};
+#[cfg(feature = "train")]
+pub(crate) use vocabulary::hex;
+pub(crate) use vocabulary::sha256_hex;
