@@ -19,7 +19,7 @@ use super::settings::PERMIT_BYTES;
 pub const ALLOWANCE_BYTES: usize = 16 * 1024;
 /// What an open stream or request costs besides its body: the tasks and buffers of hyper, h2 and the router. An
 /// estimate; `tests/hostile` shows what it leads to.
-pub const REQUEST_BYTES: usize = 6 * 1024;
+pub const REQUEST_BYTES: usize = 12 * 1024;
 
 /// The room that all connections share.
 #[derive(Debug)]

@@ -73,7 +73,7 @@ pub struct Settings {
 
     /// Most bytes held at once for all clients together: bodies, texts, ids, open requests, answers not yet taken; 503
     /// above. At least twice --max-body-bytes. Each connection may hold 16 KiB beside it
-    #[arg(long, env = "IMDB_SENTIMENT_MAX_BUFFERED_BYTES", default_value_t = 64 * 1024 * 1024, value_parser = positive)]
+    #[arg(long, env = "IMDB_SENTIMENT_MAX_BUFFERED_BYTES", default_value_t = 48 * 1024 * 1024, value_parser = positive)]
     pub max_buffered_bytes: usize,
 
     /// Most open connections; for a further one the longest idle one is closed
