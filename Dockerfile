@@ -83,7 +83,7 @@ HEALTHCHECK --interval=5s --timeout=2s --start-period=5s --retries=3 CMD ["/serv
 ENTRYPOINT ["/server"]
 
 FROM dependencies AS trainer-build
-ARG TRAINER_FEATURES=train
+ARG TRAINER_FEATURES=parquet
 COPY docker/licenses.sh docker/
 RUN mkdir -p /out/licenses /out/work; chmod 1777 /out/work; \
     docker/licenses.sh --target "$(cat /triple)" --no-default-features --features "$TRAINER_FEATURES" \

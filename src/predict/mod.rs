@@ -1,6 +1,8 @@
 //! From text to probability: synchronous, without candle and without HTTP.
 
+mod details;
 mod explain;
+mod offsets;
 mod parts;
 
 use std::path::Path;
@@ -9,7 +11,9 @@ use crate::error::{Error, Result};
 use crate::model::{Config, Engine, Metadata, ModelFiles, RecurrentPrecision, load_directory};
 use crate::text::{Counts, START_ID, Scheme, Tokenizer, Vocabulary};
 
+pub use details::{Details, DetailsWanted, MAX_POINTS, disagree, trajectory_ends};
 pub use explain::{ExplanationPlan, WordWeight};
+pub use offsets::{OffsetTable, Offsets};
 
 /// Name of the environment variable that forces the numbers in which the recurrence of every model computes: `f32` or
 /// `int8`.

@@ -180,7 +180,7 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_LOG_FORMAT", default_value = "auto")]
     pub log_format: LogFormat,
 
-    /// Serve no page at `GET /`
+    /// Serve no pages for people, neither `GET /` nor `GET /docs`
     #[arg(long, env = "IMDB_SENTIMENT_NO_PAGE")]
     pub no_page: bool,
 

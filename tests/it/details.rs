@@ -183,8 +183,18 @@ fn the_page_is_there_for_people_and_can_be_turned_off() {
     server.post("/predict", r#"{"text": "A good film"}"#).problem(401);
     server.post("/", r#"{"inputs": "A good film"}"#).problem(401);
     server.get("/openapi.json").problem(401);
+    let docs = server.get("/docs");
+    assert_eq!((docs.status, docs.headers["content-type"].as_str()), (200, "text/html; charset=utf-8"));
+    let policy = &docs.headers["content-security-policy"];
+    assert!(policy.contains("default-src 'none'") && policy.contains("connect-src 'self'"), "{policy}");
+    assert!(page.text().contains("href=\"docs\""));
+    let script = server.get("/docs/swagger-ui-bundle.js");
+    assert_eq!((script.status, script.headers["content-encoding"].as_str()), (200, "gzip"));
+    assert!(script.headers["content-type"].starts_with("text/javascript"), "{:?}", script.headers);
     let (_folder, server) = start(&["--no-page"]);
     server.get("/").problem(405);
+    server.get("/docs").problem(404);
+    server.get("/docs/swagger-ui.css").problem(404);
     assert_eq!(server.post("/", r#"{"inputs": "A good film"}"#).status, 200);
     let description = server.get("/openapi.json").json();
     assert!(description["paths"]["/"].get("get").is_none());

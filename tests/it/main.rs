@@ -10,6 +10,7 @@ mod dependencies;
 mod details;
 mod download;
 mod environment;
+mod explained;
 mod faults;
 mod golden;
 mod int8;

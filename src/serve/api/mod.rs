@@ -7,9 +7,11 @@
 //! | `v2/` | the Open Inference Protocol, as Triton's and KServe's clients ask |
 //! | `shared` | what these three have in common |
 //! | `health`, `operations`, `metrics` | whether the server is well; what it serves; its figures |
-//! | `page` | `GET /`, for people |
+//! | `page`, `docs` | `GET /` and `GET /docs`, for people |
 //! | `openapi` | the description of all of them |
 
+#[cfg(feature = "docs")]
+mod docs;
 mod health;
 mod huggingface;
 mod metrics;
@@ -25,11 +27,17 @@ use utoipa_axum::router::OpenApiRouter;
 use super::app::AppState;
 
 /// Every route, with its description: the one list that the router, the description, the figures and the contract
-/// test are made of. The page is among them where `with_page` says so.
-pub fn routes(with_page: bool) -> OpenApiRouter<AppState> {
-    let page = if with_page { page::routes() } else { OpenApiRouter::new() };
+/// test are made of. The pages for people are among them where `with_pages` says so.
+pub fn routes(with_pages: bool) -> OpenApiRouter<AppState> {
+    let pages = match with_pages {
+        #[cfg(feature = "docs")]
+        true => page::routes().merge(docs::routes()),
+        #[cfg(not(feature = "docs"))]
+        true => page::routes(),
+        false => OpenApiRouter::new(),
+    };
     let mut routes = OpenApiRouter::with_openapi(openapi::base())
-        .merge(page)
+        .merge(pages)
         .merge(predict::routes())
         .merge(huggingface::routes())
         .merge(v2::routes())

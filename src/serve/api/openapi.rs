@@ -27,7 +27,7 @@ use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
         title = "imdb-sentiment",
         description = "How positive is a film review? Every error is an RFC 9457 `application/problem+json`; an \
             unknown path is 404, a wrong method 405 with `Allow`. Every answer of a path bears `x-request-id`. With keys \
-            configured, every path but health and the page needs `Authorization: Bearer KEY` (401).",
+            configured, every path but health and the pages for people needs `Authorization: Bearer KEY` (401).",
         license(name = "MIT", identifier = "MIT"),
     ),
     servers((url = "http://127.0.0.1:3000", description = "Where a server listens that is told nothing else")),

@@ -30,22 +30,25 @@ struct Page {
 
 static PAGE: LazyLock<Page> = LazyLock::new(|| {
     let mut html = SHELL.replace("/* style */", STYLE);
+    if cfg!(feature = "docs") {
+        html = html.replace("href=\"openapi.yaml\"", "href=\"docs\"");
+    }
     let mut scripts = Vec::new();
     for (mark, script) in SCRIPTS {
         html = html.replace(mark, script);
-        scripts.push(source(script));
+        scripts.push(digest_source(script));
     }
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'",
         scripts.join(" "),
-        source(STYLE)
+        digest_source(STYLE)
     );
     Page { html, policy: policy.parse().expect("digests are ASCII") }
 });
 
 /// What names `text` in a policy: its digest.
-fn source(text: &str) -> String {
+pub fn digest_source(text: &str) -> String {
     use sha2::{Digest, Sha256};
     format!("'sha256-{}'", base64(&Sha256::digest(text.as_bytes())))
 }

@@ -10,7 +10,9 @@ use std::time::Instant;
 use super::admission::Admission;
 use super::pool::Pool;
 use super::task::{ComputeError, Input, Job, TURN};
-use crate::predict::{Encoding, ExplanationPlan, Label, Prediction, Truncate};
+use crate::predict::{
+    Encoding, ExplanationPlan, OffsetTable, Offsets, Prediction, Truncate, disagree, trajectory_ends,
+};
 use crate::serve::models::LoadedModel;
 use crate::serve::models::verdict::Verdict;
 use crate::serve::observe::telemetry::Detail;
@@ -18,22 +20,6 @@ use crate::text::sentences;
 
 /// Reviews that one window counts as when it is explained: it takes some six times as long as a prediction.
 pub const EXPLANATION_REVIEWS: usize = 8;
-/// Most points of a trajectory; of more sentences the ends that lie most evenly are taken.
-pub const MAX_POINTS: usize = 24;
-/// Score from which on a sentence is sure enough to contradict another.
-const CONFIDENT: f32 = 0.9;
-
-/// In what offsets count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Offsets {
-    /// Bytes of UTF-8.
-    Utf8,
-    /// Units of UTF-16.
-    Utf16,
-    /// Unicode code points.
-    #[default]
-    Codepoints,
-}
 
 /// What is asked for besides the verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,7 +115,7 @@ impl Plan {
         let mut plan = Self { texts: Vec::with_capacity(texts.len()), encodings: Vec::new() };
         for (index, text) in texts.iter().enumerate() {
             let borders = if wanted.sentences || wanted.trajectory { sentences(text) } else { Vec::new() };
-            let ends = if wanted.trajectory { even(&borders) } else { Vec::new() };
+            let ends = if wanted.trajectory { trajectory_ends(&borders) } else { Vec::new() };
             let judged = if wanted.sentences { &borders[..] } else { &[] };
             let prefixes = ends.iter().map(|&end| 0..end);
             let parts: Vec<Range<usize>> = judged.iter().cloned().chain(prefixes).collect();
@@ -257,99 +243,15 @@ impl Done {
             let points = plan.points.into_iter().map(point).collect();
             Details {
                 words,
-                mixed: wanted.sentences.then(|| is_mixed(&sentences)),
+                mixed: wanted.sentences.then(|| {
+                    disagree(
+                        sentences.iter().map(|sentence| (sentence.verdict.label, sentence.verdict.score)),
+                    )
+                }),
                 sentences: wanted.sentences.then_some(sentences),
                 trajectory: wanted.trajectory.then_some(points),
             }
         });
         each.collect()
-    }
-}
-
-/// Whether confident sentences disagree.
-fn is_mixed(sentences: &[Sentence]) -> bool {
-    let says = |label: Label| {
-        sentences
-            .iter()
-            .any(|sentence| sentence.verdict.label == label && sentence.verdict.score >= CONFIDENT)
-    };
-    says(Label::Positive) && says(Label::Negative)
-}
-
-/// The ends of `borders`, at most [`MAX_POINTS`] of them, the last one always.
-fn even(borders: &[Range<usize>]) -> Vec<usize> {
-    let (count, kept) = (borders.len(), borders.len().min(MAX_POINTS));
-    (1..=kept).map(|point| borders[(point * count).div_ceil(kept) - 1].end).collect()
-}
-
-/// Turns offsets in bytes into others, in whatever order they are asked for.
-struct OffsetTable<'t> {
-    text: &'t str,
-    offsets: Offsets,
-    /// The offset of every [`OffsetTable::STEP`]th byte, or of the character's beginning before it.
-    marks: Vec<(usize, usize)>,
-}
-
-impl<'t> OffsetTable<'t> {
-    const STEP: usize = 256;
-
-    fn new(text: &'t str, offsets: Offsets) -> Self {
-        let mut marks = Vec::new();
-        if offsets != Offsets::Utf8 && !text.is_ascii() {
-            let (mut at, mut offset) = (0, 0);
-            while at < text.len() {
-                marks.push((at, offset));
-                let next = text.floor_char_boundary(at + Self::STEP);
-                offset += Self::length(&text[at..next], offsets);
-                at = next;
-            }
-        }
-        Self { text, offsets, marks }
-    }
-
-    fn length(text: &str, offsets: Offsets) -> usize {
-        match offsets {
-            Offsets::Utf8 => text.len(),
-            Offsets::Utf16 => text.chars().map(char::len_utf16).sum(),
-            Offsets::Codepoints => text.chars().count(),
-        }
-    }
-
-    /// The offset of `byte`, which lies at a character's border.
-    fn of(&self, byte: usize) -> usize {
-        let before = self.marks.partition_point(|&(at, _)| at <= byte);
-        match before.checked_sub(1).map(|mark| self.marks[mark]) {
-            None => byte,
-            Some((at, offset)) => offset + Self::length(&self.text[at..byte], self.offsets),
-        }
-    }
-
-    fn range(&self, bytes: &Range<usize>) -> Range<usize> {
-        self.of(bytes.start)..self.of(bytes.end)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    proptest::proptest! {
-        #[test]
-        fn offsets_are_those_of_each_language(text in "(\\PC|👍🏽|e\u{301}|\r\n|&amp;){0,700}", share in 0.0..1.0f64) {
-            let byte = text.floor_char_boundary((share * (text.len() + 1) as f64) as usize);
-            let of = |offsets| OffsetTable::new(&text, offsets).of(byte);
-            assert_eq!(of(Offsets::Utf8), byte);
-            assert_eq!(of(Offsets::Utf16), text[..byte].encode_utf16().count());
-            assert_eq!(of(Offsets::Codepoints), text[..byte].chars().count());
-        }
-
-        #[test]
-        fn points_are_spread_and_end_with_the_text(count in 0usize..200) {
-            let borders: Vec<Range<usize>> = (0..count).map(|at| 10 * at..10 * at + 9).collect();
-            let ends = even(&borders);
-            assert_eq!(ends.len(), count.min(MAX_POINTS));
-            assert_eq!(ends.last(), borders.last().map(|last| &last.end));
-            assert!(ends.windows(2).all(|pair| pair[0] < pair[1]));
-        }
     }
 }

@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::details::{Details, EXPLANATION_REVIEWS, MAX_POINTS, Plan, Wanted};
+use super::details::{Details, EXPLANATION_REVIEWS, Plan, Wanted};
 use super::pool::Pool;
 use super::shadow::Shadow;
 use super::task::{ComputeError, Input, Job};
 use crate::error::{Error, Result as CrateResult};
-use crate::predict::{Prediction, Truncate};
+use crate::predict::{MAX_POINTS, Prediction, Truncate};
 use crate::serve::budget::Charge;
 use crate::serve::models::cost::BYTES_PER_TOKEN;
 use crate::serve::models::verdict::Verdict;

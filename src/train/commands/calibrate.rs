@@ -159,7 +159,7 @@ fn save(
     let golden = companions::golden(predictor)?;
     let mut extra = vec![
         (GOLDEN_FILE, json(serde_json::to_string_pretty(&golden))),
-        (reliability::RELIABILITY_FILE, reliability::reliability(logits, targets).into_bytes()),
+        (reliability::RELIABILITY_FILE, reliability::reliability(logits, targets).file().into_bytes()),
     ];
     if let Some(baseline) = companions::baseline(predictor, &owned) {
         extra.push((BASELINE_FILE, json(serde_json::to_string_pretty(&baseline))));

@@ -5,6 +5,8 @@ mod evaluate;
 mod inspect;
 mod predict;
 mod quantize;
+mod report;
+mod rows;
 mod texts;
 mod train;
 
@@ -15,10 +17,12 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::calibrate::{CalibrateJob, calibrate};
-use self::evaluate::{Evaluation, Part, evaluate};
+use self::evaluate::evaluate;
 use self::inspect::inspect;
 use self::predict::{PredictJob, predict};
 use self::quantize::{QuantizeJob, quantize};
+use self::report::{ReportJob, report};
+use self::rows::{Evaluation, Part};
 use self::texts::TextsArgs;
 use self::train::{Job, train};
 use crate::error::{Error, Result};
@@ -56,6 +60,8 @@ enum Command {
     Pairs(PairsArgs),
     /// Print loss, accuracy, precision, recall, F1, AUC, calibration error and confusion matrix.
     Evaluate(EvaluateArgs),
+    /// Write one page of HTML on a model: curves, calibration, accuracy by length and stars, mistakes, words that weigh most.
+    Report(ReportArgs),
     /// Fit temperature and bias of a model to labelled rows of your own, its weights untouched; tell from which score on it is
     /// right as often as you want.
     Calibrate(CalibrateArgs),
@@ -271,6 +277,33 @@ struct EvaluateArgs {
 }
 
 #[derive(Debug, Args)]
+struct ReportArgs {
+    /// The model directory.
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The public release (folder or .tar.gz), a table with texts and labels (CSV, JSON lines, Parquet …), or a folder with a
+    /// sub-folder for each class.
+    #[arg(long, value_name = "PATH", required_unless_present = "download", conflicts_with = "download")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    download: DownloadArgs,
+    /// Which reviews of the public release.
+    #[arg(long = "on", value_name = "PART", default_value = "validation")]
+    part: Part,
+    /// The file to write, such as report.html. It holds texts of the data.
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Replace a file that is no report.
+    #[arg(long)]
+    force: bool,
+    /// Mistakes that are listed, the most confident first.
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    mistakes: usize,
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+#[derive(Debug, Args)]
 struct CalibrateArgs {
     /// The model directory.
     #[arg(long, value_name = "DIR")]
@@ -387,6 +420,14 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
                 metrics.to_text()
             };
             print(out, &text)
+        }
+        Command::Report(args) => {
+            let ReportArgs { model, data, download, part, output, force, mistakes, table } = args;
+            let data = download.path(data.as_deref())?;
+            let evaluation = Evaluation { models: vec![model], data, table, part };
+            let command = typed_command(std::env::args().skip(1));
+            let job = ReportJob { evaluation, output, force, mistakes, command };
+            report(&job, out, &mut std::io::stderr())
         }
         Command::Calibrate(args) => {
             let CalibrateArgs { model, data, precision, output, table } = args;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::predict::{Predictor, Truncate};
+use crate::predict::{DetailsWanted, Predictor, Truncate};
 use crate::train::data::reader::{Columns, Input, ReadArgs, Reader, Row};
 use crate::train::data::writer::{Answered, Block, Blocks, WriteArgs, Writer};
 use crate::train::progress;
@@ -78,7 +78,7 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
         scope.spawn(move || read_chunks(&mut reader, &to_score));
         let writing = scope.spawn(move || write_blocks(&mut writer, scored).map(|()| writer));
         for chunk in chunks {
-            let (made, counted) = score(&predictor, &blocks, chunk?, job.read.strict)?;
+            let (made, counted) = score(&predictor, &blocks, chunk?, job)?;
             tally.add(counted);
             if input == Input::Standard {
                 bar.set_position(tally.rows);
@@ -135,7 +135,12 @@ fn write_blocks(writer: &mut Writer, blocks: Receiver<Vec<Block>>) -> Result<()>
 }
 
 /// Scores a chunk on all cores.
-fn score(predictor: &Predictor, blocks: &Blocks, chunk: Chunk, strict: bool) -> Result<(Vec<Block>, Tally)> {
+fn score(
+    predictor: &Predictor,
+    blocks: &Blocks,
+    chunk: Chunk,
+    job: &PredictJob,
+) -> Result<(Vec<Block>, Tally)> {
     let Chunk { columns, mut rows } = chunk;
     let mut shares = Vec::with_capacity(rows.len().div_ceil(SHARE));
     while !rows.is_empty() {
@@ -145,9 +150,9 @@ fn score(predictor: &Predictor, blocks: &Blocks, chunk: Chunk, strict: bool) -> 
     let made: Vec<(Block, Tally)> = shares
         .into_par_iter()
         .map(|share| {
-            let answered = answers(predictor, share);
+            let answered = answers(predictor, share, job.write.explain.wanted());
             let tally = Tally::of(&answered);
-            if let Some(fault) = tally.first.as_ref().filter(|_| strict) {
+            if let Some(fault) = tally.first.as_ref().filter(|_| job.read.strict) {
                 return Err(Error::Data(fault.clone()));
             }
             Ok((blocks.block(&answered, &columns)?, tally))
@@ -162,7 +167,7 @@ fn score(predictor: &Predictor, blocks: &Blocks, chunk: Chunk, strict: bool) -> 
     Ok((blocks, tally))
 }
 
-fn answers(predictor: &Predictor, rows: Vec<Row>) -> Vec<Answered> {
+fn answers(predictor: &Predictor, rows: Vec<Row>, wanted: DetailsWanted) -> Vec<Answered> {
     let encoded: Vec<Result<_, String>> = rows
         .iter()
         .map(|row| match &row.text {
@@ -177,7 +182,9 @@ fn answers(predictor: &Predictor, rows: Vec<Row>) -> Vec<Answered> {
         .map(|(row, encoding)| {
             let answer = encoding.and_then(|_| predictions.next().ok_or_else(|| "no prediction".to_string()));
             let answer = answer.map_err(|reason| format!("line {}: {reason}", row.line));
-            Answered { row, answer }
+            let text = row.text.as_deref().ok().filter(|_| wanted.any() && answer.is_ok());
+            let details = text.and_then(|text| predictor.details(text, wanted).ok());
+            Answered { row, answer, details }
         })
         .collect()
 }

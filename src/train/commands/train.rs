@@ -418,7 +418,7 @@ fn save(output: &Path, model: &TrainedModel, material: &Material, record: &Train
     ];
     if !material.validation.is_empty() {
         let diagram = reliability::reliability(model.held_out_logits(), &targets_of(&material.validation));
-        extra.push((reliability::RELIABILITY_FILE, diagram.into_bytes()));
+        extra.push((reliability::RELIABILITY_FILE, diagram.file().into_bytes()));
     }
     if let Some(baseline) = baseline {
         extra.push((crate::model::BASELINE_FILE, json(serde_json::to_string_pretty(&baseline))));

@@ -27,6 +27,8 @@ pub struct LabelledRow {
     pub text: String,
     /// 1 for positive, 0 for negative, `None` for a row without a label.
     pub target: Option<f32>,
+    /// The label as it was read, where there is one.
+    pub label: Option<String>,
     /// Where it stood: its line in the file, from 1.
     pub line: u64,
     /// What the column of `--group-column` holds.
@@ -255,7 +257,7 @@ impl Collected {
                     if target.is_none() {
                         unlabelled.note(line, "");
                     }
-                    kept.push(LabelledRow { text, target, line, group });
+                    kept.push(LabelledRow { text, target, label, line, group });
                 }
             }
         }

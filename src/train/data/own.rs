@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     fn row(text: &str, target: Option<f32>, line: u64) -> LabelledRow {
-        LabelledRow { text: text.into(), target, line, group: None }
+        LabelledRow { text: text.into(), target, label: None, line, group: None }
     }
 
     #[test]

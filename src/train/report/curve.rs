@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::train::fit::EpochRow;
-use crate::train::report::svg::{Axis, grid, picture};
+use crate::train::report::svg::{Axis, Picture, grid};
 
 /// Name of the curve's file in a model directory.
 pub const CURVE_FILE: &str = "curve.svg";
@@ -28,17 +28,34 @@ const HEIGHT: f64 = 280.0;
 /// The curve: two panels, loss and accuracy by epoch, training dashed and validation solid; a line marks the epoch whose
 /// weights are kept.
 pub fn curve(rows: &[EpochRow], kept: Option<usize>) -> String {
-    let training = |pick: fn(&EpochRow) -> f64| rows.iter().map(pick).map(Some).collect::<Vec<_>>();
-    let validation = |pick: fn(&EpochRow) -> Option<f64>| rows.iter().map(pick).collect::<Vec<_>>();
-    picture(WIDTH, HEIGHT, |svg| {
-        let losses = [training(|row| row.loss), validation(|row| row.validation_loss)];
-        panel(svg, 0.0, "loss", &losses, kept);
-        let accuracies = [training(|row| row.accuracy), validation(|row| row.validation_accuracy)];
-        panel(svg, WIDTH / 2.0, "accuracy", &accuracies, kept);
+    let picture = Picture::new(WIDTH, HEIGHT, "Loss and accuracy by epoch", |svg| {
+        panel(svg, 0.0, "loss", &losses(rows), kept);
+        panel(svg, WIDTH / 2.0, "accuracy", &accuracies(rows), kept);
+    });
+    picture.file()
+}
+
+/// The same as two pictures, which stand below each other where there is little room.
+pub fn curves(rows: &[EpochRow], kept: Option<usize>) -> [Picture; 2] {
+    [("loss", losses(rows)), ("accuracy", accuracies(rows))].map(|(name, series)| {
+        let title = format!("{name} by epoch, training and validation");
+        Picture::new(WIDTH / 2.0, HEIGHT, &title, |svg| panel(svg, 0.0, name, &series, kept))
     })
 }
 
-fn panel(svg: &mut String, left: f64, name: &str, series: &[Vec<Option<f64>>; 2], kept: Option<usize>) {
+/// Training, then validation.
+type Series = [Vec<Option<f64>>; 2];
+
+fn losses(rows: &[EpochRow]) -> Series {
+    [rows.iter().map(|row| Some(row.loss)).collect(), rows.iter().map(|row| row.validation_loss).collect()]
+}
+
+fn accuracies(rows: &[EpochRow]) -> Series {
+    let training = rows.iter().map(|row| Some(row.accuracy)).collect();
+    [training, rows.iter().map(|row| row.validation_accuracy).collect()]
+}
+
+fn panel(svg: &mut String, left: f64, name: &str, series: &Series, kept: Option<usize>) {
     let values = || series.iter().flatten().flatten().copied().filter(|value| value.is_finite());
     let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let (low, high) = if low < high { (low, high) } else { (low.min(1.0) - 0.5, low.min(1.0) + 0.5) };

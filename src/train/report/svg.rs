@@ -1,23 +1,52 @@
-//! What the pictures of a model card share: colours for light and dark, axes with names and round ticks.
+//! What the pictures of model cards and reports share: colours for light and dark, axes with names and round ticks.
 
 use std::fmt::Write;
 
-/// Colours by what is drawn, for a light page and for a dark one.
-const STYLE: &str = "<style>\
-    text{fill:#333;font:12px sans-serif}.title{font-weight:bold}.grid{stroke:#ddd}.page{fill:#fff}\
-    .a{stroke:#1668b3;fill:none}.b{stroke:#888;fill:none;stroke-dasharray:5 3}.dot{fill:#1668b3}.kept{stroke:#c60;fill:none}\
-    @media(prefers-color-scheme:dark){text{fill:#ccc}.grid{stroke:#444}.page{fill:#111}.a{stroke:#6db3f2}.b{stroke:#999}\
-    .dot{fill:#6db3f2}.kept{stroke:#fa4}}</style>";
+/// Colours by what is drawn, on a light page: `a` and `b` are lines of data and of comparison, `c` a second line of data.
+pub const LIGHT: &str = "svg text{fill:#333;font:12px sans-serif}svg .small{font-size:10px}svg .grid{stroke:#ddd}\
+    svg .page{fill:#fff}svg .a{stroke:#1668b3;fill:none}svg .b{stroke:#888;fill:none;stroke-dasharray:5 3}\
+    svg .c{stroke:#b5530a;fill:none}svg .dot{fill:#1668b3}svg .kept{stroke:#c60;fill:none}\
+    svg .area-a{fill:#1668b3;fill-opacity:.25}svg .area-c{fill:#b5530a;fill-opacity:.25}";
+/// The same on a dark page.
+pub const DARK: &str = "svg text{fill:#ccc}svg .grid{stroke:#444}svg .page{fill:#111}svg .a{stroke:#6db3f2}\
+    svg .b{stroke:#999}svg .c{stroke:#f2a45f}svg .dot{fill:#6db3f2}svg .kept{stroke:#fa4}\
+    svg .area-a{fill:#6db3f2}svg .area-c{fill:#f2a45f}";
 
-/// A picture of `width` by `height` pixels with what `draw` puts on it.
-pub fn picture(width: f64, height: f64, draw: impl FnOnce(&mut String)) -> String {
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
-         height=\"{height}\">\n{STYLE}\n<rect class=\"page\" width=\"100%\" height=\"100%\"/>\n"
-    );
-    draw(&mut svg);
-    svg.push_str("</svg>\n");
-    svg
+/// A picture, for a file of its own or for a place in a page that holds [`LIGHT`] and [`DARK`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    width: f64,
+    height: f64,
+    title: String,
+    body: String,
+}
+
+impl Picture {
+    /// A picture of `width` by `height` pixels with what `draw` puts on it; `title` says what it shows to who cannot see.
+    pub fn new(width: f64, height: f64, title: &str, draw: impl FnOnce(&mut String)) -> Self {
+        let mut body = String::new();
+        draw(&mut body);
+        Self { width, height, title: title.into(), body }
+    }
+
+    /// The text of a file.
+    pub fn file(&self) -> String {
+        let Self { width, height, title, body } = self;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" \
+             height=\"{height}\" role=\"img\">\n<title>{title}</title>\n\
+             <style>{LIGHT}@media(prefers-color-scheme:dark){{{DARK}}}</style>\n\
+             <rect class=\"page\" width=\"100%\" height=\"100%\"/>\n{body}</svg>\n"
+        )
+    }
+
+    /// The text of a place in a page, which is as wide as there is room, and no wider than drawn.
+    pub fn inline(&self) -> String {
+        let Self { width, height, title, body } = self;
+        format!(
+            "<svg viewBox=\"0 0 {width} {height}\" width=\"{width}\" role=\"img\" aria-label=\"{title}\">\n{body}</svg>\n"
+        )
+    }
 }
 
 /// One axis: the values it shows and the pixels between which it shows them.
@@ -55,7 +84,22 @@ impl Axis {
 /// The grid between two axes with their ticks and names.
 pub fn grid(svg: &mut String, x: (Axis, &str), y: (Axis, &str)) {
     let ((x, x_name), (y, y_name)) = (x, y);
-    let ((left, right), (bottom, top)) = (x.pixels, y.pixels);
+    rungs(svg, x.pixels, (y, y_name));
+    let (bottom, top) = y.pixels;
+    for (value, label) in x.ticks() {
+        let at = x.at(value);
+        let _ = writeln!(
+            svg,
+            "<path class=\"grid\" d=\"M{at:.1} {bottom:.1}V{top:.1}\"/><text x=\"{at:.1}\" y=\"{:.1}\" \
+             text-anchor=\"middle\">{label}</text>",
+            bottom + 16.0
+        );
+    }
+    name_below(svg, x.pixels, bottom + 34.0, x_name);
+}
+
+/// The lines across from the ticks of the upright axis, with its name.
+pub fn rungs(svg: &mut String, (left, right): (f64, f64), (y, name): (Axis, &str)) {
     for (value, label) in y.ticks() {
         let at = y.at(value);
         let _ = writeln!(
@@ -66,27 +110,26 @@ pub fn grid(svg: &mut String, x: (Axis, &str), y: (Axis, &str)) {
             at + 4.0
         );
     }
-    for (value, label) in x.ticks() {
-        let at = x.at(value);
-        let _ = writeln!(
-            svg,
-            "<path class=\"grid\" d=\"M{at:.1} {bottom:.1}V{top:.1}\"/><text x=\"{at:.1}\" y=\"{:.1}\" \
-             text-anchor=\"middle\">{label}</text>",
-            bottom + 16.0
-        );
-    }
-    let _ = writeln!(
-        svg,
-        "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{x_name}</text>",
-        (left + right) / 2.0,
-        bottom + 34.0
-    );
-    let (at, middle) = (left - 44.0, (bottom + top) / 2.0);
+    let (at, middle) = (left - 44.0, (y.pixels.0 + y.pixels.1) / 2.0);
     let _ = writeln!(
         svg,
         "<text x=\"{at:.1}\" y=\"{middle:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 {at:.1} \
-         {middle:.1})\">{y_name}</text>"
+         {middle:.1})\">{name}</text>"
     );
+}
+
+/// The name of the axis that lies.
+pub fn name_below(svg: &mut String, (left, right): (f64, f64), y: f64, name: &str) {
+    let middle = (left + right) / 2.0;
+    let _ = writeln!(svg, "<text x=\"{middle:.1}\" y=\"{y:.1}\" text-anchor=\"middle\">{name}</text>");
+}
+
+/// A line through `points`, drawn as `class` is.
+pub fn line(svg: &mut String, class: &str, points: impl Iterator<Item = (f64, f64)>) {
+    let points: Vec<String> = points.map(|(x, y)| format!("{x:.1} {y:.1}")).collect();
+    if !points.is_empty() {
+        let _ = writeln!(svg, "<path class=\"{class}\" stroke-width=\"2\" d=\"M{}\"/>", points.join("L"));
+    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::predict::Label;
-use crate::serve::compute::details::{Offsets, Point, Sentence, Word};
+use crate::predict::{Label, Offsets};
+use crate::serve::compute::details::{Point, Sentence, Word};
 
 /// In what offsets count.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]

@@ -4,10 +4,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::parts::{OffsetsIn, Probabilities, SentenceAnswer, TrajectoryPoint, WordAnswer};
-use crate::predict::Label;
-use crate::predict::{Prediction, Truncate};
+use crate::predict::{Label, Offsets, Prediction, Truncate};
 use crate::serve::api::shared::{Review, TruncateMode};
-use crate::serve::compute::details::{Details, Offsets, Wanted};
+use crate::serve::compute::details::{Details, Wanted};
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
 use crate::serve::http::json::{self, Text, not_null};
 use crate::serve::problem::{Problem, ProblemKind};

@@ -8,6 +8,7 @@ mod bytes;
 mod columns;
 mod delimited;
 mod json;
+#[cfg(feature = "parquet")]
 mod parquet;
 mod plain;
 
@@ -282,9 +283,20 @@ fn open(name: &Path, standard: bool, args: &ReadArgs, bar: &ProgressBar) -> Resu
     notes.iter().for_each(|note| file.taken += &format!(", {note}"));
     Ok(file)
 }
+
+/// Said of Parquet by a trainer without it.
+pub const NO_PARQUET: &str = "is Parquet, which this trainer was built without; `cargo build --release --features parquet` \
+                              makes one that reads and writes it";
+
+#[cfg(feature = "parquet")]
 fn parquet_file(name: &Path, no_file: bool, args: &ReadArgs) -> Result<File, String> {
     match no_file {
         true => Err("is Parquet, which is read from a plain file: unpack it, or save it first".into()),
         false => parquet::open(name, args),
     }
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet_file(_: &Path, _: bool, _: &ReadArgs) -> Result<File, String> {
+    Err(NO_PARQUET.into())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::train::data::reader::Format;
+use crate::train::data::reader::{Format, NO_PARQUET};
 
 /// How answers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Form {
     JsonLines,
     /// Parquet.
     Parquet,
+    /// For people, `colour` where the terminal has some.
+    Terminal { colour: bool },
 }
 
 /// What an output is packed with.
@@ -42,6 +44,9 @@ impl Form {
             Some(Format::Csv) => Self::Table(b','),
             Some(Format::Tsv) => Self::Table(b'\t'),
             Some(Format::Jsonl | Format::Json) => Self::JsonLines,
+            Some(Format::Parquet) if cfg!(not(feature = "parquet")) => {
+                return Err(Error::invalid(path, NO_PARQUET));
+            }
             Some(Format::Parquet) if packing == Packing::None => Self::Parquet,
             None if ending.is_empty() => Self::JsonLines,
             _ => {

@@ -1,7 +1,9 @@
-//! Answers beside the rows that they are answers to: as CSV, JSON lines or Parquet, in order.
+//! Answers beside the rows that they are answers to: as CSV, JSON lines or Parquet, or as people read them, in order.
 
+mod explained;
 mod form;
 mod parquet;
+mod terminal;
 mod text;
 
 use std::borrow::Cow;
@@ -11,14 +13,15 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+pub use self::explained::ExplainArgs;
 use self::form::{Form, Packing};
 use crate::error::{Error, Result};
-use crate::predict::Prediction;
+use crate::predict::{Details, DetailsWanted, Offsets, Prediction};
 use crate::train::data::output::{FileId, Output};
 use crate::train::data::reader::{Columns, Fields, Row};
 
 /// What an answer holds, by the names that the server gives it; `probabilities` is one object in JSON.
-pub const ANSWER: [&str; 8] = [
+pub const ANSWER: [&str; 12] = [
     "label",
     "score",
     "probabilities.negative",
@@ -26,6 +29,10 @@ pub const ANSWER: [&str; 8] = [
     "tokens",
     "unknown_tokens",
     "truncated",
+    "words",
+    "sentences",
+    "mixed",
+    "trajectory",
     "error",
 ];
 
@@ -40,6 +47,8 @@ pub struct WriteArgs {
     /// truncated, error; all of them otherwise.
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     pub columns: Option<Vec<String>>,
+    #[command(flatten)]
+    pub explain: ExplainArgs,
 }
 
 /// A row with its answer.
@@ -48,6 +57,8 @@ pub struct Answered {
     pub row: Row,
     /// The prediction, or why there is none.
     pub answer: Result<Prediction, String>,
+    /// What was asked for besides the verdict.
+    pub details: Option<Details>,
 }
 
 /// A value of a cell.
@@ -58,7 +69,7 @@ pub enum Cell<'c> {
     /// A text.
     Text(Cow<'c, str>),
     /// A value as JSON has it.
-    Json(&'c str),
+    Json(Cow<'c, str>),
     /// A single number.
     Float(f32),
     /// A count.
@@ -78,22 +89,37 @@ pub struct Layout {
     keeps_all: bool,
     /// The columns of the answer, as places in [`ANSWER`].
     answer: Vec<usize>,
+    /// In what offsets count.
+    offsets: Offsets,
+}
+
+/// Whether `column` of [`ANSWER`] is there with what is asked for besides the verdict.
+fn is_there(column: &str, DetailsWanted { words, sentences, trajectory }: DetailsWanted) -> bool {
+    match column {
+        "words" => words,
+        "sentences" | "mixed" => sentences,
+        "trajectory" => trajectory,
+        _ => true,
+    }
 }
 
 impl Layout {
     fn new(args: &WriteArgs, columns: &Columns) -> Result<Self> {
-        let mut answer: Vec<usize> = (0..ANSWER.len()).collect();
+        let there = |at: &usize| is_there(ANSWER[*at], args.explain.wanted());
+        let mut answer: Vec<usize> = (0..ANSWER.len()).filter(there).collect();
         if let Some(wanted) = &args.columns {
             answer.clear();
             for name in wanted {
                 let named = |at: &usize| ANSWER[*at] == name || ANSWER[*at].split('.').next() == Some(name);
                 let before = answer.len();
-                answer.extend((0..ANSWER.len()).filter(named));
+                answer.extend((0..ANSWER.len()).filter(named).filter(there));
                 if answer.len() == before {
-                    return Err(Error::setting(
-                        "columns",
-                        format!("an answer has no `{name}`; it has {}", ANSWER.join(", ")),
-                    ));
+                    let has: Vec<&str> = (0..ANSWER.len()).filter(there).map(|at| ANSWER[at]).collect();
+                    let reason = match ANSWER.contains(&name.as_str()) {
+                        true => format!("`{name}` comes with --explain, --sentences or --trajectory"),
+                        false => format!("an answer has no `{name}`; it has {}", has.join(", ")),
+                    };
+                    return Err(Error::setting("columns", reason));
                 }
             }
         }
@@ -125,6 +151,7 @@ impl Layout {
             keep_text,
             keeps_all: args.keep_columns.is_none(),
             answer,
+            offsets: args.explain.offsets,
         })
     }
 
@@ -147,7 +174,9 @@ impl Layout {
             Fields::Record(record) => {
                 place.and_then(|at| record.get(at)).map_or(Cell::Empty, |field| Cell::Text(field.into()))
             }
-            Fields::Object(object) => object.get(name).map_or(Cell::Empty, |value| Cell::Json(value.get())),
+            Fields::Object(object) => {
+                object.get(name).map_or(Cell::Empty, |value| Cell::Json(value.get().into()))
+            }
             Fields::None if self.keep_text => {
                 row.text.as_ref().map_or(Cell::Empty, |text| Cell::Text(text.into()))
             }
@@ -163,17 +192,29 @@ impl Layout {
             Ok(prediction) => {
                 let positive = prediction.probability;
                 match ANSWER[*at] {
-                    "label" => Cell::Text(if positive >= 0.5 { "positive" } else { "negative" }.into()),
+                    "label" => Cell::Text(prediction.label().as_str().into()),
                     "score" => Cell::Float(positive.max(1.0 - positive)),
                     "probabilities.negative" => Cell::Float(1.0 - positive),
                     "probabilities.positive" => Cell::Float(positive),
                     "tokens" => Cell::Count(prediction.tokens),
                     "unknown_tokens" => Cell::Count(prediction.unknown_tokens),
                     "truncated" => Cell::Flag(prediction.dropped_tokens > 0),
-                    _ => Cell::Empty,
+                    name => self.detail(answered, name),
                 }
             }
         })
+    }
+
+    /// What is called `name` of what is said besides the verdict.
+    fn detail<'r>(&self, answered: &'r Answered, name: &str) -> Cell<'r> {
+        let (Ok(text), Some(details)) = (&answered.row.text, &answered.details) else { return Cell::Empty };
+        match name {
+            "words" => Cell::Json(explained::words(text, details, self.offsets).into()),
+            "sentences" => Cell::Json(explained::sentences(text, details, self.offsets).into()),
+            "mixed" => Cell::Flag(details.mixed()),
+            "trajectory" => Cell::Json(explained::trajectory(text, details, self.offsets).into()),
+            _ => Cell::Empty,
+        }
     }
 }
 
@@ -218,6 +259,7 @@ impl Blocks {
             }
             Form::JsonLines => Ok(Block::Bytes(text::json_lines(&self.layout, rows, columns))),
             Form::Parquet => Ok(Block::Columns(self::parquet::columns(&self.layout, rows, columns))),
+            Form::Terminal { colour } => Ok(Block::Bytes(terminal::rows(rows, colour))),
         }
     }
 }
@@ -237,7 +279,11 @@ impl<'o> Writer<'o> {
         columns: &Columns,
     ) -> Result<Self> {
         let layout = Layout::new(args, columns)?;
-        let (form, packing) = Form::of(path)?;
+        let explained = path.is_none() && args.explain.wanted().any();
+        let (form, packing) = match terminal::wanted().filter(|_| explained) {
+            Some(colour) => (Form::Terminal { colour }, Packing::None),
+            None => Form::of(path)?,
+        };
         let output = Output::open(path, read, standard)?;
         let mut sink = match packing {
             _ if form == Form::Parquet => Sink::Parquet(Box::new(self::parquet::Groups::new(output))),
@@ -248,6 +294,9 @@ impl<'o> Writer<'o> {
         if let Form::Table(delimiter) = form {
             let header = text::table_header(&layout, delimiter);
             sink.write(&header)?;
+        }
+        if let Form::Terminal { colour } = form {
+            sink.write(terminal::legend(colour).as_bytes())?;
         }
         Ok(Self { layout, form, sink })
     }

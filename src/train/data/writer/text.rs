@@ -18,7 +18,7 @@ pub fn table_rows(layout: &Layout, rows: &[Answered], columns: &Columns, delimit
                 match cell {
                     Cell::Empty => writer.write_field("")?,
                     Cell::Text(text) => writer.write_field(text.as_ref())?,
-                    Cell::Json(value) => writer.write_field(plain(value))?,
+                    Cell::Json(value) => writer.write_field(plain(&value))?,
                     Cell::Float(value) => writer.write_field(value.to_string())?,
                     Cell::Count(value) => writer.write_field(value.to_string())?,
                     Cell::Flag(value) => writer.write_field(value.to_string())?,
@@ -80,9 +80,9 @@ pub fn json_lines(layout: &Layout, rows: &[Answered], columns: &Columns) -> Vec<
             && layout.keeps_all
         {
             for (name, value) in object.iter().filter(|(name, _)| !columns.names.contains(name)) {
-                let taken = ANSWER.iter().any(|answer| answer.split('.').next() == Some(name));
+                let taken = layout.answer.iter().any(|at| ANSWER[*at].split('.').next() == Some(name));
                 let name = if taken { format!("input.{name}") } else { name.clone() };
-                member(&mut out, start, &name, Cell::Json(value.get()));
+                member(&mut out, start, &name, Cell::Json(value.get().into()));
             }
         }
         out.extend_from_slice(b"}\n");

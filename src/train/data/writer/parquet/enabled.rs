@@ -9,8 +9,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 use serde_json::Value;
 
-use super::text::plain;
-use super::{Answered, Cell, Layout};
+use super::super::text::plain;
+use super::super::{ANSWER, Answered, Cell, Layout};
 use crate::error::{Error, Result};
 use crate::train::data::output::Output;
 use crate::train::data::reader::Columns;
@@ -37,16 +37,18 @@ pub fn columns(layout: &Layout, rows: &[Answered], columns: &Columns) -> Vec<Col
     let mut all: Vec<Column> =
         (0..layout.kept.len()).map(|at| input_column(kept.iter().map(|row| &row[at]))).collect();
     let answers: Vec<Vec<Cell>> = rows.iter().map(|answered| layout.answer(answered).collect()).collect();
-    for (at, name) in layout.answer.iter().map(|at| super::ANSWER[*at]).enumerate() {
+    for (at, name) in layout.answer.iter().map(|at| ANSWER[*at]).enumerate() {
         let cells = answers.iter().map(|row| &row[at]);
         all.push(match name {
-            "label" | "error" => Column::Text(cells.map(text).collect()),
+            "label" | "error" | "words" | "sentences" | "trajectory" => {
+                Column::Text(cells.map(text).collect())
+            }
             "tokens" | "unknown_tokens" => Column::Count(
                 cells
                     .map(|cell| if let Cell::Count(value) = cell { Some(*value as i64) } else { None })
                     .collect(),
             ),
-            "truncated" => Column::Flag(
+            "truncated" | "mixed" => Column::Flag(
                 cells.map(|cell| if let Cell::Flag(value) = cell { Some(*value) } else { None }).collect(),
             ),
             _ => Column::Float(
@@ -60,7 +62,8 @@ pub fn columns(layout: &Layout, rows: &[Answered], columns: &Columns) -> Vec<Col
 fn text(cell: &Cell) -> Option<String> {
     match cell {
         Cell::Text(text) => Some(text.to_string()),
-        Cell::Json("null") | Cell::Empty => None,
+        Cell::Empty => None,
+        Cell::Json(value) if value == "null" => None,
         Cell::Json(value) => Some(plain(value)),
         Cell::Float(value) => Some(value.to_string()),
         Cell::Count(value) => Some(value.to_string()),

@@ -1,0 +1,139 @@
+//! The labelled reviews that a model is measured on: of the public release as it was trained, or of a table.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::predict::{Predictor, Truncate};
+use crate::train::data::corpus::{Corpus, Review};
+use crate::train::data::digest::digest_of_reviews;
+use crate::train::data::labelled::{self, DataSource, LeftOut, TableArgs};
+use crate::train::data::split::Sides;
+use crate::train::report::record::TrainingRecord;
+
+/// Which reviews of a data set to evaluate on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Those held out when the model was trained.
+    Validation,
+    /// Those it learnt from.
+    Train,
+    /// Those set aside for one last look (`final_share`).
+    Final,
+    /// The data set's `test/` half.
+    Test,
+}
+
+/// What to measure, on what.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// The model directories; the mean logit of several is what counts, as it is what a student learns from.
+    pub models: Vec<PathBuf>,
+    /// The public release (folder or `.tar.gz`), a table of texts and labels, or a folder of one class a sub-folder.
+    pub data: PathBuf,
+    /// How a table is read.
+    pub table: TableArgs,
+    /// Which reviews of the public release; not used for a table.
+    pub part: Part,
+}
+
+/// A text with its label.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MeasuredRow {
+    /// The text.
+    pub text: String,
+    /// 1 for positive, 0 for negative.
+    pub target: f32,
+    /// Its line in a table, its number in the release.
+    pub line: u64,
+    /// What the label was read from: the stars of a review of the release, or the label as it stands in a table.
+    pub said: String,
+}
+
+/// The rows that `evaluation` asks for and that hold a word, with what was taken for what, and what was left out, a line each.
+///
+/// # Errors
+/// Those of reading the data; [`Error::Data`] where no model is named, the data set has no such part, or is not the one
+/// that a model was trained on and its held-out reviews are asked for, or models hold out different ones.
+pub fn rows(evaluation: &Evaluation, models: &[Predictor]) -> Result<(Vec<MeasuredRow>, Vec<String>)> {
+    let first = evaluation.models.first().ok_or_else(|| Error::Data("no model to evaluate".into()))?;
+    let source = DataSource::of(&evaluation.data, &evaluation.table.read)?;
+    let mut notes = Vec::new();
+    let mut rows: Vec<MeasuredRow> = match &source {
+        DataSource::Release(path) => {
+            let corpus = Corpus::read(path, false)?;
+            let rows = from_corpus(&corpus, evaluation, first)?;
+            for model in &evaluation.models[1..] {
+                if from_corpus(&corpus, evaluation, model)? != rows {
+                    let reason = "it was trained with other reviews held out";
+                    return Err(Error::Data(format!(
+                        "{}: {reason} than {}",
+                        model.display(),
+                        first.display()
+                    )));
+                }
+            }
+            rows
+        }
+        _ => {
+            let mut read = labelled::read(&source, &evaluation.table, None)?;
+            notes.append(&mut read.notes);
+            let rows = read.rows.into_iter();
+            let measured = |row: labelled::LabelledRow| {
+                let (target, said) = (row.target?, row.label.unwrap_or_default());
+                Some(MeasuredRow { text: row.text, target, line: row.line, said })
+            };
+            rows.filter_map(measured).collect()
+        }
+    };
+    let mut wordless = LeftOut::default();
+    rows.retain(|row| {
+        let words = models.iter().all(|model| model.encode(&row.text, Truncate::Tail).is_ok());
+        if !words {
+            wordless.note(row.line, "");
+        }
+        words
+    });
+    notes.extend(wordless.summary("left out, without a word"));
+    if rows.is_empty() {
+        return Err(Error::invalid(&evaluation.data, "no row has both a text and a label"));
+    }
+    Ok((rows, notes))
+}
+
+/// The reviews of `corpus` that `evaluation` asks for, as `model` was trained.
+fn from_corpus(corpus: &Corpus, evaluation: &Evaluation, model: &Path) -> Result<Vec<MeasuredRow>> {
+    let reviews: Vec<&Review> = match evaluation.part {
+        Part::Test if corpus.test.is_empty() => {
+            let reason = "has no test half; the full public release has one (trainer evaluate --download)";
+            return Err(Error::Data(format!("{} {reason}", evaluation.data.display())));
+        }
+        Part::Test => corpus.test.iter().collect(),
+        part => {
+            let record = TrainingRecord::load(model)?.ok_or_else(|| {
+                let reason = "it has no training.json, so nobody knows which reviews were held out";
+                Error::Data(format!("{}: {reason}; --on test, or a table, works", model.display()))
+            })?;
+            let sides = Sides::of(&corpus.train, &record.settings)?;
+            let pick = |at: &[usize]| at.iter().map(|&at| &corpus.train[at]).collect::<Vec<_>>();
+            let held_out = pick(&sides.validation);
+            if digest_of_reviews(&held_out) != record.data.validation_sha256 {
+                let reason =
+                    "is not the data set that the model was trained on: other reviews would be held out";
+                return Err(Error::Data(format!("{} {reason}", evaluation.data.display())));
+            }
+            match part {
+                Part::Train => pick(&sides.train),
+                Part::Final => pick(&sides.last),
+                _ => held_out,
+            }
+        }
+    };
+    if reviews.is_empty() {
+        return Err(Error::Data("the model was trained without such reviews".into()));
+    }
+    let measured = |review: &&Review| {
+        let (text, target) = (review.text.clone(), review.class.target()?);
+        Some(MeasuredRow { text, target, line: u64::from(review.id), said: review.rating.to_string() })
+    };
+    Ok(reviews.iter().filter_map(measured).collect())
+}
