@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use imdb_sentiment::kernel::Isa;
-use imdb_sentiment::serve::{Settings, Target, environment, healthcheck, openapi_yaml, run};
+use imdb_sentiment::serve::{
+    LogFormat, Settings, Target, environment, fatal, healthcheck, openapi_yaml, run,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,6 +45,9 @@ enum Command {
         /// The server's certificate, where it has one: asks by TLS, whatever the certificate says
         #[arg(long, value_name = "FILE")]
         tls_cert: Option<std::path::PathBuf>,
+        /// Unix socket that the server listens on
+        #[arg(long, value_name = "PATH", conflicts_with_all = ["host", "port"])]
+        uds: Option<std::path::PathBuf>,
         /// Ask only whether it is alive: also while it stops, or a model failed its self-test
         #[arg(long)]
         live: bool,
@@ -51,6 +56,11 @@ enum Command {
 
 fn main() -> ExitCode {
     let (cli, notes): (Cli, _) = environment::parse();
+    let log_format = match cli.command {
+        None => cli.settings.log_format,
+        // For people.
+        Some(_) => LogFormat::Text,
+    };
     let outcome = match cli.command {
         None => Isa::from_environment()
             .map_err(|error| error.to_string())
@@ -67,17 +77,17 @@ fn main() -> ExitCode {
             let page = clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout());
             page.map_err(|error| format!("standard output: {error}"))
         }
-        Some(Command::Healthcheck { host, port, tls_cert, live }) => {
-            let found = Target::find(port);
+        Some(Command::Healthcheck { host, port, tls_cert, uds, live }) => {
+            let found = Target::find(host.is_some(), port);
             let tls = tls_cert.is_some() || found.tls;
-            healthcheck(&Target { host: host.unwrap_or(found.host), tls, ..found }, live)
+            let (host, uds) = (host.unwrap_or(found.host), uds.or(found.uds));
+            healthcheck(&Target { host, tls, uds, ..found }, live)
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            // Not `eprintln!`, which panics where standard error is closed or full.
-            let _ = writeln!(std::io::stderr(), "error: {reason}");
+            fatal(log_format, &reason);
             ExitCode::FAILURE
         }
     }

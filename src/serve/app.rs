@@ -99,6 +99,11 @@ impl App {
         self.draining.store(true, Relaxed);
     }
 
+    /// Whether the server is about to stop.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
     /// Whether requests should be sent here.
     ///
     /// # Errors
@@ -113,7 +118,7 @@ impl App {
     /// # Errors
     /// 503 while it shuts down.
     pub(super) fn check_serving(&self) -> Result<(), Problem> {
-        if self.draining.load(Relaxed) {
+        if self.is_draining() {
             return Err(Problem::new(ProblemKind::NotReady, "the server is shutting down"));
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! goes beyond comes from one room that all connections share. So what is held at most is known when the server starts.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -123,6 +124,8 @@ pub type Held = (Option<Arc<Charge>>, Option<Charge>);
 pub struct Client {
     /// A number that no other connection of this process has.
     pub id: u64,
+    /// The address of its other end; `None` for a Unix socket.
+    pub peer: Option<IpAddr>,
     /// Bytes that it may still hold by right.
     allowance: AtomicUsize,
     /// Requests that the server is at; one whose body is awaited is not among them.
@@ -146,6 +149,7 @@ impl Default for Client {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
             id: NEXT.fetch_add(1, Relaxed),
+            peer: None,
             allowance: AtomicUsize::new(ALLOWANCE_BYTES),
             working: AtomicI64::new(0),
             last_ms: AtomicU64::new(now_ms()),
@@ -163,6 +167,11 @@ pub struct Working {
 }
 
 impl Client {
+    /// The connection from `peer`.
+    pub fn of(peer: Option<IpAddr>) -> Self {
+        Self { peer, ..Self::default() }
+    }
+
     /// Notes that the server works for it until the guard is dropped.
     pub fn work(self: &Arc<Self>) -> Working {
         self.note(1);

@@ -1,24 +1,29 @@
-//! From listening socket to router: bounded connections, time-outs, TLS, a stop with an end.
+//! From listening socket to router: bounded connections, time-outs, TLS, a stop that loses nothing and has an end.
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::Version;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::time::{Instant, interval_at, sleep, timeout};
 use tokio_io_timeout::TimeoutStream;
+#[cfg(unix)]
+use tokio_util::either::Either;
 use tower::Service;
 
+use super::activity::{Activity, Watched};
 use super::app::AppState;
 use super::budget::REQUEST_BYTES;
+use super::listener::{Listener, Stream};
 use super::middleware::turn_away;
 use super::observe::telemetry::CloseReason;
 use super::router::router;
@@ -35,29 +40,46 @@ const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// Least and most time from one look at an idle connection to the next.
 const MIN_LOOK: Duration = Duration::from_millis(20);
 const MAX_LOOK: Duration = Duration::from_secs(5);
+/// Time that connections which the kernel is just making may take to be there when the listener closes: a round trip.
+const HANDSHAKE: Duration = Duration::from_millis(50);
+/// A connection that has been silent for so long when the server stops is closed; one that has asked since, or is new, may
+/// have its next request under way, which would be lost. Longer than busy clients rest, short for whoever waits for the end.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// How far the server has gone towards its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Serving,
+    /// Clients are told to go, and may still come.
+    Draining,
+    /// Nobody is let in any more.
+    Stopping,
+}
 
 /// Serves `listener` until `shutdown` is ready and what was accepted is answered or the grace is over.
 ///
-/// At `shutdown` readiness goes off; new connections are still served for `--shutdown-delay`; then the socket is
-/// closed, open connections finish the request they are at, and after `--shutdown-grace` they are cut.
+/// At `shutdown` readiness goes off, and every answer tells its client to close the connection; new connections are still
+/// served for `--shutdown-delay`; then the socket is closed, open connections finish the request they are at, those that
+/// stay silent are closed, and after `--shutdown-grace` all are cut.
 ///
 /// # Errors
 /// Only such as make accepting impossible for good; there are none known.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     app: AppState,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    let settings = app.settings.clone();
+    let (listener, settings) = (listener.into(), app.settings.clone());
     let slots =
         Slots::new(settings.max_connections, settings.max_connections_per_peer, app.telemetry.clone());
-    let (stop, stopped) = watch::channel(false);
-    let acceptor = Acceptor::new(app.clone(), router(app.clone()), slots.clone(), stopped);
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let acceptor = Acceptor::new(app.clone(), router(app.clone()), slots.clone(), phases);
     let draining = async {
         shutdown.await;
         app.drain();
+        let _ = phase.send(Phase::Draining);
         tracing::info!("shutting down");
-        tokio::time::sleep(settings.shutdown_delay).await;
+        sleep(settings.shutdown_delay).await;
     };
     tokio::select! {
         biased;
@@ -65,16 +87,17 @@ pub async fn serve(
         () = acceptor.accept_all(&listener) => {}
     }
     // Connections that the kernel has made already are accepted, not reset.
-    while let Ok(Ok((stream, peer))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
+    let rest = if listener.shut() { HANDSHAKE } else { Duration::ZERO };
+    while let Ok(Ok((stream, peer))) = timeout(rest, listener.accept()).await {
         acceptor.accept(stream, peer);
     }
     drop(listener);
-    let _ = stop.send(true);
-    match tokio::time::timeout(settings.shutdown_grace, slots.all_ended()).await {
+    let _ = phase.send(Phase::Stopping);
+    match timeout(settings.shutdown_grace, slots.all_ended()).await {
         Ok(()) => tracing::info!("every connection finished"),
         Err(_) => {
-            let open = slots.open();
-            tracing::warn!(open, grace = ?settings.shutdown_grace, "connections cut at the end of the grace");
+            let (open, grace_s) = (slots.open(), settings.shutdown_grace.as_secs_f64());
+            tracing::warn!(open, grace_s, "connections cut at the end of the grace");
         }
     }
     Ok(())
@@ -82,10 +105,10 @@ pub async fn serve(
 
 /// Serves `router`, which is only a part of `app`'s, on a listener of its own until the process ends: whoever asks there
 /// has places of their own.
-pub async fn serve_aside(listener: TcpListener, app: AppState, router: Router) {
+pub async fn serve_aside(listener: Listener, app: AppState, router: Router) {
     let slots = Slots::new(SIDE_CONNECTIONS, 0, app.telemetry.clone());
-    let (_stop, stopped) = watch::channel(false);
-    Acceptor::new(app, router, slots, stopped).accept_all(&listener).await;
+    let (_phase, phases) = watch::channel(Phase::Serving);
+    Acceptor::new(app, router, slots, phases).accept_all(&listener).await;
 }
 
 /// What turns sockets into served connections.
@@ -94,17 +117,17 @@ struct Acceptor {
     router: Router,
     slots: Arc<Slots>,
     builder: Arc<Builder<TokioExecutor>>,
-    stopped: watch::Receiver<bool>,
+    phases: watch::Receiver<Phase>,
 }
 
 impl Acceptor {
-    fn new(app: AppState, router: Router, slots: Arc<Slots>, stopped: watch::Receiver<bool>) -> Self {
+    fn new(app: AppState, router: Router, slots: Arc<Slots>, phases: watch::Receiver<Phase>) -> Self {
         let builder = Arc::new(builder(&app.settings));
-        Self { app, router, slots, builder, stopped }
+        Self { app, router, slots, builder, phases }
     }
 
     /// Accepts, for ever; where there is no place and nobody can give way, connections wait in the kernel's backlog.
-    async fn accept_all(&self, listener: &TcpListener) {
+    async fn accept_all(&self, listener: &Listener) {
         loop {
             self.slots.room().await;
             match listener.accept().await {
@@ -118,20 +141,20 @@ impl Acceptor {
                             | io::ErrorKind::ConnectionRefused
                     ) {
                         tracing::warn!(%error, "cannot accept");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        sleep(Duration::from_millis(50)).await;
                     }
                 }
             }
         }
     }
 
-    fn accept(&self, stream: TcpStream, peer: SocketAddr) {
-        let Some(slot) = self.slots.take(peer.ip().to_canonical()) else { return };
+    fn accept(&self, stream: Stream, peer: Option<IpAddr>) {
+        let Some(slot) = self.slots.take(peer) else { return };
         let connection = Connection {
             app: self.app.clone(),
             router: self.router.clone(),
             slot: Arc::new(slot),
-            stopped: self.stopped.clone(),
+            phases: self.phases.clone(),
         };
         tokio::spawn(connection.run(stream, self.builder.clone()));
     }
@@ -142,7 +165,8 @@ fn builder(settings: &Settings) -> Builder<TokioExecutor> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+        // hyper's own also runs between requests, where `--idle-timeout` is meant: `overdue` looks after both.
+        .header_read_timeout(None)
         // Holds the longest header that is read; bodies pass through it in pieces.
         .max_buf_size(64 * 1024);
     builder
@@ -165,28 +189,37 @@ struct Connection {
     app: AppState,
     router: Router,
     slot: Arc<Slot>,
-    stopped: watch::Receiver<bool>,
+    phases: watch::Receiver<Phase>,
 }
 
 impl Connection {
-    async fn run(self, stream: TcpStream, builder: Arc<Builder<TokioExecutor>>) {
+    async fn run(self, stream: Stream, builder: Arc<Builder<TokioExecutor>>) {
         let app = self.app.clone();
         let client = self.slot.client.clone();
         let _open = app.telemetry.connections.track();
         // Answers are one small write each: waiting for more would only delay them.
+        #[cfg(unix)]
+        if let Either::Left(stream) = &stream {
+            let _ = stream.set_nodelay(true);
+        }
+        #[cfg(not(unix))]
         let _ = stream.set_nodelay(true);
         // A client that asks and takes no answer would keep its place for ever.
         let mut stream = Box::pin(TimeoutStream::new(stream));
         stream.as_mut().set_write_timeout_pinned(Some(app.settings.write_timeout));
         let Some(tls) = &app.tls else { return self.serve(stream, &builder).await };
         let handshake = tls.acceptor().accept(stream);
-        let mut stopped = self.stopped.clone();
+        let mut phases = self.phases.clone();
+        let stopped = async {
+            let _ = phases.wait_for(|phase| *phase == Phase::Stopping).await;
+            sleep(LINGER).await;
+        };
         let outcome = tokio::select! {
             biased;
-            outcome = tokio::time::timeout(app.settings.header_timeout, handshake) => outcome,
+            outcome = timeout(app.settings.header_timeout, handshake) => outcome,
             () = client.closed() => return,
             // Nothing has been asked yet that would have to be answered before the end.
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            () = stopped => return,
         };
         match outcome {
             Ok(Ok(stream)) => self.serve(stream, &builder).await,
@@ -199,11 +232,12 @@ impl Connection {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (slot, client) = (self.slot.clone(), self.slot.client.clone());
+        let (slot, client, activity) =
+            (self.slot.clone(), self.slot.client.clone(), Arc::<Activity>::default());
         let router = self.router;
-        let (asked_by, app) = (client.clone(), self.app.clone());
+        let (asked_by, app, requests) = (client.clone(), self.app.clone(), activity.clone());
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            let working = asked_by.work();
+            let open = (asked_by.work(), requests.begin(request.version() == Version::HTTP_2));
             // Before anything is made for it: of streams there may be very many.
             let answer = match app.budget.charge(&asked_by, REQUEST_BYTES) {
                 Ok(charge) => {
@@ -211,25 +245,25 @@ impl Connection {
                     request.extensions_mut().insert(Arc::new(charge));
                     Ok(router.clone().call(request))
                 }
-                Err(problem) => Err(turn_away(&app, &asked_by, request.headers(), problem)),
+                Err(problem) => Err(turn_away(&app, &asked_by, &request, problem)),
             };
             async move {
                 let answer: Result<_, Infallible> = match answer {
                     Ok(answer) => answer.await,
                     Err(response) => Ok(response),
                 };
-                drop(working);
+                drop(open);
                 answer
             }
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        let stream = TokioIo::new(Watched::new(stream, activity.clone()));
+        let connection = builder.serve_connection(stream, service);
         tokio::pin!(connection);
-        let (idle_limit, write_limit) = (self.app.settings.header_timeout, self.app.settings.write_timeout);
-        // hyper times a header only when it knows the protocol, and PINGs keep an HTTP/2 connection alive for ever: that
-        // it asks for something is ours to see.
-        let period = (idle_limit.min(write_limit) / 4).clamp(MIN_LOOK, MAX_LOOK);
-        let mut look = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
-        let (mut leaving, mut stopping) = (false, false);
+        let settings = &self.app.settings;
+        let least = settings.header_timeout.min(settings.idle_timeout).min(settings.write_timeout);
+        let period = (least / 4).clamp(MIN_LOOK, MAX_LOOK);
+        let mut look = interval_at(Instant::now() + period, period);
+        let mut leaving = false;
         loop {
             tokio::select! {
                 biased;
@@ -240,26 +274,53 @@ impl Connection {
                     return;
                 }
                 () = client.closed() => return,
-                _ = self.stopped.wait_for(|stopped| *stopped), if !stopping => {
-                    stopping = true;
-                    connection.as_mut().graceful_shutdown();
+                // From here on it is looked at closely.
+                Ok(()) = self.phases.changed() => look = interval_at(Instant::now(), MIN_LOOK),
+                _ = look.tick() => {}
+            }
+            if client.is_stuck(settings.write_timeout) {
+                slot.count(CloseReason::Stalled);
+                return;
+            }
+            let idle = if activity.is_quiet() { client.idle() } else { None };
+            if let Some(reason) = overdue(&activity, idle, settings) {
+                if leaving || reason == CloseReason::SlowHeader {
+                    slot.count(reason);
+                    return;
                 }
-                _ = look.tick() => {
-                    if client.is_stuck(write_limit) {
-                        slot.count(CloseReason::Stalled);
-                        return;
-                    }
-                    let idle = client.idle().is_some_and(|idle| idle > idle_limit);
-                    if idle && leaving {
-                        return;
-                    }
-                    if idle {
-                        leaving = true;
-                        slot.count(CloseReason::Idle);
-                        connection.as_mut().graceful_shutdown();
-                    }
-                }
+                slot.count(reason);
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            if !leaving && must_leave(*self.phases.borrow(), &activity, idle) {
+                leaving = true;
+                // HTTP/2: GOAWAY, which loses nothing, for what crosses it is still answered.
+                connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// Why a connection that has been idle for so long has had its time, if it has.
+///
+/// This is not left to hyper: it times a header only when it knows the protocol, and PINGs keep an HTTP/2 connection alive
+/// for ever; that it asks for something is ours to see.
+fn overdue(activity: &Activity, idle: Option<Duration>, settings: &Settings) -> Option<CloseReason> {
+    if activity.header_age().is_some_and(|age| age > settings.header_timeout) {
+        return Some(CloseReason::SlowHeader);
+    }
+    let limit = if activity.has_asked() { settings.idle_timeout } else { settings.header_timeout };
+    (idle? > limit).then_some(CloseReason::Idle)
+}
+
+/// Whether a connection is to be closed because the server stops. Over HTTP/1 an answer has told the client so by then
+/// (`connection: close`), after which hyper closes it; here are those that wait for no answer.
+fn must_leave(phase: Phase, activity: &Activity, idle: Option<Duration>) -> bool {
+    let goes_away = activity.is_http2() && activity.has_asked();
+    let silent = idle.is_some_and(|idle| idle >= LINGER) && activity.header_age().is_none();
+    match phase {
+        Phase::Serving => false,
+        Phase::Draining => goes_away,
+        Phase::Stopping => goes_away || silent,
     }
 }

@@ -10,12 +10,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 
 use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, ArgAction, Args, Command, FromArgMatches, Parser};
+use clap::{Arg, ArgAction, Args, Command, FromArgMatches, Parser, ValueEnum};
 
-use super::settings::Settings;
+use super::observe::logging::{fatal, is_json};
+use super::settings::{LogFormat, Settings};
 use crate::error::{Error, Result};
 use crate::kernel::KERNEL_VARIABLE;
 
@@ -74,19 +76,48 @@ pub fn parse<C: Parser>() -> (C, Notes) {
     });
     let parsed = command.try_get_matches().and_then(|matches| C::from_arg_matches(&matches));
     let cli = parsed.unwrap_or_else(|error| {
-        let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { error.exit() };
-        let flag = argument.split([' ', '=']).next().unwrap_or_default();
+        let flag = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(argument)) => argument.split([' ', '=']).next().unwrap_or_default(),
+            _ => "",
+        };
         let given = std::env::args().any(|text| text.split('=').next() == Some(flag));
-        match origins.get(flag).filter(|name| !given && variables.contains_key(OsStr::new(name.as_str()))) {
-            Some(name) => {
-                let _ = error.print();
-                eprintln!("The value comes from the environment variable {name}.");
-                std::process::exit(error.exit_code());
-            }
-            None => error.exit(),
-        }
+        let origin = origins.get(flag);
+        refuse(&error, origin.filter(|name| !given && variables.contains_key(OsStr::new(name.as_str()))))
     });
     (cli, notes)
+}
+
+/// Ends the process with what `error` says: help and the like as they are, a fault in the form of the log, with the name of
+/// the variable that it came from.
+fn refuse(error: &clap::Error, variable: Option<&String>) -> ! {
+    let format = log_format();
+    if !error.use_stderr() || !is_json(format) {
+        let _ = error.print();
+        if let Some(name) = variable {
+            let _ = writeln!(std::io::stderr(), "The value comes from the environment variable {name}.");
+        }
+        std::process::exit(error.exit_code());
+    }
+    let text = error.render().to_string();
+    let text = text.split("\n\nFor more information").next().unwrap_or_default();
+    let mut reason = text.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(name) = variable {
+        reason += &format!("; the value comes from the environment variable {name}");
+    }
+    fatal(format, &reason);
+    std::process::exit(error.exit_code())
+}
+
+/// The form of the log as far as it can be told where the settings cannot be read.
+fn log_format() -> LogFormat {
+    let arguments: Vec<String> = std::env::args().collect();
+    let given = arguments.iter().enumerate().find_map(|(at, text)| match text.strip_prefix("--log-format") {
+        Some("") => arguments.get(at + 1).cloned(),
+        Some(rest) => rest.strip_prefix('=').map(String::from),
+        None => None,
+    });
+    let given = given.or_else(|| std::env::var("IMDB_SENTIMENT_LOG_FORMAT").ok());
+    given.and_then(|name| LogFormat::from_str(&name, false).ok()).unwrap_or(LogFormat::Auto)
 }
 
 /// `command` with each setting bound to what `variables` mean by it.

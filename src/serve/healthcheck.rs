@@ -28,23 +28,39 @@ pub struct Target {
     pub port: u16,
     /// Whether it speaks TLS.
     pub tls: bool,
+    /// The Unix socket that it listens on in place of host and port.
+    pub uds: Option<PathBuf>,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match &self.uds {
+            Some(path) => write!(f, "{}", path.display()),
+            None => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
 }
 
 impl Target {
     /// Where the server of this machine or container listens, whatever its flags: other processes of this very program
-    /// are looked for, process 1 first, and the command line of the first (that listens on `port`, if that is given) is
-    /// read. Where there is none, what the environment says.
-    pub fn find(port: Option<u16>) -> Self {
-        let found = running().into_iter().find(|target| port.is_none_or(|port| target.port == port));
-        found.unwrap_or_else(|| {
+    /// are looked for, process 1 first, and the command line of the first (that listens on `port`, if that is given, and at
+    /// a port at all where `by_host` says so) is read. Where there is none, what the environment says.
+    pub fn find(by_host: bool, port: Option<u16>) -> Self {
+        let fits = |target: &Self| {
+            let by_port = port.is_none_or(|port| target.port == port);
+            by_port && (target.uds.is_none() || !by_host && port.is_none())
+        };
+        running().into_iter().find(fits).unwrap_or_else(|| {
             let settings = environment::settings_of(&["server".into()]).unwrap_or_else(Settings::defaults);
             let default = Self::of(&settings);
-            Self { port: port.unwrap_or(default.port), ..default }
+            let uds = default.uds.filter(|_| !by_host && port.is_none());
+            Self { port: port.unwrap_or(default.port), uds, ..default }
         })
     }
 
     fn of(settings: &Settings) -> Self {
-        Self { host: settings.host.clone(), port: settings.port, tls: settings.tls_cert.is_some() }
+        let (host, uds) = (settings.host.clone(), settings.uds.clone());
+        Self { host, port: settings.port, tls: settings.tls_cert.is_some(), uds }
     }
 }
 
@@ -68,6 +84,10 @@ fn running() -> Vec<Target> {
         // Another health check has no settings of a server, and is none.
         let target = Target::of(&environment::settings_of(&arguments)?);
         match target.port {
+            // As the server sees it.
+            _ if target.uds.is_some() => {
+                Some(Target { uds: target.uds.map(|path| folder.join("cwd").join(path)), ..target })
+            }
             // The system picked one.
             0 => Some(Target { port: listening_port(&folder)?, ..target }),
             _ => Some(target),
@@ -101,39 +121,60 @@ fn listening_port(process: &Path) -> Option<u16> {
 /// # Errors
 /// Why it is not healthy, in words.
 pub fn healthcheck(target: &Target, alive: bool) -> Result<(), String> {
-    let (host, port) = (target.host.trim_matches(['[', ']']), target.port);
-    let mut address = (host, port)
-        .to_socket_addrs()
-        .map_err(|e| format!("{host}:{port}: {e}"))?
-        .next()
-        .ok_or_else(|| format!("{host} has no address"))?;
+    let path = if alive { "/health/live" } else { "/health/ready" };
+    let fault = |reason: String| format!("{target}: {reason}");
+    let answer = match &target.uds {
+        Some(socket) => over_unix(socket, target.tls, path),
+        None => over_tcp(target, path),
+    };
+    let answer = answer.map_err(|e| fault(e.to_string()))?;
+    match answer.split_once("\r\n").map_or(&*answer, |(status, _)| status).split(' ').nth(1) {
+        Some("200") => Ok(()),
+        Some(status) => {
+            let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+            Err(fault(format!("status {status} {body}")))
+        }
+        None => Err(fault("not an HTTP answer".into())),
+    }
+}
+
+fn over_tcp(target: &Target, path: &str) -> std::io::Result<String> {
+    let host = target.host.trim_matches(['[', ']']);
+    let mut address =
+        (host, target.port).to_socket_addrs()?.next().ok_or(std::io::ErrorKind::AddrNotAvailable)?;
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
         _ => {}
     }
-    let fault = |e: std::io::Error| format!("{address}: {e}");
-    let stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(fault)?;
-    stream.set_read_timeout(Some(TIMEOUT)).map_err(fault)?;
-    stream.set_write_timeout(Some(TIMEOUT)).map_err(fault)?;
-    let path = if alive { "/health/live" } else { "/health/ready" };
-    let answer = if target.tls {
-        let connection = ClientConnection::new(client(), ServerName::IpAddress(address.ip().into()));
-        ask(StreamOwned::new(connection.map_err(|e| e.to_string())?, stream), path).map_err(fault)?
-    } else {
-        ask(stream, path).map_err(fault)?
-    };
-    match answer.split_once("\r\n").map_or(&*answer, |(status, _)| status).split(' ').nth(1) {
-        Some("200") => Ok(()),
-        Some(status) => {
-            let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-            Err(format!("{address}: status {status} {body}"))
-        }
-        None => Err(format!("{address}: not an HTTP answer")),
-    }
+    let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    ask(stream, target.tls, address.ip(), path)
 }
 
-fn ask(mut stream: impl Read + Write, path: &str) -> std::io::Result<String> {
+#[cfg(unix)]
+fn over_unix(socket: &Path, tls: bool, path: &str) -> std::io::Result<String> {
+    let stream = std::os::unix::net::UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    stream.set_write_timeout(Some(TIMEOUT))?;
+    ask(stream, tls, Ipv4Addr::LOCALHOST.into(), path)
+}
+
+#[cfg(not(unix))]
+fn over_unix(_: &Path, _: bool, _: &str) -> std::io::Result<String> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+fn ask(stream: impl Read + Write, tls: bool, name: IpAddr, path: &str) -> std::io::Result<String> {
+    if !tls {
+        return exchange(stream, path);
+    }
+    let connection = ClientConnection::new(client(), ServerName::IpAddress(name.into()));
+    exchange(StreamOwned::new(connection.map_err(std::io::Error::other)?, stream), path)
+}
+
+fn exchange(mut stream: impl Read + Write, path: &str) -> std::io::Result<String> {
     write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
     let mut answer = Vec::new();
     // A peer that is no server of ours must not fill the memory.

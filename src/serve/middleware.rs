@@ -7,17 +7,19 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::app::{App, AppState};
 use super::budget::{Charge, Client};
+use super::forwarded::client_address;
 use super::http::SharedPage;
 use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
+use super::observe::access::{self, Asked, Notice};
 use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
-use super::problem::{Problem, ProblemKind};
+use super::problem::{Problem, ProblemKind, ProblemType};
 
 /// Headers of every answer that has none of its own (the page has): it is data, never to be framed, sniffed or kept.
 const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -39,29 +41,47 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     let mut span = app.spans.open(&request, &id, &mut context);
     let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
     let charge = request.extensions().get::<Arc<Charge>>().cloned();
-    let response = if guard.route.is_open(request.method()) || app.keys.admit(request.headers()) {
-        next.run(request).await
-    } else {
+    let asked = asked(&app, &client, &request);
+    let version = request.version();
+    let (response, texts) = if !(guard.route.is_open(request.method()) || app.keys.admit(request.headers())) {
         app.bodies.drain(request.into_body()).await;
-        Problem::new(ProblemKind::Unauthorized, "send one of the server's keys: `Authorization: Bearer KEY`")
-            .into_response()
+        let detail = "send one of the server's keys: `Authorization: Bearer KEY`";
+        (Problem::new(ProblemKind::Unauthorized, detail).into_response(), None)
+    } else if app.settings.log_requests {
+        let (response, texts) = access::with_texts(next.run(request)).await;
+        (response, Some(texts))
+    } else {
+        (next.run(request).await, None)
     };
     let mut response = hold(&app, &client, response, charge);
     let status = response.status().as_u16();
-    finish(&app, &mut response, &id, context.as_ref());
+    finish(&app, &mut response, version, &id, context.as_ref());
     if let Some(span) = &mut span {
         span.answered(status);
     }
     guard.finish(status);
-    log(&app, &guard, status, &id, context.as_ref());
+    if let Some(notice) = notice(&app, &response) {
+        asked.log(notice, &guard.route.path, &response, texts, &id, context.as_ref());
+    }
     response
 }
 
+/// What the log may have to tell of `request`.
+fn asked<B: HttpBody>(app: &App, client: &Client, request: &Request<B>) -> Asked {
+    Asked::new(request, client_address(client.peer, request.headers(), &app.settings.trusted_proxies))
+}
+
 /// The answer to a request for which there is no room: made at once, without a look at its path or its body.
-pub fn turn_away(app: &App, client: &Arc<Client>, headers: &HeaderMap, problem: Problem) -> Response {
+pub fn turn_away<B: HttpBody>(
+    app: &App,
+    client: &Arc<Client>,
+    request: &Request<B>,
+    problem: Problem,
+) -> Response {
     let served = app.served.get().expect("the router is made before it is asked");
     let mut guard = RequestGuard::new(&app.telemetry, served.routes.get(None));
-    let id = request_id(headers);
+    let id = request_id(request.headers());
+    let asked = asked(app, client, request);
     let (parts, body) = problem.into_response().into_parts();
     // Nothing is held for it beside this short error; but a connection that takes not even these has to go.
     if client.untaken() > MAX_UNCHARGED {
@@ -69,14 +89,22 @@ pub fn turn_away(app: &App, client: &Arc<Client>, headers: &HeaderMap, problem: 
     }
     let mut response = Response::from_parts(parts, client.watch(whole(body), (None, None)).into());
     let status = response.status().as_u16();
-    finish(app, &mut response, &id, None);
+    finish(app, &mut response, request.version(), &id, None);
     guard.finish(status);
-    log(app, &guard, status, &id, None);
+    if let Some(notice) = notice(app, &response) {
+        asked.log(notice, &guard.route.path, &response, None, &id, None);
+    }
     response
 }
 
 /// Headers that every answer has.
-fn finish(app: &App, response: &mut Response, id: &HeaderValue, context: Option<&TraceContext>) {
+fn finish(
+    app: &App,
+    response: &mut Response,
+    version: Version,
+    id: &HeaderValue,
+    context: Option<&TraceContext>,
+) {
     let status = response.status();
     let headers = response.headers_mut();
     headers.reserve(FIXED_HEADERS.len() + 4);
@@ -91,6 +119,11 @@ fn finish(app: &App, response: &mut Response, id: &HeaderValue, context: Option<
     }
     if status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, app.settings.retry_after_seconds.into());
+    }
+    // A client that is told goes by itself, and loses nothing: its next request could meet a connection that is closed. Over
+    // HTTP/2 a GOAWAY tells it.
+    if app.is_draining() && version < Version::HTTP_2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(REQUEST_ID, id.clone());
     if let Some(context) = context {
@@ -126,38 +159,22 @@ fn whole(mut body: Body) -> Bytes {
     }
 }
 
-/// Review text is in none of this: path templates, never what filled them.
-fn log(app: &App, guard: &RequestGuard, status: u16, id: &HeaderValue, context: Option<&TraceContext>) {
-    let failed = status >= 500;
-    if !failed && !app.settings.log_requests {
-        return;
+/// What the log is to make of a request that is answered with `response`, if anything.
+fn notice(app: &App, response: &Response) -> Option<Notice> {
+    let status = response.status();
+    let log_requests = app.settings.log_requests;
+    // A server that was told to stop is not ready, and that is no fault.
+    let told = response.extensions().get::<ProblemType>();
+    let drains = app.is_draining() && told == Some(&ProblemKind::NotReady.problem_type());
+    if !status.is_server_error() || drains {
+        return log_requests.then_some(Notice::Plain);
     }
     // Refusing must stay cheap however many there are: a line costs more than the answer.
-    let suppressed = if status == 503 && !app.settings.log_requests {
-        let Some(suppressed) = app.refusals.pass() else { return };
-        Some(suppressed)
-    } else {
-        None
+    let suppressed = match status {
+        StatusCode::SERVICE_UNAVAILABLE if !log_requests => Some(app.refusals.pass()?),
+        _ => None,
     };
-    let route = &*guard.route.path;
-    let elapsed_us = guard.start.elapsed().as_micros() as u64;
-    let request_id = id.to_str().unwrap_or_default();
-    let (trace_id, span_id) =
-        context.map_or(("", ""), |context| (context.trace_id.as_str(), context.span_id.as_str()));
-    if failed {
-        tracing::warn!(
-            route,
-            status,
-            elapsed_us,
-            request_id,
-            trace_id,
-            span_id,
-            suppressed,
-            "request failed"
-        );
-    } else {
-        tracing::info!(route, status, elapsed_us, request_id, trace_id, span_id, "request");
-    }
+    Some(Notice::Failed { suppressed })
 }
 
 /// Counts a request once, also where its client leaves and the handler is dropped in the middle.

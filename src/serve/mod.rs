@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `run`, `settings`, `healthcheck` | from the command line to a running server; asking one whether it is well |
 //! | `environment`, `memory` | what platforms leave in the environment; the memory that the system grants |
-//! | `connection`, `slots` | sockets and their time-outs; places for them |
+//! | `listener`, `socket_file` | where it listens: a TCP port, or a Unix socket and its file |
+//! | `connection`, `activity`, `slots` | sockets and their time-outs; what they ask for; places for them |
+//! | `forwarded` | the client's address where proxies stand in front |
 //! | `router`, `middleware` | the routes; what happens around every request |
 //! | `budget` | one budget for all that is held for clients |
 //! | `app`, `reload` | the state that they share, and taking up what changed on disk |
@@ -17,14 +19,17 @@
 //!
 //! `api` uses all other rooms; `compute` uses `models`, `observe` and `problem`; nothing in a room names `App` but `api`.
 
+mod activity;
 mod api;
 mod app;
 mod budget;
 mod compute;
 mod connection;
 pub mod environment;
+mod forwarded;
 mod healthcheck;
 mod http;
+mod listener;
 mod memory;
 mod middleware;
 mod models;
@@ -36,12 +41,17 @@ mod router;
 mod run;
 mod settings;
 mod slots;
+#[cfg(unix)]
+mod socket_file;
 
 pub use self::api::{description, openapi_yaml};
 pub use self::app::{App, AppState};
 pub use self::connection::serve;
+pub use self::forwarded::TrustedProxy;
 pub use self::healthcheck::{Target, healthcheck};
+pub use self::listener::Listener;
+pub use self::observe::logging::fatal;
 pub use self::problem::PROBLEM_JSON;
 pub use self::router::router;
 pub use self::run::run;
-pub use self::settings::{ModelSource, Settings};
+pub use self::settings::{LogFormat, ModelSource, Settings};

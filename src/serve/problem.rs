@@ -13,6 +13,10 @@ use crate::error::Error;
 /// Media type of every error answer.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
+/// The last part of a problem's URN, kept with the answer that tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProblemType(pub &'static str);
+
 /// What was wrong with a request, or why the server cannot answer it now.
 #[derive(Clone, Debug)]
 pub struct Problem {
@@ -59,6 +63,11 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// What is kept with an answer that tells of it.
+    pub fn problem_type(self) -> ProblemType {
+        ProblemType(self.status_urn_title().1)
+    }
+
     fn status_urn_title(self) -> (StatusCode, &'static str, &'static str) {
         use ProblemKind::*;
         match self {
@@ -232,6 +241,7 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&body).expect("a problem is plain data");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
+        response.extensions_mut().insert(ProblemType(urn));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if self.kind == ProblemKind::Unauthorized {

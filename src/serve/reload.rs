@@ -28,7 +28,11 @@ async fn in_time<T>(reading: tokio::task::JoinHandle<T>) -> Option<T> {
     match tokio::time::timeout(TIMEOUT, reading).await {
         Ok(outcome) => outcome.ok(),
         Err(_) => {
-            tracing::error!(after = ?TIMEOUT, "reading the files does not end, what is loaded stays: is a mount dead?");
+            let after_s = TIMEOUT.as_secs();
+            tracing::error!(
+                after_s,
+                "reading the files does not end, what is loaded stays: is a mount dead?"
+            );
             None
         }
     }

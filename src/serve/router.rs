@@ -17,7 +17,7 @@ pub fn router(app: AppState) -> Router {
 fn around(router: Router<AppState>, app: AppState) -> Router {
     app.served.get_or_init(|| {
         let description = api::routes(!app.settings.no_page).into_openapi();
-        let routes = Routes::new(api::openapi::paths(&description));
+        let routes = Routes::new(api::openapi::paths(&description), app.keys.are_asked_for());
         let description_json = api::openapi::json(&description).into();
         Served { routes, description: api::openapi::yaml(&description).into(), description_json }
     });

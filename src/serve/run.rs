@@ -3,24 +3,21 @@
 use std::io::Write;
 use std::process::exit;
 
-use tokio::net::{TcpListener, TcpSocket};
-
 use super::connection::{serve, serve_aside};
+use super::listener::Listener;
 use super::observe::logging;
 use super::router::side_router;
 use super::{App, Settings, environment, memory, reload};
 use crate::error::{Error, Result};
 
-/// Connections that the kernel keeps while there is no room for them; it takes less if its own limit is lower.
-const BACKLOG: u32 = 1024;
-
-/// Loads, listens, prints the address on standard output and serves until SIGTERM or Ctrl-C.
+/// Loads, listens, tells the address and serves until SIGTERM or Ctrl-C. The address is logged, and printed on standard
+/// output where that is not where a log of JSON objects goes.
 ///
 /// # Errors
 /// As [`App::new`], and [`Error::Setting`] for an address that cannot be listened on.
 pub fn run(settings: Settings, environment: &environment::Notes) -> Result<()> {
-    environment.check(&settings)?;
     logging::start(&settings)?;
+    environment.check(&settings)?;
     environment.lines.iter().for_each(|line| tracing::warn!("{line}"));
     let outcome = run_logged(settings);
     logging::flush();
@@ -57,13 +54,23 @@ fn run_logged(settings: Settings) -> Result<()> {
             }
             loaded = loading => loaded.map_err(|_| Error::setting("--model", "loading it panicked"))??,
         };
-        let listener = listen(&app.settings.host, app.settings.port).await?;
-        let address = listener.local_addr().map_err(|e| Error::setting("--port", e.to_string()))?;
-        let scheme = if app.tls.is_some() { "https" } else { "http" };
+        let listener = listen(&app.settings).await?;
+        let tls = app.tls.is_some();
+        let shown = |listener: &Listener, setting: &str| {
+            listener.shown(tls).map_err(|e| Error::setting(setting, e.to_string()))
+        };
+        let mut addresses = vec![format!("listening on {}", shown(&listener, "--port")?)];
         for slot in app.models().iter() {
             let loaded = slot.current();
-            tracing::info!(model = &*slot.name, version = loaded.version, golden_reviews = loaded.self_test.reviews,
-                cost = ?loaded.cost, "model loaded");
+            tracing::info!(
+                model = &*slot.name,
+                version = loaded.version,
+                golden_reviews = loaded.self_test.reviews,
+                ns_per_byte = loaded.cost.ns_per_byte,
+                ns_per_text = loaded.cost.ns_per_text,
+                ns_per_token = loaded.cost.ns_per_token,
+                "model loaded"
+            );
             if !loaded.self_test.passed {
                 tracing::error!(reason = loaded.self_test.reason(&slot.directory), "not ready");
             }
@@ -76,20 +83,23 @@ fn run_logged(settings: Settings) -> Result<()> {
         if app.tls.is_some() {
             tokio::spawn(reload::watch_certificate(app.clone()));
         }
-        let mut aside = Vec::new();
         for (name, address, metrics) in [
             ("--health-address", &app.settings.health_address, false),
             ("--metrics-address", &app.settings.metrics_address, true),
         ] {
             let Some(address) = address else { continue };
-            let fault = |e: std::io::Error| Error::setting(name, format!("{address}: {e}"));
-            let listener = TcpListener::bind(address).await.map_err(fault)?;
+            let parts = address.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse().ok()?)));
+            let (host, port) = parts.ok_or_else(|| Error::setting(name, "write address and port"))?;
+            let listener = Listener::tcp(name, host, port).await?;
             let what = if metrics { "figures and health" } else { "health" };
-            aside.push(format!("{what} on {scheme}://{}", listener.local_addr().map_err(fault)?));
+            addresses.push(format!("{what} on {}", shown(&listener, name)?));
             tokio::spawn(serve_aside(listener, app.clone(), side_router(app.clone(), metrics)));
         }
-        say(&format!("listening on {scheme}://{address}"));
-        aside.iter().for_each(|line| say(line));
+        let say = if logging::takes_output(&app.settings) { |_: &str| {} } else { print };
+        for line in &addresses {
+            tracing::info!("{line}");
+            say(line);
+        }
         let served = serve(listener, app.clone(), shutdown).await;
         app.spans.stop();
         served.map_err(|e| Error::setting("--port", e.to_string()))
@@ -100,21 +110,19 @@ fn run_logged(settings: Settings) -> Result<()> {
 }
 
 /// Writes a line to standard output; that it cannot be written stops nothing.
-fn say(line: &str) {
+fn print(line: &str) {
     let mut output = std::io::stdout();
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-async fn listen(host: &str, port: u16) -> Result<TcpListener> {
-    let fault = |e: std::io::Error| Error::setting("--host, --port", format!("{host}:{port}: {e}"));
-    let address = tokio::net::lookup_host((host, port)).await.map_err(fault)?.next();
-    let address = address.ok_or_else(|| Error::setting("--host", format!("`{host}` has no address")))?;
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.map_err(fault)?;
-    // A restarted server must not wait for the last one's closed connections.
-    #[cfg(unix)]
-    socket.set_reuseaddr(true).map_err(fault)?;
-    socket.bind(address).map_err(fault)?;
-    socket.listen(BACKLOG).map_err(fault)
+async fn listen(settings: &Settings) -> Result<Listener> {
+    if let Some(path) = &settings.uds {
+        #[cfg(unix)]
+        return Listener::unix(path);
+        #[cfg(not(unix))]
+        return Err(Error::setting("--uds", format!("{}: this system has no Unix sockets", path.display())));
+    }
+    Listener::tcp("--host, --port", &settings.host, settings.port).await
 }
 
 /// Ready at the first SIGTERM or Ctrl-C; the second one ends the process at once.
@@ -160,7 +168,12 @@ fn raise_file_limit(max_connections: usize) {
         let current = Some(limit.maximum.map_or(wanted, |maximum| maximum.min(wanted)));
         let raised = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
         if raised.is_err() || current < Some(wanted) {
-            tracing::warn!(wanted, ?limit, "the system allows fewer open files than --max-connections needs");
+            let granted = limit.maximum;
+            tracing::warn!(
+                wanted,
+                granted,
+                "the system allows fewer open files than --max-connections needs"
+            );
         }
     }
 }

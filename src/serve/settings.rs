@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::forwarded::TrustedProxy;
 use crate::error::{Error, Result};
 use crate::model::RecurrentPrecision;
 
@@ -25,6 +26,10 @@ pub struct Settings {
     /// Port to listen on; 0 lets the system pick one, which is printed
     #[arg(long, env = "IMDB_SENTIMENT_PORT", default_value_t = 3000)]
     pub port: u16,
+
+    /// Unix socket to listen on in place of host and port; the file that a dead server left there is replaced, any other not
+    #[arg(long, env = "IMDB_SENTIMENT_UDS", value_name = "PATH")]
+    pub uds: Option<PathBuf>,
 
     /// Model directory, as DIR or NAME=DIR; may be given more than once (comma-separated in the environment), the
     /// first is the default. Without it: models/imdb if it exists, else models/keras-imdb, in the working directory
@@ -96,9 +101,13 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_MAX_STREAMS", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_streams: u32,
 
-    /// Time for a request's header to arrive, and for a connection to ask for nothing; closed after
+    /// Time for a request's header to arrive, and for a new connection to ask for something; closed after
     #[arg(long, env = "IMDB_SENTIMENT_HEADER_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub header_timeout: Duration,
+
+    /// Time from an answer to the next request, after which the connection is closed; longer than the proxy's own in front, so that no request meets a closing connection
+    #[arg(long, env = "IMDB_SENTIMENT_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
+    pub idle_timeout: Duration,
 
     /// Time for a request's body to arrive; 408 after
     #[arg(long, env = "IMDB_SENTIMENT_BODY_TIMEOUT", default_value = "10s", value_parser = duration)]
@@ -155,6 +164,15 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
 
+    /// Proxies whose `X-Forwarded-For` is believed, as addresses, networks or `unix` (whoever asks through --uds), comma-separated; the log names the client behind them
+    #[arg(
+        long = "trusted-proxy",
+        env = "IMDB_SENTIMENT_TRUSTED_PROXIES",
+        value_name = "NETWORK",
+        value_delimiter = ','
+    )]
+    pub trusted_proxies: Vec<TrustedProxy>,
+
     /// Web origin that may call from a browser, such as `https://example.org`; may be given more than once. None by default
     #[arg(
         long = "cors-origin",
@@ -184,7 +202,7 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_NO_PAGE")]
     pub no_page: bool,
 
-    /// Log every request, not only those that failed on the server's side (it costs more than a prediction)
+    /// Log every request, not only those that failed on the server's side: method, path, client, status, bytes, texts, problem, time (it costs more than a prediction)
     #[arg(long, env = "IMDB_SENTIMENT_LOG_REQUESTS")]
     pub log_requests: bool,
 

@@ -37,7 +37,8 @@ struct Taken {
 #[derive(Debug)]
 struct Holder {
     client: Arc<Client>,
-    peer: IpAddr,
+    /// `None` for a Unix socket.
+    peer: Option<IpAddr>,
 }
 
 /// A place, until it is dropped.
@@ -68,7 +69,7 @@ impl Slots {
     }
 
     /// A place for a connection from `peer`; `None` where there is none and nobody can give way.
-    pub fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Slot> {
+    pub fn take(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Slot> {
         let mut taken = self.lock();
         let of_peer = taken.holders.values().filter(|holder| holder.peer == peer).count();
         let given_up = if of_peer >= self.most_per_peer {
@@ -87,7 +88,7 @@ impl Slots {
             holder.client.close();
             self.note(CloseReason::GaveWay, "no place for a new connection: the longest idle one was closed");
         }
-        let client = Arc::<Client>::default();
+        let client = Arc::new(Client::of(peer));
         taken.holders.insert(client.id, Holder { client: client.clone(), peer });
         taken.open += 1;
         Some(Slot { client, slots: self.clone() })
@@ -133,7 +134,7 @@ impl Slots {
 
 impl Taken {
     /// Who has been idle the longest, of `peer` or of all.
-    fn longest_idle(&self, peer: Option<IpAddr>) -> Option<u64> {
+    fn longest_idle(&self, peer: Option<Option<IpAddr>>) -> Option<u64> {
         let of_peer = |holder: &Holder| peer.is_none_or(|peer| peer == holder.peer);
         let idle = |(id, holder): (&u64, &Holder)| Some((holder.client.idle()?, *id));
         let holders = self.holders.iter().filter(|(_, holder)| of_peer(holder));
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn the_longest_idle_gives_way_and_who_works_does_not() {
         let slots = Slots::new(2, 0, Arc::default());
-        let peer = IpAddr::from([127, 0, 0, 1]);
+        let peer = Some(IpAddr::from([127, 0, 0, 1]));
         let (first, second) = (slots.take(peer).unwrap(), slots.take(peer).unwrap());
         let work = first.client.work();
         let third = slots.take(peer).expect("the second gives way");
@@ -182,7 +183,7 @@ mod tests {
     #[test]
     fn one_address_has_its_share() {
         let slots = Slots::new(10, 1, Arc::default());
-        let (here, there) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let (here, there) = (Some(IpAddr::from([127, 0, 0, 1])), None);
         let first = slots.take(here).unwrap();
         let _other = slots.take(there).unwrap();
         let _second = slots.take(here).expect("its own idle one gives way");

@@ -47,7 +47,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     // Closed sets whose texts are written once.
     ("serve::named", &[]),
     ("serve::problem", &["serve::named"]),
-    ("serve::settings", &[]),
+    ("serve::forwarded", &[]),
+    ("serve::settings", &["serve::forwarded"]),
     ("serve::observe", &["serve::named", "serve::problem", "serve::settings", "serve::http::trace"]),
     ("serve::budget", &["serve::named", "serve::problem", "serve::settings", "serve::observe"]),
     ("serve::memory", &["serve::settings", "serve::observe"]),

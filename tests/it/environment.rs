@@ -48,7 +48,8 @@ fn a_variable_set_to_nothing_is_not_set() {
     let folder = tempfile::tempdir().unwrap();
     let port = free_port();
     let names = "HOST PORT MODEL WATCH WATCH_INTERVAL SHADOW SHADOW_SHARE ABSTAIN MAX_TEXTS MAX_CONNECTIONS BODY_TIMEOUT \
-                 COMPUTE_THREADS CORS_ORIGINS TLS_CERT TLS_KEY LOG LOG_FORMAT LOG_REQUESTS KERNEL";
+                 COMPUTE_THREADS CORS_ORIGINS TLS_CERT TLS_KEY LOG LOG_FORMAT LOG_REQUESTS KERNEL UDS \
+                 IDLE_TIMEOUT TRUSTED_PROXIES";
     let names: Vec<String> = names.split_whitespace().map(|name| format!("IMDB_SENTIMENT_{name}")).collect();
     let mut variables: Vec<(&str, &str)> = names.iter().map(|name| (&**name, "")).collect();
     variables.extend([("PORT", &*port), ("OTEL_EXPORTER_OTLP_ENDPOINT", ""), ("OTEL_SERVICE_NAME", "")]);

@@ -16,6 +16,7 @@ mod golden;
 mod int8;
 mod model_directory;
 mod ngrams;
+mod operators;
 mod outputs;
 mod own;
 mod properties;

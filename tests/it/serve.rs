@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::common::properties::GOOD_FILES;
-use crate::common::{Answer, Server, command, start, write_model, write_request};
+use crate::common::{Answer, Server, command, fatal, start, write_model, write_request};
 use imdb_sentiment::model::{NGRAMS_FILE, NgramTable};
 use imdb_sentiment::predict::Predictor;
 use serde_json::json;
@@ -389,8 +389,7 @@ fn wrong_settings_and_damaged_models_stop_the_start_with_one_line() {
         let done = command(arguments).stdout(Stdio::null()).output().unwrap();
         let message = String::from_utf8(done.stderr).unwrap();
         assert_eq!(done.status.code(), Some(1), "{arguments:?}: {message}");
-        let last = message.trim_end().lines().last().unwrap_or_default();
-        assert!(last.starts_with("error: ") && last.contains(names), "{message}");
+        assert!(fatal(&message).contains(names), "{message}");
         assert!(!message.contains("panicked"));
     };
     let model = |directory: &Path| directory.to_str().unwrap().to_string();

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use crate::common::{Server, command, write_model};
+use crate::common::{Server, command, fatal, write_model};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -149,6 +149,47 @@ fn a_whole_address_goes_first_and_stays_as_it_is() {
 }
 
 #[test]
+fn the_variables_of_opentelemetry_are_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(&folder.path().join("m"), 1, 8);
+    let model = folder.path().join("m").to_str().unwrap().to_string();
+    // Requests that their caller does not trace, and one that it does.
+    for (variables, own, traced) in [
+        (&[][..], 20, 1),
+        (&[("OTEL_SDK_DISABLED", "true")], 0, 0),
+        (&[("OTEL_TRACES_EXPORTER", "none"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")], 0, 0),
+        (&[("OTEL_TRACES_SAMPLER", "always_off")], 0, 0),
+        (&[("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0")], 0, 1),
+    ] {
+        let (address, received) = collector();
+        let arguments = ["--model", &model, "--otlp-endpoint", &address];
+        let mut command = command(&arguments);
+        let mut server = Server::launch(command.envs(variables.iter().copied()).stderr(Stdio::null()));
+        for _ in 0..20 {
+            server.get("/health/live");
+        }
+        let parent = format!("00-{TRACE}-{PARENT}-01");
+        server.send("GET", "/info", &[("traceparent", &parent)], b"");
+        server.signal("-TERM");
+        assert_eq!(server.exit_code(), Some(0));
+        let mut names = Vec::new();
+        for (_, body) in received.try_iter() {
+            for resource in ExportTraceServiceRequest::decode(&body[..]).unwrap().resource_spans {
+                let spans = resource.scope_spans.into_iter().flat_map(|scope| scope.spans);
+                names.extend(spans.map(|span| span.name));
+            }
+        }
+        let count = |name: &str| names.iter().filter(|found| *found == name).count();
+        assert_eq!((count("GET /health/live"), count("GET /info")), (own, traced), "{variables:?}");
+    }
+    let mut command = command(&["--model", &model, "--otlp-endpoint", "http://127.0.0.1:9"]);
+    let done = command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc").output().unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    let reason = fatal(&String::from_utf8(done.stderr).unwrap());
+    assert!(reason.contains("OTEL_EXPORTER_OTLP_PROTOCOL") && reason.contains("http/protobuf"), "{reason}");
+}
+
+#[test]
 fn a_silent_or_absent_collector_harms_nobody() {
     let folder = tempfile::tempdir().unwrap();
     // One that takes connections and never answers, and a port where nobody listens.
@@ -197,9 +238,8 @@ fn failures_are_logged_once_a_second_and_a_wrong_address_stops_the_start() {
     ] {
         let done = command(&["--model", &model]).env(variable, value).stdout(Stdio::null()).output().unwrap();
         let message = String::from_utf8(done.stderr).unwrap();
-        let last = message.trim_end().lines().last().unwrap_or_default();
         assert_eq!(done.status.code(), Some(1), "{message}");
-        assert!(last.starts_with("error: ") && last.contains("scheme and host"), "{message}");
+        assert!(fatal(&message).contains("scheme and host"), "{message}");
         assert!(!message.contains(value), "it may hold a password: {message}");
     }
 }

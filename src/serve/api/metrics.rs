@@ -93,9 +93,10 @@ fn write_drift(text: &mut Exposition, loaded: &[Arc<LoadedModel>]) {
     let mut samples = text.metric(
         "imdb_sentiment_drift_stability_index",
         "gauge",
-        "Population stability index of the latest reviews against the baseline; over 0.25 much has changed.",
+        "Population stability index of the latest reviews against the baseline, once --drift-window of them are there; over 0.25 \
+         much has changed.",
     );
-    for (model, _, distance) in &drifts {
+    for (model, _, distance) in drifts.iter().filter(|(_, _, distance)| distance.is_full) {
         samples.sample(&[("model", model), ("of", "probability")], distance.probability);
         samples.sample(&[("model", model), ("of", "tokens")], distance.tokens);
     }
@@ -107,7 +108,9 @@ fn write_drift(text: &mut Exposition, loaded: &[Arc<LoadedModel>]) {
     let mut samples = text.metric("imdb_sentiment_unknown_share", "gauge", "Unknown words divided by words.");
     for (model, drift, distance) in &drifts {
         samples.sample(&[("model", model), ("in", "baseline")], drift.baseline().unknown_share);
-        samples.sample(&[("model", model), ("in", "latest")], distance.unknown_share);
+        if distance.is_full {
+            samples.sample(&[("model", model), ("in", "latest")], distance.unknown_share);
+        }
     }
     for (name, help, field) in [
         (
@@ -129,7 +132,7 @@ fn write_drift(text: &mut Exposition, loaded: &[Arc<LoadedModel>]) {
             for (bin, count) in histogram.counts.iter().enumerate() {
                 sum += count;
                 let bound = histogram.bounds.get(bin).map_or("+Inf".into(), f64::to_string);
-                samples.sample(&[("model", model), ("le", &bound)], sum as f64 / total);
+                samples.sample(&[("model", model), ("up_to", &bound)], sum as f64 / total);
             }
         }
     }

@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 use super::shared::{KeyProblem, SharedResponse};
 use crate::serve::app::AppState;
 use crate::serve::http::SharedPage;
-use crate::serve::observe::routes::Open;
+use crate::serve::observe::routes::{DescribedRoute, Open};
 use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
 
 #[derive(OpenApi)]
@@ -104,15 +104,25 @@ pub fn add_request_id(description: &mut Description) {
     }
 }
 
-/// The paths of `description`, each with what of it is answered without a key.
-pub fn paths(description: &Description) -> Vec<(String, Open)> {
+/// The paths of `description`, each with what the figures tell of it.
+pub fn paths(description: &Description) -> Vec<DescribedRoute> {
     let open = [SecurityRequirement::default()];
     let is_open = |operation: &Operation| operation.security.as_deref() == Some(&open[..]);
     let open = |item: &PathItem| {
         let (get, post) = (item.get.as_ref().map(is_open), item.post.as_ref().map(is_open));
         Open { get: get.or(post).unwrap_or(false), others: post.or(get).unwrap_or(false) }
     };
-    description.paths.paths.iter().map(|(path, item)| (path.clone(), open(item))).collect()
+    let statuses = |item: &PathItem| -> Vec<u16> {
+        let operations = [&item.get, &item.post].into_iter().flatten();
+        let statuses = operations.flat_map(|operation| operation.responses.responses.keys());
+        statuses.filter_map(|status| status.parse().ok()).collect()
+    };
+    let route = |(path, item): (&String, &PathItem)| DescribedRoute {
+        path: path.clone(),
+        open: open(item),
+        statuses: statuses(item),
+    };
+    description.paths.paths.iter().map(route).collect()
 }
 
 /// The text of `description`.

@@ -66,7 +66,7 @@ pub struct ModelInfo {
     pub last_reload: Option<Reload>,
     /// What it costs on this machine.
     pub cost: CostInfo,
-    /// How far the latest reviews are from the baseline, where there is one.
+    /// How far the latest reviews are from the baseline, where there is one, once `--drift-window` of them are there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, required = false)]
     pub drift: Option<DriftInfo>,
@@ -158,15 +158,15 @@ fn model_info(slot: &ModelSlot) -> ModelInfo {
             ns_per_text: loaded.cost.ns_per_text,
             ns_per_token: loaded.cost.ns_per_token,
         },
-        drift: loaded.drift.as_ref().map(|drift| {
+        drift: loaded.drift.as_ref().and_then(|drift| {
             let distance = drift.distance();
-            DriftInfo {
+            distance.is_full.then(|| DriftInfo {
                 reviews: distance.reviews,
                 probability: distance.probability,
                 tokens: distance.tokens,
                 unknown_share: distance.unknown_share,
                 baseline_unknown_share: drift.baseline().unknown_share,
-            }
+            })
         }),
     }
 }

@@ -15,6 +15,7 @@ use crate::serve::budget::Charge;
 use crate::serve::models::cost::BYTES_PER_TOKEN;
 use crate::serve::models::verdict::Verdict;
 use crate::serve::models::{LoadedModel, ModelSlot, Models};
+use crate::serve::observe::access::note_texts;
 use crate::serve::observe::telemetry::{Place, ShedReason, Telemetry};
 use crate::serve::problem::{Problem, ProblemKind};
 use crate::serve::settings::Settings;
@@ -179,6 +180,7 @@ impl Scorer {
         loaded.check_version(request.version.as_deref())?;
         loaded.check_ready()?;
         let count = request.texts.len();
+        note_texts(count);
         if count == 0 {
             return Err(Problem::new(ProblemKind::InvalidFields, "there is no text: give at least one"));
         }

@@ -65,6 +65,11 @@ impl ApiKeys {
         Ok(())
     }
 
+    /// Whether there are keys.
+    pub fn are_asked_for(&self) -> bool {
+        !self.digests.load().is_empty()
+    }
+
     /// Whether a request with `headers` may pass: it bears one of the keys, or there are none.
     pub fn admit(&self, headers: &HeaderMap) -> bool {
         let digests = self.digests.load();

@@ -68,6 +68,13 @@ impl TraceContext {
         u8::from_str_radix(&self.flags, 16).is_ok_and(|flags| flags & 1 == 1)
     }
 
+    /// Notes whether the trace is recorded from here on.
+    #[cfg(feature = "otlp")]
+    pub fn set_sampled(&mut self, sampled: bool) {
+        let flags = u8::from_str_radix(&self.flags, 16).unwrap_or_default() & !1;
+        self.flags = format!("{:02x}", flags | u8::from(sampled));
+    }
+
     /// The `traceparent` that names our span, for the answer.
     pub fn header(&self) -> HeaderValue {
         let text = format!("00-{}-{}-{}", self.trace_id, self.span_id, self.flags);

@@ -29,6 +29,8 @@ struct Window {
 pub struct Distance {
     /// Reviews that the live figures rest on.
     pub reviews: u64,
+    /// Whether they are as many as the window holds: the index of a few reviews is large whatever they are like.
+    pub is_full: bool,
     /// Population stability index of the tokens per review.
     pub tokens: f64,
     /// Population stability index of the probabilities.
@@ -97,6 +99,7 @@ impl Drift {
         let words = now.words + before.words;
         Distance {
             reviews: now.reviews + before.reviews,
+            is_full: now.reviews + before.reviews >= self.window,
             tokens: stability_index(&self.baseline.tokens.counts, &sum(&now.tokens, &before.tokens)),
             probability: stability_index(
                 &self.baseline.probability.counts,
@@ -162,13 +165,13 @@ mod tests {
         }
         let near = drift.distance();
         assert!(near.probability < 0.01 && near.tokens < 0.01, "{near:?}");
-        assert_eq!((near.reviews, near.unknown_share), (400, 2.0 / 210.0));
+        assert_eq!((near.reviews, near.unknown_share, near.is_full), (400, 2.0 / 210.0, false));
         for _ in 0..2000 {
             drift.observe(&[prediction(0.9, 11)]);
         }
         let far = drift.distance();
         assert!(far.probability > 0.25 && far.tokens > 0.25, "{far:?}");
-        assert!(far.reviews <= 2000, "the older ones are forgotten");
+        assert!(far.is_full && far.reviews <= 2000, "the older ones are forgotten");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Counters and histograms, and their text in the Prometheus exposition format 0.0.4.
 //!
-//! Ours, because every series is known when the program is written: cardinality is bounded by construction, all
-//! series stand there from the start, and counting is one relaxed addition without a look-up.
+//! Ours, because every series is known when the program is written: cardinality is bounded by construction, and counting is
+//! one relaxed addition without a look-up.
 
 use std::fmt::{Display, Write};
 use std::marker::PhantomData;
@@ -89,7 +89,7 @@ impl Metric for Counter {
 }
 
 /// Most values that the label of a [`CounterSet`] of this program has.
-const MAX_VALUES: usize = 4;
+const MAX_VALUES: usize = 5;
 
 /// A counter for each value of a label.
 #[derive(Debug)]
@@ -198,6 +198,11 @@ impl Histogram {
         let bin = self.bounds.iter().position(|bound| value <= *bound).unwrap_or(self.bounds.len());
         self.counts[bin].fetch_add(1, Relaxed);
         self.micro_sum.fetch_add((value * 1e6 + 0.5) as u64, Relaxed);
+    }
+
+    /// How many values were counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().map(|count| count.load(Relaxed)).sum()
     }
 
     /// Counts a duration in seconds.

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use crate::error::{Error, Result};
 use crate::serve::settings::{LogFormat, Settings};
@@ -39,11 +41,7 @@ pub fn start(settings: &Settings) -> Result<()> {
         .parse(&settings.log)
         .map_err(|e| Error::setting("--log", format!("`{}`: {e}", settings.log)))?;
     let terminal = io::stderr().is_terminal();
-    let json = match settings.log_format {
-        LogFormat::Auto => !terminal,
-        LogFormat::Text => false,
-        LogFormat::Json => true,
-    };
+    let json = is_json(settings.log_format);
     let queue = QUEUE.get_or_init(|| Queue::start(io::stderr()));
     // What the subscriber says of its own faults goes to standard error with `eprintln!`, which panics where that is the
     // fault.
@@ -62,6 +60,47 @@ pub fn start(settings: &Settings) -> Result<()> {
         tracing::error!(place, message, "panic");
     }));
     Ok(())
+}
+
+/// Whether lines are JSON objects.
+pub fn is_json(format: LogFormat) -> bool {
+    match format {
+        LogFormat::Auto => !io::stderr().is_terminal(),
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    }
+}
+
+/// Whether standard output, too, is to hold nothing but JSON objects: so it is asked for, or it leads where the log does.
+pub fn takes_output(settings: &Settings) -> bool {
+    settings.log_format == LogFormat::Json || is_json(settings.log_format) && outputs_are_one()
+}
+
+#[cfg(unix)]
+fn outputs_are_one() -> bool {
+    let files = rustix::fs::fstat(io::stdout()).and_then(|out| Ok((out, rustix::fs::fstat(io::stderr())?)));
+    files.is_ok_and(|(out, err)| (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino))
+}
+
+#[cfg(not(unix))]
+fn outputs_are_one() -> bool {
+    false
+}
+
+/// Says on standard error why the process cannot go on, in the log's form, whatever `--log` leaves out.
+pub fn fatal(format: LogFormat, reason: &str) {
+    // Not `eprintln!`, which panics where standard error is closed or full.
+    let _ = if is_json(format) {
+        let mut timestamp = String::new();
+        let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+        let message = serde_json::Value::from(reason);
+        let line = format!(
+            r#"{{"timestamp":"{timestamp}","level":"ERROR","message":{message},"target":"imdb_sentiment"}}"#
+        );
+        writeln!(io::stderr(), "{line}")
+    } else {
+        writeln!(io::stderr(), "error: {reason}")
+    };
 }
 
 /// Waits until what was logged is written, for a second at most.

@@ -7,8 +7,10 @@
 //! | `page` | a page that is made once a second at most |
 //! | `process` | figures of the process, from `/proc` |
 //! | `logging`, `throttle` | log lines, and fewer of them |
+//! | `access` | what is logged of a request |
 //! | `spans` | a span of every request for an OpenTelemetry collector |
 
+pub mod access;
 pub mod exposition;
 pub mod logging;
 pub mod page;

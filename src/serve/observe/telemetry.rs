@@ -51,6 +51,8 @@ named! {
     pub enum CloseReason {
         /// It asked for nothing for too long.
         Idle = "idle",
+        /// The header of its request did not arrive in time.
+        SlowHeader = "slow_header",
         /// It took an answer too slowly, or not at all.
         Stalled = "stalled",
         /// Its place was given to a new connection.

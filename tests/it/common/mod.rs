@@ -40,7 +40,7 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().rsplit("//").next().unwrap().to_string();
+        let address = line.trim().split_once("//").map_or("", |(_, address)| address).to_string();
         assert!(line.starts_with("listening on "), "{line}");
         Self { child, address }
     }
@@ -113,6 +113,15 @@ pub fn command(arguments: &[&str]) -> Command {
     }
     command.args(["--port", "0"]).args(arguments);
     command
+}
+
+/// The reason for which a server ended: the last line of its log, all of whose lines are JSON objects.
+pub fn fatal(log: &str) -> String {
+    let read = |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("not JSON: {e}: {line}"));
+    let lines: Vec<Value> = log.lines().map(read).collect();
+    let last = lines.last().expect("a line");
+    assert_eq!(last["level"], "ERROR", "{last}");
+    last["message"].as_str().unwrap().to_string()
 }
 
 pub fn write_request(

@@ -2,7 +2,7 @@
 //!
 //! The request's own thread only puts the span into a bounded queue, or drops it where that is full; a thread of the
 //! SDK's sends. `OTEL_BSP_*` sets its batches, `OTEL_EXPORTER_OTLP_HEADERS` headers, `OTEL_RESOURCE_ATTRIBUTES` what
-//! else is said of the service.
+//! else is said of the service; `choices` tells the others.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,6 +18,7 @@ use opentelemetry_sdk::trace::{
     BatchSpanProcessor, SpanData, SpanEvents, SpanExporter as _, SpanLinks, SpanProcessor,
 };
 
+use super::choices::{Choices, Sampling};
 use crate::error::{Error, Result};
 use crate::serve::http::trace::TraceContext;
 use crate::serve::observe::throttle::LogThrottle;
@@ -39,23 +40,31 @@ pub struct Spans(Option<Sender>);
 struct Sender {
     processor: BatchSpanProcessor,
     scope: InstrumentationScope,
+    sampling: Sampling,
 }
 
 impl Spans {
     /// Starts the sending thread where `settings` name a collector.
     ///
     /// # Errors
-    /// [`Error::Setting`] for an address that is none.
+    /// [`Error::Setting`] for an address that is none, and for what [`Choices::read`] refuses.
     pub fn start(settings: &Settings) -> Result<Self> {
         // A variable that is set to nothing counts as not set (OpenTelemetry's general rule).
         let given = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
-        let (name, address) = match (given(&settings.otlp_traces_endpoint), given(&settings.otlp_endpoint)) {
-            (Some(whole), _) => {
-                ("--otlp-traces-endpoint", check_address("--otlp-traces-endpoint", &whole, "")?)
-            }
-            (None, Some(base)) => ("--otlp-endpoint", check_address("--otlp-endpoint", &base, "/v1/traces")?),
-            (None, None) => return Ok(Self(None)),
+        let (whole, base) = (given(&settings.otlp_traces_endpoint), given(&settings.otlp_endpoint));
+        if whole.is_none() && base.is_none() {
+            return Ok(Self(None));
+        }
+        let choices = Choices::read(|name| std::env::var(name).ok())?;
+        choices.notes.iter().for_each(|note| tracing::warn!("{note}"));
+        if choices.off {
+            return Ok(Self(None));
+        }
+        let (name, address, path) = match whole {
+            Some(whole) => ("--otlp-traces-endpoint", whole, ""),
+            None => ("--otlp-endpoint", base.unwrap_or_default(), "/v1/traces"),
         };
+        let address = check_address(name, &address, path)?;
         check_batches()?;
         let mut exporter = SpanExporter::builder()
             .with_http()
@@ -68,12 +77,12 @@ impl Spans {
         exporter.set_resource(&resource(given(&settings.otlp_service_name)));
         let processor = BatchSpanProcessor::builder(exporter).build();
         let scope = InstrumentationScope::builder(env!("CARGO_PKG_NAME")).build();
-        Ok(Self(Some(Sender { processor, scope })))
+        Ok(Self(Some(Sender { processor, scope, sampling: choices.sampling })))
     }
 
     /// Begins the span of a request in its caller's trace, or in one of its own, which `context` then holds.
     ///
-    /// `None` where there is no collector, or the caller does not record the trace.
+    /// `None` where there is no collector, or the sampler leaves the request out.
     pub fn open<B>(
         &self,
         request: &Request<B>,
@@ -82,7 +91,9 @@ impl Spans {
     ) -> Option<OpenSpan<'_>> {
         let sender = self.0.as_ref()?;
         let context = context.get_or_insert_with(TraceContext::root);
-        context.is_sampled().then(|| OpenSpan {
+        let takes = sender.sampling.takes(context);
+        context.set_sampled(takes);
+        takes.then(|| OpenSpan {
             sender,
             context: context.clone(),
             method: method_name(request.method()),

@@ -1,5 +1,7 @@
 //! Spans of requests for an OpenTelemetry collector: sent with the feature `otlp`, and nothing without it.
 
+#[cfg(feature = "otlp")]
+mod choices;
 #[cfg(not(feature = "otlp"))]
 mod disabled;
 #[cfg(feature = "otlp")]
