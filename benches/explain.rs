@@ -1,12 +1,14 @@
 //! What an explanation is worth and what it costs: `cargo bench --bench explain -- --model DIR --data ARCHIVE [--reviews N]`.
 //!
-//! For each review the tenth of its words that push hardest towards the verdict is taken out; how far the probability
-//! moves, and how many verdicts turn over, tells how much those words mattered to the model. Beside the explanation stand
-//! random words, and those that leaving out one word after the other finds. Costs are ratios to a prediction in this run.
+//! The reviews are of those that were held out when the model was trained, evenly among them. Of each the tenth of its words
+//! that push hardest towards the verdict is taken out; how far the probability moves, and how many verdicts turn over, tells
+//! how much those words mattered to the model. Beside the explanation stand random words, and those that leaving out one
+//! word after the other finds. Costs are ratios to a prediction in this run.
 
 use std::time::Instant;
 
 use imdb_sentiment::train::Corpus;
+use imdb_sentiment::train::commands::held_out;
 use imdb_sentiment::{Predictor, Truncate};
 
 #[global_allocator]
@@ -32,10 +34,10 @@ fn main() {
     let count = value("--reviews").map_or(100, |count| count.parse().expect("--reviews takes a number"));
     let predictor = Predictor::load(model).unwrap_or_else(|e| panic!("{e}"));
     let corpus = Corpus::read(data.as_ref(), false).unwrap_or_else(|e| panic!("{e}"));
-    let reviews: Vec<Review> = corpus
-        .train
+    let held_out = held_out(&corpus, model.as_ref()).unwrap_or_else(|e| panic!("{e}"));
+    let reviews: Vec<Review> = held_out
         .iter()
-        .step_by((corpus.train.len() / count).max(1))
+        .step_by((held_out.len() / count).max(1))
         .filter_map(|review| prepare(&predictor, &review.text))
         .take(count)
         .collect();
@@ -50,7 +52,7 @@ fn main() {
         (0..3).map(|_| run()).fold(f64::INFINITY, f64::min)
     };
     let one = seconds(&|review| drop(predictor.predict(&review.text)));
-    println!("{} reviews of {data}, {model}", reviews.len());
+    println!("{} held-out reviews of {data}, {model}", reviews.len());
     let explain = |review: &Review| -> Vec<f32> {
         let words = predictor.explain(&review.text, Truncate::Tail).expect("it has words");
         words.iter().map(|word| word.weight).collect()

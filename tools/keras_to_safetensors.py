@@ -4,6 +4,9 @@
     pip install numpy h5py
     python tools/keras_to_safetensors.py --keras model.keras --word-index imdb_word_index.json --output models/mine
 
+The word index may be packed (`.json.gz`). Golden reviews and the baseline, which the server compares itself with, come from
+`trainer complete`; `--trainer` (and `--data`, labelled reviews) runs it at the end.
+
 Neither Keras nor TensorFlow is needed: a `.keras` file is a zip of `config.json` and `model.weights.h5`, and an
 `.h5` file carries its architecture in an attribute. Understood are files of Keras 3 and of Keras 2.
 
@@ -14,6 +17,7 @@ layer and the reason, because a model that loads and answers something else is w
 """
 
 import argparse
+import gzip
 import hashlib
 import io
 import json
@@ -21,12 +25,17 @@ import os
 import re
 import shutil
 import struct
+import subprocess
 import sys
 import zipfile
+import zlib
 from pathlib import Path
 
-import h5py
-import numpy as np
+try:
+    import h5py
+    import numpy as np
+except ImportError as missing:
+    sys.exit(f"error: {missing.name} is not installed; install what this reads with: pip install numpy h5py")
 
 FORMAT = "imdb-sentiment/1"
 SPECIAL_WORDS = ["<pad>", "<start>", "<unknown>"]
@@ -402,8 +411,10 @@ def read_words(path, vocab_size):
     line break.
     """
     try:
-        index = json.loads(path.read_bytes())
-    except (OSError, ValueError) as fault:
+        data = path.read_bytes()
+        # By its first bytes, whatever its name.
+        index = json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
+    except (OSError, EOFError, ValueError, zlib.error) as fault:
         raise Refused(f"{path}: {fault}") from fault
     if not isinstance(index, dict) or not all(type(rank) is int for rank in index.values()):
         raise Refused(f"{path}: not a JSON object of word to rank")
@@ -549,7 +560,8 @@ def main():
     parser = argparse.ArgumentParser(description="Turns a saved Keras model into a model directory of imdb-sentiment.")
     parser.add_argument("--keras", type=Path, required=True, metavar="FILE", help="the saved model, .keras or .h5")
     parser.add_argument(
-        "--word-index", type=Path, required=True, metavar="JSON", help="imdb_word_index.json: word to rank"
+        "--word-index", type=Path, required=True, metavar="JSON",
+        help="imdb_word_index.json, or the same packed (.json.gz): word to rank",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the model directory to write")
     parser.add_argument(
@@ -557,9 +569,13 @@ def main():
         help=f"ids that the model reads; default: the length it was built for, else {DEFAULT_MAX_LENGTH}",
     )  # fmt: skip
     parser.add_argument("--force", action="store_true", help="replace DIR where it exists")
+    parser.add_argument("--trainer", metavar="PROGRAM", help="the trainer, to write golden reviews and baseline as well")
+    parser.add_argument("--data", metavar="PATH", help="labelled reviews for the baseline; goes with --trainer")
     arguments = parser.parse_args()
     if arguments.max_length is not None and arguments.max_length < 1:
         parser.error("--max-length must be at least 1")
+    if arguments.data and not arguments.trainer:
+        parser.error("--data goes with --trainer")
     try:
         lines = convert(arguments.keras, arguments.word_index, arguments.output, arguments.max_length, arguments.force)
     except Refused as fault:
@@ -568,7 +584,20 @@ def main():
     print(lines[0])
     for note in lines[1:]:
         print(f"note: {note}", file=sys.stderr)
-    return 0
+    return complete(arguments.output, arguments.trainer, arguments.data)
+
+
+def complete(output, trainer, data):
+    """Has the trainer add golden reviews and baseline, or says how; returns the exit status."""
+    if not trainer:
+        print(f"next: cargo trainer complete {output} --data LABELLED   # golden reviews, baseline", file=sys.stderr)
+        return 0
+    try:
+        done = subprocess.run([trainer, "complete", str(output), *(["--data", data] if data else [])])
+    except OSError as fault:
+        print(f"error: {trainer}: {fault.strerror}; the model is converted, not completed", file=sys.stderr)
+        return 1
+    return 1 if done.returncode else 0
 
 
 if __name__ == "__main__":

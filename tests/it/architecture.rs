@@ -137,9 +137,14 @@ const CIRCLES: &[&[&str]] = &[
         "train::data::reader::parquet",
         "train::data::reader::plain",
     ],
-    &["train::data::writer", "train::data::writer::parquet", "train::data::writer::text"],
+    &[
+        "train::data::writer",
+        "train::data::writer::parquet::disabled",
+        "train::data::writer::terminal",
+        "train::data::writer::text",
+    ],
     // A setting has the type of what it sets: how a table's labels are read, how its rows are split.
-    &["train::data::own", "train::data::split", "train::settings"],
+    &["train::data::own", "train::data::split", "train::settings", "train::settings::base"],
     // The tokenizer hands a text to the reader of its scheme, which gives back the tokenizer's tokens.
     &[
         "text::keras",

@@ -250,3 +250,111 @@ fn settings_are_told_and_read_back() {
     assert!(patient.status.success(), "{}", text(&patient.stderr));
     assert!(record(&folder.path().join("patient"))["epochs"].as_array().unwrap().len() < 40);
 }
+
+#[test]
+fn several_seeds_are_told_of_in_the_card() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("own.csv"), rows(120)).unwrap();
+    let output = train(folder.path(), "own.csv", "own", &["--epochs", "2", "--ngrams", "0", "--seeds", "3"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let record = record(&folder.path().join("own"));
+    let seeds = record["seeds"].as_array().unwrap();
+    assert_eq!(seeds.iter().map(|seed| seed["seed"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(seeds[0]["validation"], record["results"]["validation"]);
+    let card = fs::read_to_string(folder.path().join("own/README.md")).unwrap();
+    assert!(card.contains("3 seeds (1 to 3)") && card.contains("| accuracy | 0."), "{card}");
+    // The weights are those of one seed alone.
+    let one = train(folder.path(), "own.csv", "one", &["--epochs", "2", "--ngrams", "0"]);
+    assert!(one.status.success());
+    let weights = |name: &str| fs::read(folder.path().join(name).join("model.safetensors")).unwrap();
+    assert_eq!(weights("own"), weights("one"));
+}
+
+#[test]
+fn opinions_name_rows_of_a_table_by_number_or_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = String::from("id,stars,review\n");
+    for n in 1..=120 {
+        let (stars, word) = if n % 2 == 0 { (5, "quiet") } else { (1, "noisy") };
+        // A third has no label.
+        let stars = if n % 3 == 0 { String::new() } else { stars.to_string() };
+        table += &format!("r{n},{stars},\"The vacuum number {n} is {word} and clean\"\n");
+    }
+    fs::write(folder.path().join("own.csv"), table).unwrap();
+    let opinions =
+        "{\"row\": 3, \"probability\": 0.1}\n{\"id\": \"r6\", \"logit\": 2.0}\n{\"row\": 1, \"logit\": -1}\n";
+    fs::write(folder.path().join("said.jsonl"), opinions).unwrap();
+    let more = ["--epochs", "1", "--ngrams", "0", "--opinions", "said.jsonl"];
+    let output = train(folder.path(), "own.csv", "own", &more);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let record = record(&folder.path().join("own"));
+    let judged = record["data"]["judged"].as_u64().unwrap();
+    assert!(record["data"]["unlabelled"] == 2 && (2..=3).contains(&judged), "{}", record["data"]);
+    for (said, fault) in [
+        ("{\"row\": 121, \"logit\": 1}", "row 121: the data have 120 rows"),
+        ("{\"logit\": 1}", "neither `id`, `row` nor `text`"),
+    ] {
+        fs::write(folder.path().join("wrong.jsonl"), said).unwrap();
+        let output =
+            train(folder.path(), "own.csv", "wrong", &["--ngrams", "0", "--opinions", "wrong.jsonl"]);
+        assert!(text(&output.stderr).contains(fault), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn a_model_directory_is_completed_and_what_is_there_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("own.csv"), rows(120)).unwrap();
+    assert!(train(folder.path(), "own.csv", "own", &["--epochs", "2", "--ngrams", "0"]).status.success());
+    let at = |name: &str| folder.path().join("own").join(name);
+    let made = ["golden.json", "baseline.json", "calibration.svg", "curve.svg", "history.csv", "README.md"];
+    let before: Vec<Vec<u8>> = made.iter().map(|name| fs::read(at(name)).unwrap()).collect();
+    made.iter().for_each(|name| fs::remove_file(at(name)).unwrap());
+    let told = done(folder.path(), &["complete", "own", "--data", "own.csv"]);
+    assert!(made.iter().all(|name| told.contains(name)), "{told}");
+    for (name, before) in made.iter().zip(&before) {
+        let same = fs::read(at(name)).unwrap() == *before;
+        // Baseline and picture are of other rows here than when it was trained.
+        assert!(same || ["baseline.json", "calibration.svg"].contains(name), "{name}");
+    }
+    fs::write(at("golden.json"), "{}").unwrap();
+    assert!(done(folder.path(), &["complete", "own"]).contains("nothing is missing"));
+    assert_eq!(fs::read(at("golden.json")).unwrap(), b"{}");
+    assert!(done(folder.path(), &["complete", "own", "--force"]).contains("golden.json"));
+    assert_eq!(fs::read(at("golden.json")).unwrap(), before[0]);
+}
+
+#[test]
+fn settings_are_grouped_and_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = done(folder.path(), &["settings", "--preset", "imdb"]);
+    assert!(
+        settings.contains("# size of a step\n") && settings.contains("\nlearning_rate = 0.001\n"),
+        "{settings}"
+    );
+    let help = done(folder.path(), &["train", "--help"]);
+    for heading in ["Settings: network:", "Settings: held-out reviews:", "Settings: what is saved:"] {
+        assert!(help.contains(heading), "{heading}: {help}");
+    }
+    fs::write(folder.path().join("s.toml"), settings).unwrap();
+    fs::write(folder.path().join("own.csv"), rows(60)).unwrap();
+    // The described settings are a file of settings; flags go before.
+    let output = train(
+        folder.path(),
+        "own.csv",
+        "own",
+        &[
+            "--settings",
+            "s.toml",
+            "--epochs",
+            "1",
+            "--ngrams",
+            "0",
+            "--split",
+            "stratified",
+            "--final-share",
+            "0",
+        ],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}

@@ -227,6 +227,32 @@ def a_key(browser):
         service.stop()
 
 
+def the_api(browser, service):
+    """`/docs`: each operation of the description, one of them asked from the page, at two widths in both schemes."""
+    browser.screen(1280, 900, "light")
+    browser.open(service.url + "/docs")
+    until(lambda: browser.run("return document.querySelectorAll('.opblock').length") > 10, "the operations")
+    described = json.load(urllib.request.urlopen(service.url + "/openapi.json"))
+    operations = sum(len(methods) for methods in described["paths"].values())
+    assert browser.run("return document.querySelectorAll('.opblock').length") == operations
+    browser.run("document.querySelector('#operations-sentiment-predict .opblock-summary-control').click()")
+    until(lambda: browser.run("return !!document.querySelector('#operations-sentiment-predict textarea')"), "the body")
+    browser.run("document.querySelector('#operations-sentiment-predict button.execute').click()")
+    until(lambda: browser.text("#operations-sentiment-predict .live-responses-table .response-col_status").startswith("200"), "an answer")
+    shown = browser.text("#operations-sentiment-predict .live-responses-table .microlight, #operations-sentiment-predict .live-responses-table .highlight-code")
+    assert '"label"' in shown, shown
+    for scheme in ("light", "dark"):
+        for width in (420, 1280):
+            browser.screen(width, 900, scheme)
+            time.sleep(0.3)
+            ground = browser.run("return getComputedStyle(document.body).backgroundColor")
+            dark = sum(int(n) for n in ground[4:-1].split(",")[:3]) < 380 if ground.startswith("rgb(") else False
+            assert dark == (scheme == "dark"), ground
+            if KEEP:
+                browser.picture(f"docs-{scheme}-{width}.png")
+    step("/docs shows every operation and asks the server that it came from")
+
+
 def accessibility(browser, where):
     browser.run(pathlib.Path(AXE).read_text() + "; window.axe = axe;")
     result = browser.run_async("const done = arguments[arguments.length - 1]; axe.run(document, {resultTypes: ['violations']}).then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 160))])), e => done([['error', String(e)]]))")
@@ -274,6 +300,7 @@ def main():
                 if KEEP:
                     browser.picture(f"{scheme}-{width}.png")
         step("three widths, light and dark" + (f", axe-core (minor: {', '.join(sorted(minor)) or 'none'})" if AXE else ""))
+        the_api(browser, service)
         browser.screen(1280, 900, "light")
         browser.drain()
         complaints, requests = browser.complaints, browser.requests

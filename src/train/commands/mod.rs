@@ -1,6 +1,7 @@
 //! The trainer's command line; one file a sub-command.
 
 mod calibrate;
+mod complete;
 mod evaluate;
 mod inspect;
 mod predict;
@@ -17,11 +18,13 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::calibrate::{CalibrateJob, calibrate};
+use self::complete::{CompleteJob, complete};
 use self::evaluate::evaluate;
 use self::inspect::inspect;
 use self::predict::{PredictJob, predict};
 use self::quantize::{QuantizeJob, quantize};
 use self::report::{ReportJob, report};
+pub use self::rows::held_out;
 use self::rows::{Evaluation, Part};
 use self::texts::TextsArgs;
 use self::train::{Job, train};
@@ -65,7 +68,10 @@ enum Command {
     /// Fit temperature and bias of a model to labelled rows of your own, its weights untouched; tell from which score on it is
     /// right as often as you want.
     Calibrate(CalibrateArgs),
-    /// Print the settings of a preset, as TOML for `train --settings`.
+    /// Add to a model directory what is missing beside its weights: golden reviews for the self-test, the baseline for drift,
+    /// pictures, card.
+    Complete(CompleteArgs),
+    /// Print every setting with what it means and a preset's value, by group, as TOML for `train --settings`.
     Settings {
         /// The preset.
         #[arg(long, default_value = DEFAULT_PRESET)]
@@ -171,6 +177,10 @@ struct TrainArgs {
     phrases: Option<PathBuf>,
     #[command(flatten)]
     resume: ResumeArgs,
+    /// Train with so many seeds in a row, that of `--seed` first: mean and spread of the figures go into the card, the weights
+    /// are those of the first.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    seeds: u16,
     /// A TOML file of settings, named as the flags below with `_` for `-`.
     #[arg(long, value_name = "FILE")]
     settings: Option<PathBuf>,
@@ -321,6 +331,24 @@ struct CalibrateArgs {
 }
 
 #[derive(Debug, Args)]
+struct CompleteArgs {
+    /// The model directory.
+    model: PathBuf,
+    /// Labelled reviews that it has not learnt from, for the baseline and the calibration picture: the public release, a table,
+    /// or a folder with a sub-folder for each class.
+    #[arg(long, value_name = "PATH")]
+    data: Option<PathBuf>,
+    /// Which reviews of the public release.
+    #[arg(long = "on", value_name = "PART", default_value = "validation")]
+    part: Part,
+    /// Write anew what is there; a card never is.
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    table: TableArgs,
+}
+
+#[derive(Debug, Args)]
 struct PredictArgs {
     /// The model directory.
     #[arg(long, value_name = "DIR")]
@@ -373,6 +401,7 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
                 phrases: args.phrases,
                 output: args.output,
                 resume: args.resume,
+                seeds: usize::from(args.seeds),
                 command: typed_command(std::env::args().skip(1)),
             };
             train(&job, &mut Expendable(out), interrupt)
@@ -439,10 +468,12 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
             let job = CalibrateJob { model, data, table, precision, output, command };
             calibrate(&job, &mut Expendable(out))
         }
-        Command::Settings { preset } => {
-            let settings = Settings::preset(&preset)?;
-            print(out, &toml::to_string(&settings).expect("plain data"))
+        Command::Complete(args) => {
+            let CompleteArgs { model, data, part, force, table } = args;
+            let rows = data.map(|data| Evaluation { models: vec![model.clone()], data, table, part });
+            complete(&CompleteJob { model, rows, force }, out)
         }
+        Command::Settings { preset } => print(out, &Settings::preset(&preset)?.described()),
         Command::Predict(args) => {
             let PredictArgs { model, input, output, read, write } = args;
             predict(&PredictJob { model, input, read, output, write }, out, &mut std::io::stderr())

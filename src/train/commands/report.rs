@@ -36,6 +36,8 @@ const LENGTHS: [(usize, &str); 7] = [
     (400, "–400"),
     (usize::MAX, "more"),
 ];
+/// Reviews of a length from which on it is shown.
+const FEWEST_OF_A_LENGTH: usize = 10;
 /// Kinds of labels that are shown, at most.
 const KINDS: usize = 10;
 
@@ -167,7 +169,9 @@ fn by_length(rows: &[MeasuredRow], predictions: &[Prediction]) -> Vec<Group> {
         let at = LENGTHS.iter().position(|(longest, _)| tokens <= *longest).expect("the last takes all");
         count(&mut groups[at], row, said);
     }
-    groups.into_iter().filter(|group| group.all > 0).collect()
+    // What few reviews say would stretch the picture and tell nothing.
+    let enough = FEWEST_OF_A_LENGTH.min(rows.len().div_ceil(LENGTHS.len()));
+    groups.into_iter().filter(|group| group.all >= enough).collect()
 }
 
 /// Accuracy by stars, or whatever else the labels were read from; `None` where they were the two labels themselves.

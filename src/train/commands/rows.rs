@@ -109,23 +109,13 @@ fn from_corpus(corpus: &Corpus, evaluation: &Evaluation, model: &Path) -> Result
         }
         Part::Test => corpus.test.iter().collect(),
         part => {
-            let record = TrainingRecord::load(model)?.ok_or_else(|| {
-                let reason = "it has no training.json, so nobody knows which reviews were held out";
-                Error::Data(format!("{}: {reason}; --on test, or a table, works", model.display()))
-            })?;
-            let sides = Sides::of(&corpus.train, &record.settings)?;
-            let pick = |at: &[usize]| at.iter().map(|&at| &corpus.train[at]).collect::<Vec<_>>();
-            let held_out = pick(&sides.validation);
-            if digest_of_reviews(&held_out) != record.data.validation_sha256 {
-                let reason =
-                    "is not the data set that the model was trained on: other reviews would be held out";
-                return Err(Error::Data(format!("{} {reason}", evaluation.data.display())));
-            }
-            match part {
-                Part::Train => pick(&sides.train),
-                Part::Final => pick(&sides.last),
-                _ => held_out,
-            }
+            let sides = sides(corpus, model)?;
+            let at = match part {
+                Part::Train => &sides.train,
+                Part::Final => &sides.last,
+                _ => &sides.validation,
+            };
+            at.iter().map(|&at| &corpus.train[at]).collect()
         }
     };
     if reviews.is_empty() {
@@ -136,4 +126,27 @@ fn from_corpus(corpus: &Corpus, evaluation: &Evaluation, model: &Path) -> Result
         Some(MeasuredRow { text, target, line: u64::from(review.id), said: review.rating.to_string() })
     };
     Ok(reviews.iter().filter_map(measured).collect())
+}
+
+/// The reviews of `corpus` that were held out when `model` was trained.
+///
+/// # Errors
+/// [`Error::Data`] where the model does not say which, or these are not the data that it was trained on.
+pub fn held_out<'c>(corpus: &'c Corpus, model: &Path) -> Result<Vec<&'c Review>> {
+    Ok(sides(corpus, model)?.validation.into_iter().map(|at| &corpus.train[at]).collect())
+}
+
+/// The sides on which the reviews of `corpus` stood when `model` was trained.
+fn sides(corpus: &Corpus, model: &Path) -> Result<Sides> {
+    let record = TrainingRecord::load(model)?.ok_or_else(|| {
+        let reason = "it has no training.json, so nobody knows which reviews were held out";
+        Error::Data(format!("{}: {reason}; --on test, or a table, works", model.display()))
+    })?;
+    let sides = Sides::of(&corpus.train, &record.settings)?;
+    let held_out: Vec<&Review> = sides.validation.iter().map(|&at| &corpus.train[at]).collect();
+    if digest_of_reviews(&held_out) != record.data.validation_sha256 {
+        let reason = "was not trained on these data: other reviews would be held out";
+        return Err(Error::Data(format!("{} {reason}", model.display())));
+    }
+    Ok(sides)
 }

@@ -28,9 +28,10 @@ use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
 use crate::train::fit::variables::Variables;
 use crate::train::fit::{EpochRow, Hooks, Position, Schedule, State, Task, fit};
 use crate::train::interrupt::Interrupt;
-use crate::train::ngrams::stack;
+use crate::train::metrics::Metrics;
+use crate::train::ngrams::stack::{self, Stack};
 use crate::train::pretrain::word_vectors::{Vectors, load_vectors};
-use crate::train::report::record::{DataRecord, TrainingRecord};
+use crate::train::report::record::{DataRecord, SeedFigures, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
 use crate::train::score::{self, examples, measure, predictor, targets_of};
 use crate::train::settings::{ClassWeights, Settings};
@@ -69,6 +70,8 @@ pub struct Job {
     pub output: OutputArgs,
     /// Whether to go on from the checkpoint beside the output.
     pub resume: ResumeArgs,
+    /// With how many seeds in a row to train; the weights are those of the first, the figures of all are told.
+    pub seeds: usize,
     /// The command as it was typed, for the record.
     pub command: String,
 }
@@ -91,6 +94,8 @@ struct Material {
     sentences: Vec<Example>,
     /// The table of n-grams, where it is needed before the network is trained.
     ngrams: Option<NgramTable>,
+    /// The table to go on from, where training starts from a model with one.
+    start_ngrams: Option<NgramTable>,
 }
 
 /// Trains as `job` says, telling `out` about it; `interrupt` is looked at after every step.
@@ -122,30 +127,20 @@ fn train_on_these_threads(
     material.make_up_sentences(&settings)?;
 
     // Fit.
-    let (state, finished) = fit_network(job, &stage, &settings, &material, out, interrupt)?;
+    let (state, finished) = fit_network(job, Some(&stage), &settings, &material, out, interrupt)?;
     if !finished && stage.keeps_finished() {
         print(out, "the finished model that is there stays until this run has come to its end\n")?;
         return stage.end(finished, out);
     }
 
-    // N-grams: fitted, and weighed beside the network.
-    let Material { config, vocabulary, validation, .. } = &material;
-    let weights = state.kept_weights()?;
-    let mut model = TrainedModel::new(config.clone(), weights, vocabulary, settings.precision, validation);
-    let (mut results, mut weighed) = (BTreeMap::new(), None);
-    if settings.ngrams > 0 && finished {
-        results.extend(model.calibrated_metrics().map(|alone| (LSTM_ALONE.to_string(), alone)));
-        let (table, share) = material.ngram_table(&settings)?;
-        weighed = Some(model.add_ngrams(&table, share)?);
-    }
+    // Weigh n-grams beside the network, calibrate, measure.
+    let (model, weighed, results) = round_off(&material, &settings, &state, finished)?;
 
-    // Calibrate and measure.
-    match (settings.calibrate, material.data.own) {
-        (false, _) => {}
-        (true, true) => model.calibrate_with_bias(),
-        (true, false) => model.calibrate(),
-    }
-    results.extend(model.metrics().map(|metrics| (VALIDATION.to_string(), metrics)));
+    // Other seeds.
+    let seeds = match results.get(VALIDATION) {
+        Some(first) if finished && job.seeds > 1 => with_other_seeds(job, &settings, first, out, interrupt)?,
+        _ => Vec::new(),
+    };
 
     // Save.
     let record = TrainingRecord {
@@ -159,6 +154,7 @@ fn train_on_these_threads(
         stack: weighed,
         calibration: None,
         results,
+        seeds,
         // The pairs are English and about films.
         behaviour: if material.data.own && material.data.init.is_none() {
             Vec::new()
@@ -204,14 +200,72 @@ impl Material {
     }
 
     fn fit_ngrams(&self, settings: &Settings) -> Result<NgramTable> {
-        stack::wide_part(&self.train, self.data.train, &self.judged, settings.ngrams)
+        stack::wide_part(
+            &self.train,
+            self.data.train,
+            &self.judged,
+            settings.ngrams,
+            self.start_ngrams.as_ref(),
+        )
     }
 }
 
-/// Trains the network from its start or from the checkpoint; returns its state and whether the schedule ended.
+/// From the state of a fitted network to a model with its n-grams, calibrated, and its figures.
+fn round_off<'m>(
+    material: &'m Material,
+    settings: &Settings,
+    state: &State,
+    finished: bool,
+) -> Result<(TrainedModel<'m>, Option<Stack>, BTreeMap<String, Metrics>)> {
+    let Material { config, vocabulary, validation, .. } = material;
+    let weights = state.kept_weights()?;
+    let mut model = TrainedModel::new(config.clone(), weights, vocabulary, settings.precision, validation);
+    let (mut results, mut weighed) = (BTreeMap::new(), None);
+    if settings.ngrams > 0 && finished {
+        results.extend(model.calibrated_metrics().map(|alone| (LSTM_ALONE.to_string(), alone)));
+        let (table, share) = material.ngram_table(settings)?;
+        weighed = Some(model.add_ngrams(&table, share)?);
+    }
+    match (settings.calibrate, material.data.own) {
+        (false, _) => {}
+        (true, true) => model.calibrate_with_bias(),
+        (true, false) => model.calibrate(),
+    }
+    results.extend(model.metrics().map(|metrics| (VALIDATION.to_string(), metrics)));
+    Ok((model, weighed, results))
+}
+
+/// The figures of as many seeds as are asked for, from that of `settings` on, whose are `first`: how much of them is chance.
+/// What is trained with the others is not kept; an interrupt ends it with those that are done.
+fn with_other_seeds(
+    job: &Job,
+    settings: &Settings,
+    first: &Metrics,
+    out: &mut (dyn Write + Send),
+    interrupt: &Interrupt,
+) -> Result<Vec<SeedFigures>> {
+    let mut all = vec![SeedFigures { seed: settings.seed, validation: first.clone() }];
+    for seed in (settings.seed + 1..).take(job.seeds - 1) {
+        print(out, &format!("\nseed {seed}\n"))?;
+        let mut settings = Settings { seed, ..job.settings.clone() };
+        let mut material = prepare(job, &settings)?;
+        settings.vocab_size = material.vocabulary.len();
+        material.make_up_sentences(&settings)?;
+        let (state, finished) = fit_network(job, None, &settings, &material, out, interrupt)?;
+        if !finished {
+            print(out, &format!("stopped; the figures are of {} seeds\n", all.len()))?;
+            break;
+        }
+        let (_, _, mut results) = round_off(&material, &settings, &state, finished)?;
+        all.extend(results.remove(VALIDATION).map(|validation| SeedFigures { seed, validation }));
+    }
+    Ok(all)
+}
+
+/// Trains the network from its start, or from the checkpoint of a `stage`; returns its state and whether the schedule ended.
 fn fit_network(
     job: &Job,
-    stage: &Stage,
+    stage: Option<&Stage>,
     settings: &Settings,
     material: &Material,
     out: &mut (dyn Write + Send),
@@ -227,7 +281,10 @@ fn fit_network(
         let optimizer = StatefulOptimizer::new(variables.vars(), OptimizerConfig::from(settings))?;
         Ok(State { variables, optimizer, position: Position::default(), best: None })
     };
-    let mut state = stage.state(settings, &examples_sha256, fresh, out)?;
+    let mut state = match stage {
+        Some(stage) => stage.state(settings, &examples_sha256, fresh, out)?,
+        None => fresh()?,
+    };
 
     let sentence_ends: Vec<u32> =
         SENTENCE_ENDS.iter().filter_map(|mark| material.vocabulary.id(mark)).collect();
@@ -264,7 +321,10 @@ fn fit_network(
             Ok((!material.validation.is_empty()).then(|| measure(&predictor, &material.validation)))
         },
         epoch: &mut |row| print(out, &epoch_line(row, settings.epochs, material.data.train)),
-        checkpoint: &mut |state| stage.save_checkpoint(state, settings, &examples_sha256),
+        checkpoint: &mut |state| match stage {
+            Some(stage) => stage.save_checkpoint(state, settings, &examples_sha256),
+            None => Ok(()),
+        },
         stop: &|steps| job.resume.stop(interrupt, steps),
     };
     let finished = interrupt.heeded_by(|| fit(&task, &network, &mut state, &mut hooks))?;
@@ -274,7 +334,7 @@ fn fit_network(
 /// Reads and splits the reviews, settles the vocabulary and encodes.
 fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
     let taught_too = !(job.teachers.is_empty() && job.opinions.is_empty());
-    let Gathered { corpus, sides, mut notes } = gather(&job.data, taught_too, &job.own, settings)?;
+    let Gathered { corpus, sides, mut notes, names } = gather(&job.data, taught_too, &job.own, settings)?;
     let pick = |positions: &[usize]| positions.iter().map(|&at| &corpus.train[at]).collect::<Vec<&Review>>();
     let (train, validation) = (pick(&sides.train), pick(&sides.validation));
     let mut start = BTreeMap::new();
@@ -288,11 +348,11 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
             init.vocabulary.len() - init.added
         ));
     }
-    let mut init_config = None;
+    let (mut init_config, mut start_ngrams) = (None, None);
     let vocabulary = match (&job.vocabulary, &job.vectors) {
         _ if init.is_some() => {
-            let InitModel { config, vocabulary, tensors, .. } = init.expect("just seen");
-            (start, init_config) = (tensors, Some(config));
+            let InitModel { config, vocabulary, tensors, ngrams, .. } = init.expect("just seen");
+            (start, init_config, start_ngrams) = (tensors, Some(config), ngrams);
             vocabulary
         }
         (_, Some(path)) => {
@@ -348,16 +408,28 @@ fn prepare(job: &Job, settings: &Settings) -> Result<Material> {
         notes,
         sentences: Vec::new(),
         ngrams: None,
+        start_ngrams,
     };
     let mut judged = HashSet::new();
     if !job.opinions.is_empty() {
         let by_ids = (&material.config, &material.vocabulary);
-        let lessons =
-            Lessons::read(&job.opinions, job.phrases.as_deref(), (&corpus, &sides), settings, by_ids)?;
+        let lessons = Lessons::read(
+            &job.opinions,
+            job.phrases.as_deref(),
+            (&corpus, &sides, &names),
+            settings,
+            by_ids,
+        )?;
         lessons.apply(&mut material.train, &train);
         material.data.unlabelled = lessons.long.len();
         material.data.judged = lessons.labelled.len() + lessons.long.len();
         material.data.judged_stretches = lessons.short.len();
+        if lessons.left_out > 0 {
+            let count = lessons.left_out;
+            material
+                .notes
+                .push(format!("{count} opinions on reviews that are held out or left out are not used"));
+        }
         material.train.extend(lessons.long);
         material.judged = lessons.short;
         judged = lessons.reviews;

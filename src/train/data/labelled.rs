@@ -31,6 +31,10 @@ pub struct LabelledRow {
     pub label: Option<String>,
     /// Where it stood: its line in the file, from 1.
     pub line: u64,
+    /// The number of the row among all of the input, from 1; a header is none.
+    pub row: u64,
+    /// What a column called `id` holds.
+    pub id: Option<String>,
     /// What the column of `--group-column` holds.
     pub group: Option<String>,
 }
@@ -112,11 +116,16 @@ pub fn read(source: &DataSource, args: &TableArgs, group: Option<&str>) -> Resul
             {
                 return Err(fault(format!("has no column `{}` (--group-column)", short(group))));
             }
+            let id = reader.columns().names.iter().find(|name| name.eq_ignore_ascii_case("id")).cloned();
+            let mut number = 0;
             while let Some(row) = reader.next() {
                 let row = row?;
-                let group = group.and_then(|group| field(&row.fields, &reader.columns(), group));
+                number += 1;
+                let named = |name: &str| field(&row.fields, &reader.columns(), name);
+                let (group, id) = (group.and_then(named), id.as_deref().and_then(named));
+                let place = Place { line: row.line, row: number, id, group };
                 match row.text {
-                    Ok(text) => collected.add(text, row.label, row.line, group).map_err(fault)?,
+                    Ok(text) => collected.add(text, row.label, place).map_err(fault)?,
                     Err(reason) => collected.unreadable.note(row.line, &reason),
                 }
             }
@@ -128,8 +137,9 @@ pub fn read(source: &DataSource, args: &TableArgs, group: Option<&str>) -> Resul
                 for file in text_files(&folder)? {
                     let bytes = fs::read(&file).map_err(Error::io(&file))?;
                     let text = String::from_utf8(bytes).map_err(|_| Error::invalid(&file, "not UTF-8"))?;
-                    let line = collected.rows.len() as u64 + 1;
-                    collected.add(text, Some(class.clone()), line, None).map_err(fault)?;
+                    let row = collected.rows.len() as u64 + 1;
+                    let place = Place { line: row, row, id: None, group: None };
+                    collected.add(text, Some(class.clone()), place).map_err(fault)?;
                 }
             }
             "the names of the folders".to_string()
@@ -154,9 +164,14 @@ fn field(fields: &Fields, columns: &Columns, name: &str) -> Option<String> {
             let at = columns.names.iter().position(|column| column == name)?;
             record.get(at).map(String::from)
         }
-        Fields::Object(object) => object.get(name).map(|value| value.get().to_string()),
+        Fields::Object(object) => object.get(name).map(|value| plain(value.get())),
         Fields::None => None,
     }
+}
+
+/// A JSON value as a table would hold it: a string without its quotes.
+fn plain(value: &str) -> String {
+    serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_string())
 }
 
 /// The sub-folders of `path` that hold texts, by name.
@@ -218,26 +233,28 @@ impl LeftOut {
     }
 }
 
+/// Where a row stood, and with which others it belongs together.
+struct Place {
+    line: u64,
+    row: u64,
+    id: Option<String>,
+    group: Option<String>,
+}
+
 #[derive(Default)]
 struct Collected {
-    rows: Vec<(String, Option<String>, u64, Option<String>)>,
+    rows: Vec<(String, Option<String>, Place)>,
     seen: Seen,
     unreadable: LeftOut,
     notes: Vec<String>,
 }
 
 impl Collected {
-    fn add(
-        &mut self,
-        text: String,
-        label: Option<String>,
-        line: u64,
-        group: Option<String>,
-    ) -> Result<(), String> {
+    fn add(&mut self, text: String, label: Option<String>, place: Place) -> Result<(), String> {
         if let Some(label) = &label {
-            self.seen.note(label).map_err(|reason| format!("line {line}: {reason}"))?;
+            self.seen.note(label).map_err(|reason| format!("line {}: {reason}", place.line))?;
         }
-        self.rows.push((text, label, line, group));
+        self.rows.push((text, label, place));
         Ok(())
     }
 
@@ -249,7 +266,7 @@ impl Collected {
         notes.push(format!("labels: {}; {positive} positive, {negative} negative", labels.rule));
         let (mut kept, mut neither, mut unlabelled) =
             (Vec::with_capacity(rows.len()), LeftOut::default(), LeftOut::default());
-        for (text, label, line, group) in rows {
+        for (text, label, Place { line, row, id, group }) in rows {
             let target = label.as_ref().and_then(|label| labels.target(label));
             match (&label, target) {
                 (Some(label), None) => neither.note(line, &format!("`{}`", short(label))),
@@ -257,7 +274,7 @@ impl Collected {
                     if target.is_none() {
                         unlabelled.note(line, "");
                     }
-                    kept.push(LabelledRow { text, target, label, line, group });
+                    kept.push(LabelledRow { text, target, label, line, row, id, group });
                 }
             }
         }

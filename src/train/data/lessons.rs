@@ -11,7 +11,7 @@ use crate::predict::sigmoid;
 use crate::text::Vocabulary;
 use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::data::example::{Example, encode_all};
-use crate::train::data::opinions::{OpinionFile, Subject, mean_of_each};
+use crate::train::data::opinions::{OpinionFile, RowNames, Subject, mean_of_each};
 use crate::train::data::split::{Sides, unlabelled};
 use crate::train::data::texts::{Source, Texts, read_phrases};
 use crate::train::random::{Purpose, generator};
@@ -44,23 +44,27 @@ impl Lessons {
     pub fn read(
         files: &[PathBuf],
         phrases: Option<&Path>,
-        (corpus, sides): (&Corpus, &Sides),
+        (corpus, sides, names): (&Corpus, &Sides, &RowNames),
         settings: &Settings,
         (config, vocabulary): (&Config, &Vocabulary),
     ) -> Result<Self> {
         let phrases = phrases.map(read_phrases).transpose()?.unwrap_or_default();
         let texts = Texts::new(corpus.train.iter().chain(&corpus.unlabelled), &phrases);
-        let read = files.iter().map(|path| OpinionFile::read(path)).collect::<Result<Vec<_>>>()?;
-        let mut judged = Vec::new();
+        let mut read = files.iter().map(|path| OpinionFile::read(path)).collect::<Result<Vec<_>>>()?;
+        let (mut judged, mut left_out) = (Vec::new(), 0);
+        for (path, file) in files.iter().zip(&mut read) {
+            left_out += file.settle(path, names)?;
+        }
         for (path, file) in files.iter().zip(&read) {
             judged.extend(file.texts(path, &texts)?);
         }
         let free = free_reviews(corpus, sides, settings)?;
-        let (mut lessons, mut long, mut short) = (Self::default(), Vec::new(), Vec::new());
+        let (mut lessons, mut long, mut short) =
+            (Self { left_out, ..Self::default() }, Vec::new(), Vec::new());
         for (subject, text, logit) in mean_of_each(judged) {
             let (target, sharper) = (sigmoid(logit), sigmoid(settings.opinion_scale as f32 * logit));
             match subject {
-                Subject::Text(_) => short.push((text, sharper)),
+                Subject::Text(_) | Subject::Row(_) | Subject::Id(_) => short.push((text, sharper)),
                 Subject::Known(id) => match (id.source, id.range) {
                     (Source::Phrases, _) => short.push((text, sharper)),
                     (Source::Review(class), _) if !free.contains(&(class, id.number)) => {
@@ -173,9 +177,14 @@ mod tests {
         std::fs::write(&phrases, "good\nbad good\n").unwrap();
         let vocabulary = Vocabulary::from_words(["good", "bad", "."]).unwrap();
         let config = Config { vocab_size: vocabulary.len(), ..settings.config() };
-        let lessons =
-            Lessons::read(&[one, two], Some(&phrases), (&corpus, &sides), &settings, (&config, &vocabulary))
-                .unwrap();
+        let lessons = Lessons::read(
+            &[one, two],
+            Some(&phrases),
+            (&corpus, &sides, &RowNames::default()),
+            &settings,
+            (&config, &vocabulary),
+        )
+        .unwrap();
         assert_eq!(lessons.left_out, 2);
         assert_eq!(lessons.long.len(), 1);
         assert_eq!(lessons.long[0].target, 0.5, "1 and -1 are 0 in the mean");

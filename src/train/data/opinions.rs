@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `.jsonl` | an object a line: `id` (as `trainer texts` writes it) or `text`, and `logit` or `probability` |
+//! | `.jsonl` | an object a line: `id` (as `trainer texts` writes it, or of a table's column `id`), `row` (of a table, from 1) or `text`; and `logit` or `probability` |
 //! | `.csv` | columns of these names |
 //! | `.safetensors` | the compact form: ids and 16-bit logits, no text |
 //!
@@ -20,6 +20,9 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::train::data::corpus::Class;
+use crate::train::data::labelled::LabelledRow;
+use crate::train::data::reader::short;
 use crate::train::data::texts::{Source, TextId, Texts, short_digest};
 
 /// What an opinion is of.
@@ -27,6 +30,10 @@ use crate::train::data::texts::{Source, TextId, Texts, short_digest};
 pub enum Subject {
     /// A text of the data set or of the phrases.
     Known(TextId),
+    /// A row of a table of one's own, by its number from 1.
+    Row(u64),
+    /// A row of a table of one's own, by its column `id`.
+    Id(String),
     /// The text itself.
     Text(String),
 }
@@ -55,7 +62,9 @@ const MAX_LOGIT: f32 = 16.0;
 /// A row of a file that people write.
 #[derive(Deserialize)]
 struct Row {
+    #[serde(default, deserialize_with = "text_or_number")]
     id: Option<String>,
+    row: Option<u64>,
     text: Option<String>,
     logit: Option<f32>,
     probability: Option<f32>,
@@ -63,10 +72,11 @@ struct Row {
 
 impl Row {
     fn opinion(self) -> Result<Opinion, String> {
-        let subject = match (self.id.filter(|id| !id.is_empty()), self.text) {
-            (Some(id), _) => Subject::Known(id.parse()?),
-            (None, Some(text)) if !text.trim().is_empty() => Subject::Text(text),
-            _ => return Err("neither `id` nor `text`".into()),
+        let subject = match (self.id.filter(|id| !id.is_empty()), self.row, self.text) {
+            (Some(id), ..) => id.parse().map_or_else(|_| Subject::Id(id), Subject::Known),
+            (None, Some(row), _) => Subject::Row(row),
+            (None, None, Some(text)) if !text.trim().is_empty() => Subject::Text(text),
+            _ => return Err("neither `id`, `row` nor `text`".into()),
         };
         let logit = match (self.logit, self.probability) {
             (Some(logit), _) if logit.is_finite() => logit,
@@ -79,7 +89,87 @@ impl Row {
     }
 }
 
+/// A table's ids may be numbers.
+fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Text(String),
+        Number(serde_json::Number),
+    }
+    Ok(Option::<Id>::deserialize(deserializer)?.map(|id| match id {
+        Id::Text(text) => text,
+        Id::Number(number) => number.to_string(),
+    }))
+}
+
+/// By which rows and ids of a table of one's own the reviews can be named that are learnt from.
+#[derive(Clone, Debug, Default)]
+pub struct RowNames {
+    /// Rows of the table, those that are left out among them; 0 where the data are no table.
+    count: u64,
+    rows: HashMap<u64, TextId>,
+    ids: HashMap<String, TextId>,
+}
+
+impl RowNames {
+    /// The names of `rows`, what is left of `count` of them.
+    pub fn of(rows: &[LabelledRow], count: u64) -> Self {
+        let mut names = Self { count, ..Self::default() };
+        for row in rows {
+            let class = match row.target {
+                Some(target) if target >= 0.5 => Class::Positive,
+                Some(_) => Class::Negative,
+                None => Class::Unlabelled,
+            };
+            let text = TextId { source: Source::Review(class), number: row.row as u32, range: None };
+            if let Some(id) = &row.id {
+                names.ids.insert(id.clone(), text.clone());
+            }
+            names.rows.insert(row.row, text);
+        }
+        names
+    }
+
+    /// The review that `subject` names, `None` for a row that is not learnt from (or an id that is none of those); why
+    /// there cannot be one.
+    fn find(&self, subject: Subject) -> Result<Option<Subject>, String> {
+        let found = match subject {
+            Subject::Row(row) if self.count == 0 => {
+                return Err(format!("row {row}: the data are no table of rows"));
+            }
+            Subject::Row(row) if row == 0 || row > self.count => {
+                return Err(format!("row {row}: the data have {} rows", self.count));
+            }
+            Subject::Row(row) => self.rows.get(&row),
+            Subject::Id(id) if self.count == 0 => return Err(id.parse::<TextId>().err().unwrap_or_default()),
+            Subject::Id(id) if self.ids.is_empty() => {
+                return Err(format!("`{}`: the data have no column `id`", short(&id)));
+            }
+            Subject::Id(id) => self.ids.get(&id),
+            known => return Ok(Some(known)),
+        };
+        Ok(found.cloned().map(Subject::Known))
+    }
+}
+
 impl OpinionFile {
+    /// Names the reviews of rows of a table as other reviews are named, and gives up opinions on rows that are not learnt
+    /// from; returns how many those are.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], in the name of `path`, for a row or an id where there can be none.
+    pub fn settle(&mut self, path: &Path, names: &RowNames) -> Result<usize> {
+        let mut settled = Vec::with_capacity(self.opinions.len());
+        let before = self.opinions.len();
+        for Opinion { subject, logit } in self.opinions.drain(..) {
+            let found = names.find(subject).map_err(|reason| Error::invalid(path, reason))?;
+            settled.extend(found.map(|subject| Opinion { subject, logit }));
+        }
+        self.opinions = settled;
+        Ok(before - self.opinions.len())
+    }
+
     /// Reads `path` in the form that its name tells.
     ///
     /// # Errors
@@ -113,6 +203,7 @@ impl OpinionFile {
             let text = match subject {
                 Subject::Known(id) => texts.get(id).map_err(|reason| Error::invalid(path, reason))?,
                 Subject::Text(text) => text,
+                Subject::Row(_) | Subject::Id(_) => continue,
             };
             if self.texts_sha256.is_some() {
                 digest.update(short_digest(text));
@@ -242,7 +333,8 @@ mod tests {
     }
 
     fn texts_of(file: &OpinionFile) -> Result<Vec<(String, f32)>> {
-        let reviews = reviews();
+        let (mut file, reviews) = (file.clone(), reviews());
+        file.settle(Path::new("here"), &RowNames::default())?;
         let found = file.texts(Path::new("here"), &Texts::new(reviews.iter(), &[]))?;
         Ok(found.into_iter().map(|(_, text, logit)| (text.to_string(), logit)).collect())
     }
@@ -263,15 +355,49 @@ mod tests {
         assert!(
             fault("a.jsonl", "{\"id\":\"unsup/9\"}").contains("line 1: neither `logit` nor `probability`")
         );
-        assert!(fault("a.jsonl", "{\"logit\":1}").contains("neither `id` nor `text`"));
+        assert!(fault("a.jsonl", "{\"logit\":1}").contains("neither `id`, `row` nor `text`"));
         assert!(fault("a.jsonl", "{\"id\":\"unsup/9\",\"probability\":1.5}").contains("1.5"));
-        assert!(fault("a.jsonl", "{\"id\":\"x\",\"logit\":1}").contains("names no text"));
+        let unknown = texts_of(&read("a.jsonl", b"{\"id\":\"x\",\"logit\":1}").unwrap());
+        assert!(unknown.unwrap_err().to_string().contains("names no text"));
         assert!(fault("a.csv", "id,logit\nunsup/9,x\n").contains("row 2"));
         assert!(fault("a.jsonl", "\n").contains("no opinion"));
         assert!(fault("a.txt", "x").contains(".jsonl"));
         assert!(fault("a.safetensors", "x").contains("no safetensors file"));
         let absent = read("a.jsonl", b"{\"id\":\"unsup/8\",\"logit\":1}").unwrap();
         assert!(texts_of(&absent).unwrap_err().to_string().contains("no such review"));
+    }
+
+    #[test]
+    fn rows_of_a_table_are_named_by_number_or_id() {
+        let row = |row, id: &str, target| LabelledRow {
+            text: format!("text {row}"),
+            target,
+            label: None,
+            line: 2 * row,
+            row,
+            id: Some(id.into()),
+            group: None,
+        };
+        // The second of four rows was left out.
+        let rows = [row(1, "a", Some(1.0)), row(3, "7", None), row(4, "c", Some(0.0))];
+        let names = RowNames::of(&rows, 4);
+        let lines = "{\"row\":1,\"logit\":1}\n{\"id\":7,\"logit\":2}\n{\"id\":\"c\",\"logit\":3}\n{\"row\":2,\"logit\":4}";
+        let mut file = read("a.jsonl", lines.as_bytes()).unwrap();
+        assert_eq!(file.settle(Path::new("here"), &names).unwrap(), 1);
+        let found: Vec<String> = file
+            .opinions
+            .iter()
+            .map(|opinion| match &opinion.subject {
+                Subject::Known(id) => id.to_string(),
+                other => format!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(found, ["pos/1", "unsup/3", "neg/4"]);
+        let mut beyond = read("a.csv", b"row,probability\n5,0.5\n").unwrap();
+        let fault = beyond.settle(Path::new("here"), &names).unwrap_err().to_string();
+        assert!(fault.contains("row 5: the data have 4 rows"), "{fault}");
+        let mut no_table = read("a.csv", b"row,probability\n1,0.5\n").unwrap();
+        assert!(no_table.settle(Path::new("here"), &RowNames::default()).is_err());
     }
 
     fn compact_file(texts: &str) -> Vec<u8> {

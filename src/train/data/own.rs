@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::text::{Scheme, Tokenizer, Vocabulary};
 use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::data::labelled::{self, DataSource, LabelledRow, LeftOut, TableArgs};
+use crate::train::data::opinions::RowNames;
 use crate::train::data::split::{Sides, film_position};
 use crate::train::settings::Settings;
 
@@ -34,6 +35,8 @@ pub struct Gathered {
     pub sides: Sides,
     /// What was taken for what, and what was left out, a line each.
     pub notes: Vec<String>,
+    /// By which rows and ids of a table its reviews can be named.
+    pub names: RowNames,
 }
 
 /// Reads `source` and splits it as `settings` and `own` say; the release's unlabelled reviews are read with `unlabelled`.
@@ -49,11 +52,12 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
         }
         let corpus = Corpus::read(path, unlabelled)?;
         let sides = Sides::of(&corpus.train, settings)?;
-        return Ok(Gathered { corpus, sides, notes: Vec::new() });
+        return Ok(Gathered { corpus, sides, notes: Vec::new(), names: RowNames::default() });
     }
     let read = |source: &DataSource| labelled::read(source, &own.table, own.group_column.as_deref());
     let mut rows = read(source)?;
     let mut notes = std::mem::take(&mut rows.notes);
+    let count = rows.rows.last().map_or(0, |row| row.row);
     let mut rows = worded(rows.rows, settings.tokenizer, &mut notes);
     let held_out = match &own.validation_data {
         None => Vec::new(),
@@ -76,8 +80,10 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
     };
     let rows = distinct(rows, &mut notes);
     let mut corpus = Corpus::default();
-    let learnt = add(&mut corpus, rows);
-    let validation = add(&mut corpus, held_out);
+    let names = RowNames::of(&rows, count);
+    let learnt = add(&mut corpus, rows, 0);
+    // Of another table: its rows have numbers of their own.
+    let validation = add(&mut corpus, held_out, count);
     let sides = match &own.validation_data {
         None if own.group_column.is_some() => by_groups(&mut corpus, settings.validation_share)?,
         None => Sides::of(&corpus.train, settings)?,
@@ -91,7 +97,7 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
             }
         }
     }
-    Ok(Gathered { corpus, sides, notes })
+    Ok(Gathered { corpus, sides, notes, names })
 }
 
 /// Holds out whole groups, in the order of their fixed places, until they have `share` of the rows; unlabelled rows of
@@ -174,15 +180,19 @@ fn distinct(rows: Vec<LabelledRow>, notes: &mut Vec<String>) -> Vec<LabelledRow>
     kept.into_iter().flatten().collect()
 }
 
-/// Puts rows into the corpus; the places of those with a label.
-fn add(corpus: &mut Corpus, rows: Vec<LabelledRow>) -> Vec<usize> {
+fn class_of(row: &LabelledRow) -> Class {
+    match row.target {
+        Some(target) if target >= 0.5 => Class::Positive,
+        Some(_) => Class::Negative,
+        None => Class::Unlabelled,
+    }
+}
+
+/// Puts rows into the corpus, their numbers after `before` others; the places of those with a label.
+fn add(corpus: &mut Corpus, rows: Vec<LabelledRow>, before: u64) -> Vec<usize> {
     let mut places = Vec::new();
     for row in rows {
-        let class = match row.target {
-            Some(target) if target >= 0.5 => Class::Positive,
-            Some(_) => Class::Negative,
-            None => Class::Unlabelled,
-        };
+        let class = class_of(&row);
         // A group is split as a film is: by its fixed place.
         let film = row.group.as_ref().map(|group| {
             let digest = Sha256::digest(group.as_bytes());
@@ -192,7 +202,7 @@ fn add(corpus: &mut Corpus, rows: Vec<LabelledRow>) -> Vec<usize> {
         if class != Class::Unlabelled {
             places.push(list.len());
         }
-        list.push(Review { class, id: row.line as u32, rating: 0, film, text: row.text });
+        list.push(Review { class, id: (before + row.row) as u32, rating: 0, film, text: row.text });
     }
     places
 }
@@ -208,7 +218,7 @@ mod tests {
     use super::*;
 
     fn row(text: &str, target: Option<f32>, line: u64) -> LabelledRow {
-        LabelledRow { text: text.into(), target, label: None, line, group: None }
+        LabelledRow { text: text.into(), target, label: None, line, row: line, id: None, group: None }
     }
 
     #[test]

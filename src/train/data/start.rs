@@ -6,7 +6,7 @@ use std::path::Path;
 use rand::Rng;
 
 use crate::error::{Error, Result};
-use crate::model::{Array, Config, load_directory};
+use crate::model::{Array, Config, NgramTable, load_directory};
 use crate::text::{Scheme, Tokenizer, Vocabulary};
 use crate::train::random::{Purpose, generator};
 
@@ -28,11 +28,12 @@ pub struct InitModel {
     pub added: usize,
     /// Its tensors.
     pub tensors: BTreeMap<String, Array>,
+    /// Its table of n-grams, the temperature in its weights.
+    pub ngrams: Option<NgramTable>,
 }
 
 /// Loads the model in `directory` and extends its vocabulary by the words that stand in several of `texts` and that it has
-/// not; their vectors start small, drawn by `seed`. Its table of n-grams stays behind: what its words are worth in
-/// another field is fitted anew.
+/// not; their vectors start small, drawn by `seed`. What its n-grams are worth in another field is fitted from where they are.
 ///
 /// # Errors
 /// As [`load_directory`].
@@ -66,8 +67,10 @@ pub fn init_model(directory: &Path, texts: &[&str], seed: u64) -> Result<InitMod
     if let Some(bias) = tensors.get_mut("classifier.bias").and_then(|array| array.data.first_mut()) {
         *bias += config.bias;
     }
+    let ngrams = files.ngrams.map(|table| table.scaled(factor, 0.0)).transpose();
+    let ngrams = ngrams.map_err(|reason| Error::Data(format!("n-grams: {reason}")))?;
     (config.temperature, config.bias) = (1.0, 0.0);
-    Ok(InitModel { name: files.name, config, vocabulary, added: words.len(), tensors })
+    Ok(InitModel { name: files.name, config, vocabulary, added: words.len(), tensors, ngrams })
 }
 
 fn deviation(values: &[f32]) -> f32 {

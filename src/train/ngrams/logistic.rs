@@ -37,17 +37,24 @@ pub(super) struct Stop {
 const MEMORY: usize = 10;
 
 impl Rows {
-    /// The weights w of the columns and the bias b that minimise
+    /// What is to be added to the weights v of the columns and to the bias c, so that the sums w + v and b + c minimise
     ///
-    /// `|w|^2 / 2 + strength * sum(weight_i * cross-entropy(target_i, sigmoid((X w)_i + b)))`
+    /// `|w|^2 / 2 + strength * sum(weight_i * cross-entropy(target_i, sigmoid((X (v + w))_i + c + b)))`
     ///
     /// by L-BFGS (Nocedal and Wright 2006, algorithm 7.4) with an almost exact line search, which costs one pass over
     /// the rows however many points it tries. The same input gives the same bits.
-    pub(super) fn fit(&self, aims: &[Aim], strength: f64, stop: Stop) -> (Vec<f64>, f64) {
+    pub(super) fn fit_from(
+        &self,
+        weights: &[f64],
+        bias: f64,
+        aims: &[Aim],
+        strength: f64,
+        stop: Stop,
+    ) -> (Vec<f64>, f64) {
         let (columns, scales) = (self.ratios.len(), self.scales());
         // The bias is the last parameter.
         let mut point = vec![0.0; columns + 1];
-        let mut logits = vec![0.0; aims.len()];
+        let mut logits = self.products(&[weights, &[bias]].concat(), &scales);
         let mut gradient = self.gradient(&point, &logits, &scales, aims, strength);
         let enough = stop.tolerance * length(&gradient);
         let mut memory: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
@@ -76,6 +83,12 @@ impl Rows {
         }
         let bias = point.pop().unwrap_or_default();
         (point, bias)
+    }
+
+    /// [`Rows::fit_from`] nothing.
+    #[cfg(test)]
+    fn fit(&self, aims: &[Aim], strength: f64, stop: Stop) -> (Vec<f64>, f64) {
+        self.fit_from(&vec![0.0; self.ratios.len()], 0.0, aims, strength, stop)
     }
 
     fn rows(&self) -> impl Iterator<Item = &[u32]> {

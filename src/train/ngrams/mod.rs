@@ -3,6 +3,8 @@
 pub mod logistic;
 pub mod stack;
 
+use std::collections::BTreeMap;
+
 use half::f16;
 
 use self::logistic::{Aim, Rows, Stop};
@@ -40,13 +42,20 @@ impl Default for NgramSettings {
 /// `q_j = alpha + sum(c_i (1 - t_i) x_ij)`; then the weights w and the bias b minimise
 /// `|w|^2 / 2 + strength * sum(c_i * cross-entropy(t_i, sigmoid(score_i)))`, [`NgramTable`]'s score.
 ///
+/// With `start`, the table goes on from that one: its grams keep their ratios, `|w|^2` becomes the distance from its weights,
+/// and grams of these examples that it has not begin at 0. What no example says anything of stays as it was.
+///
 /// One thread, no chance: equal examples in equal order give an equal file.
 ///
 /// # Errors
 /// [`Error::Setting`] for an alpha or a strength that is not a positive number, or where they make weights that 16 bits
 /// cannot hold; [`Error::Data`] for a target that is no probability, for a weight that is negative or not finite, and
 /// where no word stands in enough reviews.
-pub fn train_ngrams(examples: &[&Example], settings: &NgramSettings) -> Result<NgramTable> {
+pub fn train_ngrams(
+    examples: &[&Example],
+    settings: &NgramSettings,
+    start: Option<&NgramTable>,
+) -> Result<NgramTable> {
     for (name, value) in [("alpha", settings.alpha), ("strength", settings.strength)] {
         if !(value.is_finite() && value > 0.0) {
             return Err(Error::setting(name, format!("{value} is not a positive number")));
@@ -59,7 +68,11 @@ pub fn train_ngrams(examples: &[&Example], settings: &NgramSettings) -> Result<N
         }
     }
     let reviews: Vec<&[u32]> = examples.iter().map(|example| example.ids.as_slice()).collect();
-    let keys = frequent_grams(&reviews, settings.min_reviews.max(1));
+    let mut keys = frequent_grams(&reviews, settings.min_reviews.max(1));
+    let start = Start::of(start);
+    keys.extend(start.grams.keys());
+    keys.sort_unstable();
+    keys.dedup();
     if keys.is_empty() {
         let reason = format!("no word stands in {} of {} reviews", settings.min_reviews, examples.len());
         return Err(Error::Data(reason));
@@ -68,14 +81,14 @@ pub fn train_ngrams(examples: &[&Example], settings: &NgramSettings) -> Result<N
         .iter()
         .map(|example| Aim { target: f64::from(example.target), weight: f64::from(example.weight) })
         .collect();
-    let mut fit = fit(&keys, &reviews, &aims, settings);
+    let mut fit = fit(&keys, &reviews, &aims, settings, &start);
     if keys.len() > settings.max_ngrams {
         let mut heaviest: Vec<usize> = (0..keys.len()).collect();
         heaviest.sort_by(|&a, &b| fit.weights[b].abs().total_cmp(&fit.weights[a].abs()).then(a.cmp(&b)));
         heaviest.truncate(settings.max_ngrams);
         heaviest.sort_unstable();
         let kept: Vec<u64> = heaviest.into_iter().map(|at| keys[at]).collect();
-        fit = self::fit(&kept, &reviews, &aims, settings);
+        fit = self::fit(&kept, &reviews, &aims, settings, &start);
     }
     NgramTable::new(&fit.grams(), fit.bias as f32).map_err(|reason| Error::setting("ngrams", reason))
 }
@@ -99,16 +112,37 @@ impl Fit {
     }
 }
 
+/// What a table goes on from.
+struct Start {
+    /// Ratio and weight of each gram.
+    grams: BTreeMap<u64, (f64, f64)>,
+    bias: f64,
+}
+
+impl Start {
+    fn of(table: Option<&NgramTable>) -> Self {
+        let gram = |gram: Ngram| (gram.key, (f64::from(gram.ratio), f64::from(gram.weight)));
+        let grams = table.into_iter().flat_map(NgramTable::iter).map(gram).collect();
+        Self { grams, bias: table.map_or(0.0, |table| f64::from(table.bias())) }
+    }
+}
+
 /// Ratios and weights of the grams `keys`.
-fn fit(keys: &[u64], reviews: &[&[u32]], aims: &[Aim], settings: &NgramSettings) -> Fit {
+fn fit(keys: &[u64], reviews: &[&[u32]], aims: &[Aim], settings: &NgramSettings, start: &Start) -> Fit {
     let (columns, ends) = places(&NgramIndex::new(keys), reviews);
     let ratios = log_count_ratios(&columns, &ends, aims, keys.len(), settings.alpha);
+    let known = |key: &u64| start.grams.get(key).copied();
     // The weights are learnt for the ratios that the file holds.
-    let ratios = ratios.into_iter().map(|ratio| f64::from(f16::from_f64(ratio))).collect();
-    let rows = Rows { columns, ends, ratios };
+    let ratios = ratios.into_iter().zip(keys).map(|(ratio, key)| {
+        let ratio = known(key).map_or(ratio, |(ratio, _)| ratio);
+        f64::from(f16::from_f64(ratio))
+    });
+    let rows = Rows { columns, ends, ratios: ratios.collect() };
     let stop = Stop { tolerance: settings.tolerance, steps: settings.steps };
-    let (weights, bias) = rows.fit(aims, settings.strength, stop);
-    Fit { keys: keys.to_vec(), ratios: rows.ratios, weights, bias }
+    let before: Vec<f64> = keys.iter().map(|key| known(key).map_or(0.0, |(_, weight)| weight)).collect();
+    let (moved, bias) = rows.fit_from(&before, start.bias, aims, settings.strength, stop);
+    let weights = before.iter().zip(moved).map(|(before, moved)| before + moved).collect();
+    Fit { keys: keys.to_vec(), ratios: rows.ratios, weights, bias: start.bias + bias }
 }
 
 /// The keys, ascending, of the grams that stand in at least `min` reviews.
@@ -207,7 +241,7 @@ mod tests {
     }
 
     fn train(examples: &[Example], settings: &NgramSettings) -> Result<NgramTable> {
-        train_ngrams(&examples.iter().collect::<Vec<_>>(), settings)
+        train_ngrams(&examples.iter().collect::<Vec<_>>(), settings, None)
     }
 
     fn score(table: &NgramTable, ids: &[u32]) -> f32 {
@@ -284,6 +318,25 @@ mod tests {
             let weight = all.iter().find(|other| other.key == gram.key).unwrap().weight;
             assert!(weight.abs() >= lightest_kept);
         }
+    }
+
+    #[test]
+    fn a_table_goes_on_from_another() {
+        let before = train(&examples(), &settings()).unwrap();
+        // Elsewhere people call a bad film good, and speak of what the first table never saw.
+        let elsewhere: Vec<Example> = (0..24)
+            .map(|n| if n % 2 == 0 { example(&[BAD, 99], 1.0) } else { example(&[98, FILM], 0.0) })
+            .collect();
+        let all: Vec<&Example> = elsewhere.iter().collect();
+        let after = train_ngrams(&all, &settings(), Some(&before)).unwrap();
+        assert!(score(&before, &[1, BAD]) < 0.0 && score(&after, &[1, BAD, 99]) > 0.0);
+        assert!(score(&after, &[1, 98]) < 0.0, "a gram of the new examples");
+        // What the new examples say nothing of is what it was.
+        let weight = |table: &NgramTable, ids: &[u32]| {
+            let key = pack_ngram(ids).unwrap();
+            table.iter().find(|gram| gram.key == key).map(|gram| gram.weight)
+        };
+        assert_eq!(weight(&after, &[NOT, GOOD]), weight(&before, &[NOT, GOOD]));
     }
 
     #[test]

@@ -37,8 +37,13 @@ pub struct Stack {
     pub bias: f64,
 }
 
+/// How much the rows of one's own count against what a table held before: measured on products that were not learnt from.
+const STRENGTH_FROM: f64 = 5.0;
+/// Rows that a gram must stand in where a table goes on from another.
+const MIN_REVIEWS_FROM: usize = 2;
+
 /// A table of at most `max_ngrams` grams trained on `examples`, of which the first `labelled` have labels and the
-/// others a teacher's opinion, and on the first of the `judged` stretches.
+/// others a teacher's opinion, and on the first of the `judged` stretches; with `start` it goes on from that table.
 ///
 /// # Errors
 /// As [`train_ngrams`].
@@ -47,14 +52,22 @@ pub fn wide_part(
     labelled: usize,
     judged: &[Example],
     max_ngrams: usize,
+    start: Option<&NgramTable>,
 ) -> Result<NgramTable> {
     let weighed = |weight: f32| move |example: &Example| Example { weight, ..example.clone() };
     let judged = judged[..judged.len().min(MAX_JUDGED)].iter().map(weighed(JUDGED_WEIGHT));
     let soft: Vec<Example> = examples[labelled..].iter().map(weighed(SOFT_WEIGHT)).chain(judged).collect();
     let all: Vec<&Example> = examples[..labelled].iter().chain(&soft).collect();
     let defaults = NgramSettings::default();
-    let min_reviews = if soft.is_empty() { defaults.min_reviews } else { MIN_REVIEWS_WITH_SOFT };
-    train_ngrams(&all, &NgramSettings { min_reviews, max_ngrams, ..defaults })
+    let min_reviews = match (soft.is_empty(), start) {
+        (true, None) => defaults.min_reviews,
+        (true, Some(_)) => MIN_REVIEWS_FROM,
+        (false, _) => MIN_REVIEWS_WITH_SOFT,
+    };
+    let strength = if start.is_some() { STRENGTH_FROM } else { defaults.strength };
+    // What the start holds stays: rows of another field say nothing of most of it.
+    let max_ngrams = start.map_or(max_ngrams, |start| max_ngrams.max(start.len()) + max_ngrams / 4);
+    train_ngrams(&all, &NgramSettings { min_reviews, max_ngrams, strength, ..defaults }, start)
 }
 
 /// Weighs the network, whose logits of the reviews `held_out` are `deep`, against `table`: the classifier in `tensors`

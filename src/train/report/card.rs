@@ -2,8 +2,9 @@
 
 use crate::model::CARD_MARK;
 use crate::train::data::minimal_pairs;
+use crate::train::metrics::Metrics;
 use crate::train::report::curve::CURVE_FILE;
-use crate::train::report::record::{Calibration, TrainingRecord};
+use crate::train::report::record::{Calibration, SeedFigures, TrainingRecord};
 use crate::train::report::reliability::RELIABILITY_FILE;
 use crate::train::settings::Split;
 
@@ -105,6 +106,7 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
             m.reviews, m.loss, m.accuracy, m.precision, m.recall, m.f1, m.auc, m.ece
         ));
     }
+    add_seeds(&mut add, &record.seeds);
     if data.validation > 0 {
         add(&format!("\n![share of positive reviews by probability, held-out reviews]({RELIABILITY_FILE})"));
     }
@@ -153,6 +155,29 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     ));
     add("counts as one unknown word whatever it says.");
     text
+}
+
+/// Mean and spread over several seeds.
+fn add_seeds(add: &mut impl FnMut(&str), seeds: &[SeedFigures]) {
+    let [first, .., last] = seeds else { return };
+    let (count, from, to) = (seeds.len(), first.seed, last.seed);
+    add(&format!(
+        "\nTrained alike with {count} seeds ({from} to {to}), of which the weights are those of {from}; the spread is the \
+         standard deviation:\n"
+    ));
+    add("| held-out reviews | mean | spread | lowest | highest |\n|---|---|---|---|---|");
+    type Figure = fn(&Metrics) -> f64;
+    let figures: [(&str, Figure); 4] =
+        [("accuracy", |m| m.accuracy), ("loss", |m| m.loss), ("AUC", |m| m.auc), ("ECE", |m| m.ece)];
+    for (name, figure) in figures {
+        let values: Vec<f64> = seeds.iter().map(|seed| figure(&seed.validation)).collect();
+        let mean = values.iter().sum::<f64>() / count as f64;
+        let square = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
+        let (low, high) = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(*value), high.max(*value))
+        });
+        add(&format!("| {name} | {mean:.4} | {:.4} | {low:.4} | {high:.4} |", square.sqrt()));
+    }
 }
 
 /// The head that the Hub reads: what the model is for, what it learnt from, its figures.

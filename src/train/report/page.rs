@@ -114,7 +114,7 @@ impl Report<'_> {
     fn tiles(&self, html: &mut String) {
         let m = self.metrics;
         let (low, high) = charts::wilson(m.true_positives + m.true_negatives, m.reviews);
-        let accuracy = format!("95 of 100 intervals: {low:.3} to {high:.3}");
+        let accuracy = format!("{low:.3} to {high:.3} (95 % interval)");
         let positive = (m.true_positives + m.false_negatives) as f64 / m.reviews.max(1) as f64;
         let tiles = [
             ("Accuracy", format!("{:.4}", m.accuracy), accuracy.as_str()),

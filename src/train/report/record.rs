@@ -33,6 +33,15 @@ pub struct Calibration {
     pub abstain: Option<f64>,
 }
 
+/// The figures of one of several seeds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeedFigures {
+    /// The seed.
+    pub seed: u64,
+    /// Figures on the held-out reviews.
+    pub validation: Metrics,
+}
+
 /// The training record of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRecord {
@@ -58,6 +67,9 @@ pub struct TrainingRecord {
     pub calibration: Option<Calibration>,
     /// Figures of the saved weights by set of reviews (`validation`, `test`).
     pub results: BTreeMap<String, Metrics>,
+    /// Figures of each seed, that of the saved weights first; empty where there was one alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<SeedFigures>,
     /// How the saved weights did on the minimal pairs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub behaviour: Vec<Behaviour>,

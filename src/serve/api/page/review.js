@@ -115,11 +115,18 @@ function showWords(text, answer) {
   const rows = [];
   let at = 0;
   review.words = [];
+  // Of a text that is too long the beginning is not read.
+  const cut = answer.truncated ? answer.words[0]?.start ?? text.length : 0;
+  const fill = (element, from, to) => {
+    const middle = Math.min(Math.max(cut, from), to);
+    if (middle > from) element.append(make('span', { class: 'unread', title: 'not read: the text is too long' }, between(text.slice(from, middle))));
+    element.append(between(text.slice(middle, to)));
+  };
   const into = (element, end) => {
     const words = answer.words;
     while (at < words.length && words[at].start < end) {
       const word = words[at++];
-      element.append(between(text.slice(into.from, word.start)));
+      fill(element, into.from, word.start);
       const span = make('span', { class: ('w ' + shade(word.weight, strongest) + (word.known ? '' : ' unknown')).trim(), role: 'button', tabindex: '-1' }, text.slice(word.start, word.end));
       span.dataset.place = review.words.length;
       span.dataset.weight = word.weight;
@@ -127,7 +134,7 @@ function showWords(text, answer) {
       element.append(span);
       into.from = word.end;
     }
-    element.append(between(text.slice(into.from, end)));
+    fill(element, into.from, end);
     into.from = end;
   };
   into.from = 0;

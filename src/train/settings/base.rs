@@ -1,0 +1,53 @@
+//! What suits the data and the start of a run better than a preset.
+
+use std::path::Path;
+
+use super::Overrides;
+use super::choices::{Keep, OptimizerKind, Split};
+use crate::error::Result;
+use crate::model::load_directory;
+use crate::train::data::labelled::DataSource;
+use crate::train::data::own::OwnArgs;
+
+/// What suits data of one's own, and a start from a model, better than a preset.
+#[derive(Clone, Debug, Default)]
+pub struct Base(pub(super) Overrides);
+
+impl Base {
+    /// For `data` that is read as `own` says, and a start from the model in `init`.
+    ///
+    /// # Errors
+    /// Those of reading the model's configuration.
+    pub fn of(data: &DataSource, own: &OwnArgs, init: Option<&Path>) -> Result<Self> {
+        let mut base = Overrides::default();
+        if !matches!(data, DataSource::Release(_)) {
+            base.split = Some(if own.group_column.is_some() { Split::Film } else { Split::Stratified });
+            base.final_share = Some(0.0);
+            base.validation_share = Some(0.15);
+        }
+        if let Some(directory) = init {
+            let config = load_directory(directory)?.config;
+            base.tokenizer = Some(config.tokenizer);
+            base.embedding_dim = Some(config.embedding_dim);
+            base.hidden_size = Some(config.hidden_size);
+            base.num_layers = Some(config.num_layers);
+            base.bidirectional = Some(config.bidirectional);
+            base.pooling = Some(config.pooling);
+            base.max_length = Some(config.max_length);
+            base.padding = Some(config.padding);
+            // A few thousand rows: some passes in small steps, the best of them kept.
+            base.epochs = Some(8);
+            base.patience = Some(3);
+            base.keep = Some(Keep::Best);
+            base.batch_size = Some(32);
+            base.optimizer = Some(OptimizerKind::Adam);
+            base.learning_rate = Some(5e-4);
+            base.short_crops = Some(0.0);
+            base.sentences = Some(0.0);
+            base.dropout_words = Some(0.1);
+            base.calibrate = Some(true);
+            base.clip_norm = Some(1.0);
+        }
+        Ok(Self(base))
+    }
+}
