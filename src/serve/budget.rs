@@ -52,6 +52,18 @@ impl Budget {
     }
 }
 
+impl Budget {
+    /// Takes `bytes` for `client`, which waits where there is no room: that is no refusal, and not counted as one.
+    pub fn try_charge(&self, client: &Arc<Client>, bytes: usize) -> Option<Charge> {
+        let permits = bytes.div_ceil(PERMIT_BYTES);
+        // The connection's own allowance may spare some of it; without a look at that, no more is asked for than needed.
+        if permits > self.room.available_permits() + ALLOWANCE_BYTES / PERMIT_BYTES {
+            return None;
+        }
+        self.charge(client, bytes).ok()
+    }
+}
+
 /// What is held for one request; given back when it is dropped.
 #[derive(Debug)]
 pub struct Charge {

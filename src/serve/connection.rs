@@ -23,10 +23,11 @@ use tower::Service;
 use super::activity::{Activity, Watched};
 use super::app::AppState;
 use super::budget::REQUEST_BYTES;
+use super::http::KeptOpen;
 use super::listener::{Listener, Stream};
 use super::middleware::turn_away;
 use super::observe::telemetry::CloseReason;
-use super::router::router;
+use super::router::{router, trim_slashes};
 use super::settings::Settings;
 use super::slots::{Slot, Slots};
 
@@ -237,12 +238,15 @@ impl Connection {
         let router = self.router;
         let (asked_by, app, requests) = (client.clone(), self.app.clone(), activity.clone());
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-            let open = (asked_by.work(), requests.begin(request.version() == Version::HTTP_2));
+            let begun = requests.begin(request.version() == Version::HTTP_2);
+            let open = KeptOpen::new((asked_by.work(), begun));
+            trim_slashes(request.uri_mut());
             // Before anything is made for it: of streams there may be very many.
             let answer = match app.budget.charge(&asked_by, REQUEST_BYTES) {
                 Ok(charge) => {
                     request.extensions_mut().insert(asked_by.clone());
                     request.extensions_mut().insert(Arc::new(charge));
+                    request.extensions_mut().insert(open.clone());
                     Ok(router.clone().call(request))
                 }
                 Err(problem) => Err(turn_away(&app, &asked_by, &request, problem)),

@@ -10,12 +10,13 @@ use axum::extract::{MatchedPath, State};
 use axum::http::{HeaderName, HeaderValue, Request, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
 
 use super::app::{App, AppState};
 use super::budget::{Charge, Client};
 use super::forwarded::client_address;
-use super::http::SharedPage;
 use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
+use super::http::{SharedPage, Streamed};
 use super::observe::access::{self, Asked, Notice};
 use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
@@ -53,7 +54,16 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     } else {
         (next.run(request).await, None)
     };
-    let mut response = hold(&app, &client, response, charge);
+    // What packs answers has found that none of its ways is taken.
+    let response = match response.status() {
+        StatusCode::NOT_ACCEPTABLE => Problem::new(
+            ProblemKind::NotAcceptable,
+            "accept-encoding takes none of identity, gzip, deflate, zstd",
+        )
+        .into_response(),
+        _ => response,
+    };
+    let mut response = hold(&app, &client, response, charge).await;
     let status = response.status().as_u16();
     finish(&app, &mut response, version, &id, context.as_ref());
     if let Some(span) = &mut span {
@@ -132,14 +142,21 @@ fn finish(
 }
 
 /// An answer whose bytes, and whose request by `charge`, are held and watched until the client has taken them.
-fn hold(app: &App, client: &Arc<Client>, response: Response, charge: Option<Arc<Charge>>) -> Response {
+async fn hold(app: &App, client: &Arc<Client>, response: Response, charge: Option<Arc<Charge>>) -> Response {
     let (mut parts, body) = response.into_parts();
-    let bytes = whole(body);
+    if parts.extensions.remove::<Streamed>().is_some() {
+        return Response::from_parts(parts, body);
+    }
+    // All of it is there: made at once, or out of that by what packs it.
+    let bytes = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     if bytes.is_empty() {
         return Response::from_parts(parts, Body::empty());
     }
-    // A page that all readers share costs nothing more for one more of them.
-    let cost = if parts.extensions.remove::<SharedPage>().is_some() { 0 } else { bytes.len() };
+    // A page that all readers share costs nothing more for one more of them; what is packed for one is a copy.
+    let shared = parts.extensions.remove::<SharedPage>().is_some();
+    let (packed, varies) = (header::CONTENT_ENCODING, header::VARY);
+    let copied = parts.headers.contains_key(packed) && parts.headers.contains_key(varies);
+    let cost = if shared && !copied { 0 } else { bytes.len() };
     match app.budget.charge(client, cost) {
         Ok(own) => Response::from_parts(parts, client.watch(bytes, (charge, Some(own))).into()),
         Err(problem) if parts.status.is_success() => {
@@ -151,7 +168,7 @@ fn hold(app: &App, client: &Arc<Client>, response: Response, charge: Option<Arc<
     }
 }
 
-/// The bytes of `body`, which like every answer of ours is whole in memory already.
+/// The bytes of `body`, which is an error's and whole in memory already.
 fn whole(mut body: Body) -> Bytes {
     match Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),

@@ -1,5 +1,11 @@
 //! Closed sets of which each member has a text, for answers, metrics and log lines: it is written once.
 
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserializer;
+use serde::de::{self, Visitor};
+
 /// A closed set whose members have texts.
 pub trait Named: Copy + 'static {
     /// Every member, in the order in which they are listed.
@@ -17,14 +23,14 @@ pub trait Named: Copy + 'static {
     }
 }
 
-/// Declares an enum and the text of each of its members, which is also its JSON and its schema.
+/// Declares an enum and the text of each of its members, which is also its JSON, read and written, and its schema.
 macro_rules! named {
     (
         $(#[$meta:meta])*
         $vis:vis enum $Name:ident { $($(#[$doc:meta])* $Member:ident = $text:tt,)+ }
     ) => {
-        $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+        $(#[$meta])*
         $vis enum $Name { $($(#[$doc])* #[serde(rename = $text)] $Member,)+ }
 
         impl $crate::serve::named::Named for $Name {
@@ -38,7 +44,34 @@ macro_rules! named {
                 self as usize
             }
         }
+
+        impl<'de> serde::Deserialize<'de> for $Name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                $crate::serve::named::read(deserializer, &[$($text),+])
+            }
+        }
     };
 }
 
 pub(crate) use named;
+
+/// Reads a member by its text. serde's own reader of enums takes whatever is no string for a fault of syntax.
+///
+/// # Errors
+/// The texts that there are, where it is none of them.
+pub fn read<'de, T: Named, D: Deserializer<'de>>(
+    deserializer: D,
+    names: &'static [&'static str],
+) -> Result<T, D::Error> {
+    struct Member<T>(&'static [&'static str], PhantomData<T>);
+    impl<T: Named> Visitor<'_> for Member<T> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "one of `{}`", self.0.join("`, `"))
+        }
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            T::of_name(text).ok_or_else(|| E::unknown_variant(text, self.0))
+        }
+    }
+    deserializer.deserialize_str(Member(names, PhantomData))
+}

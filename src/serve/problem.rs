@@ -17,14 +17,15 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProblemType(pub &'static str);
 
+/// How bodies may be packed, as `accept-encoding` says it.
+pub const ACCEPTED_ENCODINGS: &str = "gzip, deflate, zstd";
+
 /// What was wrong with a request, or why the server cannot answer it now.
 #[derive(Clone, Debug)]
 pub struct Problem {
     kind: ProblemKind,
     detail: Cow<'static, str>,
     index: Option<usize>,
-    /// Whether `error` repeats the detail, for clients of protocols that read it there.
-    with_error: bool,
 }
 
 /// The kinds of problem; each has one status, one title and one URN.
@@ -34,18 +35,24 @@ pub enum ProblemKind {
     Malformed,
     /// No key, or not one of ours.
     Unauthorized,
+    /// What is asked for is not for clients to do here.
+    Forbidden,
     /// No such path.
     NotFound,
     /// No such model.
     UnknownModel,
     /// The path is there, the method is not.
     MethodNotAllowed,
+    /// No form of the answer is one that the client takes.
+    NotAcceptable,
     /// The body did not arrive in time.
     BodyTimeout,
     /// The body or the number of texts is over the limit.
     TooLarge,
     /// The body is not declared as JSON.
     UnsupportedMediaType,
+    /// The body is packed in a way that is not known.
+    UnsupportedEncoding,
     /// The JSON has the wrong fields or values.
     InvalidFields,
     /// A text without a word.
@@ -73,14 +80,23 @@ impl ProblemKind {
         match self {
             Malformed => (StatusCode::BAD_REQUEST, "malformed", "The request cannot be read"),
             Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "An API key is needed"),
+            Forbidden => (StatusCode::FORBIDDEN, "forbidden", "This is not allowed here"),
             NotFound => (StatusCode::NOT_FOUND, "not-found", "No such path"),
             UnknownModel => (StatusCode::NOT_FOUND, "unknown-model", "No such model"),
             MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "Wrong method"),
+            NotAcceptable => {
+                (StatusCode::NOT_ACCEPTABLE, "not-acceptable", "No form of the answer is accepted")
+            }
             BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time"),
             TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "The request is too large"),
             UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
             }
+            UnsupportedEncoding => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported-encoding",
+                "The body's encoding is not known",
+            ),
             InvalidFields => (StatusCode::UNPROCESSABLE_ENTITY, "invalid-fields", "The fields do not fit"),
             NoWords => (StatusCode::UNPROCESSABLE_ENTITY, "no-words", "A text has no word"),
             TextTooLong => (StatusCode::UNPROCESSABLE_ENTITY, "text-too-long", "A text is too long"),
@@ -98,7 +114,7 @@ impl ProblemKind {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem, example = json!({
     "type": "urn:imdb-sentiment:problem:no-words", "title": "A text has no word", "status": 422,
-    "detail": "texts[1]: the text has no word", "index": 1
+    "detail": "texts[1]: the text has no word", "index": 1, "error": "texts[1]: the text has no word"
 }))]
 pub struct ProblemBody<'a> {
     /// What kind of problem it is, for programs.
@@ -110,21 +126,19 @@ pub struct ProblemBody<'a> {
     /// The HTTP status again.
     pub status: u16,
     /// What was wrong this time and what to do about it.
-    pub detail: &'a str,
+    pub detail: Cow<'a, str>,
     /// Which of the texts it was, counted from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub index: Option<usize>,
-    /// The detail again, where a client of another protocol looks for it (`/v2` and Hugging Face routes only).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    pub error: Option<&'a str>,
+    /// The detail again, where clients of other protocols look for it.
+    pub error: Cow<'a, str>,
 }
 
 impl Problem {
     /// A problem of `kind` with `detail` for the person who must act.
     pub fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), index: None, with_error: false }
+        Self { kind, detail: detail.into(), index: None }
     }
 
     /// The same, about text number `index`.
@@ -133,16 +147,34 @@ impl Problem {
         self
     }
 
-    /// The same, with the detail repeated under `error`.
-    pub fn with_error(mut self) -> Self {
-        self.with_error = true;
-        self
-    }
-
     /// The kind.
-    #[cfg(test)]
     pub fn kind(&self) -> ProblemKind {
         self.kind
+    }
+
+    /// What was wrong.
+    #[cfg(test)]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// Its JSON.
+    pub fn body(&self) -> ProblemBody<'_> {
+        let (status, urn, title) = self.kind.status_urn_title();
+        let detail = shown(&self.detail);
+        ProblemBody {
+            kind: format!("urn:imdb-sentiment:problem:{urn}").into(),
+            title,
+            status: status.as_u16(),
+            detail: detail.clone(),
+            index: self.index,
+            error: detail,
+        }
+    }
+
+    /// What was wrong, short and printable.
+    pub fn into_detail(self) -> String {
+        shown(&self.detail).into_owned()
     }
 
     /// A fault of text number `index`; `single` when it is the only text and has no number.
@@ -156,24 +188,6 @@ impl Problem {
             Self::new(kind, error.to_string())
         } else {
             Self::new(kind, format!("texts[{index}]: {error}")).at(index)
-        }
-    }
-
-    /// A fault in the JSON of a request: 400 when it is not JSON, 422 when it is, but not what belongs there.
-    pub fn of_json(error: &serde_json::Error, body: &[u8]) -> Self {
-        let not_json = |error: &serde_json::Error| {
-            if body.is_empty() {
-                return Self::new(ProblemKind::Malformed, "the body is empty, it must be a JSON object");
-            }
-            Self::new(ProblemKind::Malformed, format!("the body is not JSON: {error}"))
-        };
-        if error.classify() != serde_json::error::Category::Data {
-            return not_json(error);
-        }
-        // The parser stops at the first wrong field; what follows may be no JSON at all.
-        match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-            Err(syntax) if syntax.classify() != serde_json::error::Category::Data => not_json(&syntax),
-            _ => Self::new(ProblemKind::InvalidFields, without_values(&error.to_string())),
         }
     }
 }
@@ -192,27 +206,6 @@ pub fn quoted(name: &str) -> String {
     }
 }
 
-/// The parser's message without what a client wrote: a value may be a review, or megabytes.
-fn without_values(message: &str) -> String {
-    // "invalid type: string \"…\", expected …": what is expected are words of ours, so the last comma is before them.
-    for kind in ["invalid type: ", "invalid value: "] {
-        if let Some(rest) = message.strip_prefix(kind)
-            && let Some((found, expected)) = rest.rsplit_once(", expected ")
-        {
-            let found = if found.starts_with("string \"") { "string" } else { found };
-            return format!("{kind}{found}, expected {expected}");
-        }
-    }
-    for kind in ["unknown field `", "unknown variant `"] {
-        if let Some(rest) = message.strip_prefix(kind)
-            && let Some((name, expected)) = rest.rsplit_once("`, expected ")
-        {
-            return format!("{}{}, expected {expected}", kind.trim_end_matches('`'), quoted(name));
-        }
-    }
-    message.into()
-}
-
 /// `detail` without control characters, and cut short.
 fn shown(detail: &str) -> Cow<'_, str> {
     if detail.len() <= MAX_DETAIL && !detail.contains(char::is_control) {
@@ -228,24 +221,22 @@ fn shown(detail: &str) -> Cow<'_, str> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let (status, urn, title) = self.kind.status_urn_title();
-        let detail = shown(&self.detail);
-        let body = ProblemBody {
-            kind: format!("urn:imdb-sentiment:problem:{urn}").into(),
-            title,
-            status: status.as_u16(),
-            detail: &detail,
-            index: self.index,
-            error: self.with_error.then_some(&*detail),
-        };
+        let (status, urn, _) = self.kind.status_urn_title();
+        let body = self.body();
         let body = serde_json::to_vec(&body).expect("a problem is plain data");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         response.extensions_mut().insert(ProblemType(urn));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if self.kind == ProblemKind::Unauthorized {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        match self.kind {
+            ProblemKind::Unauthorized => {
+                headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            ProblemKind::UnsupportedEncoding => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(ACCEPTED_ENCODINGS));
+            }
+            _ => {}
         }
         response
     }
@@ -254,30 +245,6 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_value_is_never_part_of_a_message() {
-        let review = "a secret review, expected `nothing`, expected \u{7}";
-        let shown = |message: String| {
-            let shown = without_values(&message);
-            assert!(!shown.contains("secret") && !shown.contains("nothing"), "{shown}");
-            shown
-        };
-        let end = "expected a string at line 1 column 9";
-        assert_eq!(
-            shown(format!("invalid type: string {review:?}, {end}")),
-            format!("invalid type: string, {end}")
-        );
-        let end = "expected one of `text`, `texts` at line 1 column 9";
-        assert_eq!(
-            shown(format!("unknown field `{review}`, {end}")),
-            format!("unknown field (a name that is not repeated here), {end}")
-        );
-        let message = format!("unknown field `txt`, {end}");
-        assert_eq!(without_values(&message), message);
-        let message = "invalid type: integer `3`, expected a string";
-        assert_eq!(without_values(message), message);
-    }
 
     #[test]
     fn a_detail_is_short_and_printable() {

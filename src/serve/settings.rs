@@ -56,7 +56,8 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_RECURRENT_PRECISION", value_name = "PRECISION")]
     pub recurrent_precision: Option<RecurrentPrecision>,
 
-    /// Answer `uncertain` where the score is below this (0.5 to 1) and the request says nothing of its own
+    /// Answer `uncertain` where the score is below this (0.5 to 1) and the request says nothing of its own; not where
+    /// Hugging Face's, vLLM's or text-embeddings-inference's clients ask, who know no such label
     #[arg(long, env = "IMDB_SENTIMENT_ABSTAIN", value_parser = abstain)]
     pub abstain: Option<f32>,
 
@@ -172,6 +173,11 @@ pub struct Settings {
         value_delimiter = ','
     )]
     pub trusted_proxies: Vec<TrustedProxy>,
+
+    /// Let clients of the Open Inference Protocol load and unload models (/v2/repository) where there are no API keys;
+    /// with keys, who has one may
+    #[arg(long, env = "IMDB_SENTIMENT_REPOSITORY_CONTROL")]
+    pub repository_control: bool,
 
     /// Web origin that may call from a browser, such as `https://example.org`; may be given more than once. None by default
     #[arg(

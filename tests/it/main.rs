@@ -4,6 +4,7 @@ mod common;
 
 mod architecture;
 mod attacks;
+mod bodies;
 mod clients;
 mod contract;
 mod dependencies;
@@ -20,9 +21,11 @@ mod operators;
 mod outputs;
 mod own;
 mod properties;
+mod protocols;
 mod serve;
 #[cfg(feature = "otlp")]
 mod spans;
+mod stream;
 mod tables;
 mod tls;
 mod train;

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# Other people's Python clients ask the running server: huggingface_hub, tritonclient, open-inference-openapi.
+# Other people's Python clients ask the running server: huggingface_hub, tritonclient, open-inference-openapi, openai,
+# tei_client. perf_analyzer's wheel wants a newer glibc than Debian's; what it reads is compared with its sources.
 source "$(dirname "$0")/common.bash"
 PYTHON="$(venv tests/outside/clients/requirements.txt)" || skip "the clients could not be installed from PyPI"
-serve --model models/keras-imdb
-"$PYTHON/bin/python" tests/outside/clients/ask.py "$URL"
+serve --model models/keras-imdb --api-key secret
+guarded="$URL"
+serve --model models/keras-imdb --repository-control
+"$PYTHON/bin/python" tests/outside/clients/ask.py "$URL" "$guarded"

@@ -16,9 +16,14 @@ pub fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(live)).routes(routes!(ready)).routes(routes!(health))
 }
 
+/// What `GET /` answers where there is no page: many a health checker asks there.
+pub fn root_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(root))
+}
+
 /// The body of a health answer.
 #[derive(Serialize, ToSchema)]
-struct Health {
+pub struct Health {
     /// `ok`.
     #[schema(example = "ok")]
     status: &'static str,
@@ -40,7 +45,7 @@ async fn live() -> Json<Health> {
 /// Not while the server shuts down, nor while a model fails its self-test.
 #[utoipa::path(get, path = "/health/ready", tag = "operation", security(()),
     responses((status = 200, description = "Ready", body = Health), NotReadyProblem))]
-async fn ready(State(app): State<AppState>) -> Result<Json<Health>, Problem> {
+pub async fn ready(State(app): State<AppState>) -> Result<Json<Health>, Problem> {
     app.readiness().map(|()| OK)
 }
 
@@ -48,5 +53,12 @@ async fn ready(State(app): State<AppState>) -> Result<Json<Health>, Problem> {
 #[utoipa::path(get, path = "/health", tag = "operation", security(()),
     responses((status = 200, description = "Ready", body = Health), NotReadyProblem))]
 async fn health(app: State<AppState>) -> Result<Json<Health>, Problem> {
+    ready(app).await
+}
+
+/// Whether requests should be sent here, as `/health/ready`
+#[utoipa::path(get, path = "/", tag = "operation", security(()),
+    responses((status = 200, description = "Ready", body = Health), NotReadyProblem))]
+async fn root(app: State<AppState>) -> Result<Json<Health>, Problem> {
     ready(app).await
 }

@@ -16,8 +16,8 @@ use crate::predict::Label;
 use crate::predict::{Prediction, Truncate};
 use crate::serve::app::{App, AppState};
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse};
-use crate::serve::http::json::{self, Object, Text, WholeNumber};
-use crate::serve::named::{Named, named};
+use crate::serve::http::json::{self, Object, OneOrMany, WholeNumber};
+use crate::serve::named::named;
 use crate::serve::problem::{Problem, ProblemKind};
 
 /// The routes of this file.
@@ -29,19 +29,35 @@ pub fn routes() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize)]
 struct ClassificationRequest<'a> {
     #[serde(borrow)]
-    inputs: Inputs<'a>,
+    inputs: OneOrMany<'a>,
     #[serde(default)]
     parameters: Option<Object<Parameters>>,
     /// As text-embeddings-inference has it: false refuses what is too long.
     #[serde(default)]
     truncate: Option<bool>,
+    #[serde(default)]
+    truncation_direction: Option<TruncationDirection>,
+    #[serde(default)]
+    raw_scores: Option<bool>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "`inputs` must be a string or a list of strings")]
-enum Inputs<'a> {
-    One(#[serde(borrow)] Text<'a>),
-    Many(#[serde(borrow)] Vec<Text<'a>>),
+named! {
+    /// Which end of a text is cut off, where it is too long.
+    pub enum TruncationDirection {
+        /// Its beginning: the last tokens stay, as in training (default).
+        Left = "Left",
+        /// Its end: the first tokens stay.
+        Right = "Right",
+    }
+}
+
+/// How long texts are read, as text-embeddings-inference's clients say it.
+pub fn truncate(truncate: Option<bool>, direction: Option<TruncationDirection>) -> Truncate {
+    match (truncate, direction) {
+        (Some(false), _) => Truncate::Error,
+        (_, Some(TruncationDirection::Right)) => Truncate::Head,
+        _ => Truncate::Tail,
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -49,7 +65,18 @@ struct Parameters {
     #[serde(default)]
     top_k: Option<WholeNumber>,
     #[serde(default)]
-    function_to_apply: Option<String>,
+    function_to_apply: Option<FunctionToApply>,
+}
+
+/// How labels and scores are given.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// How many labels of each text, the most probable ones first.
+    pub top_k: usize,
+    /// Whether scores are the log-odds and not the probabilities.
+    pub raw: bool,
+    /// Whether there is one text by itself, whose labels are not in a list of lists.
+    pub bare: bool,
 }
 
 /// One label and its probability.
@@ -58,7 +85,7 @@ pub struct Classification {
     /// `positive` or `negative`.
     #[schema(value_type = Label)]
     pub label: &'static str,
-    /// Its probability.
+    /// Its probability; where raw scores are asked for, its log-odds, of which the sigmoid is the probability.
     #[schema(example = 0.97)]
     pub score: f32,
 }
@@ -77,6 +104,12 @@ pub struct ClassificationBody {
     /// false refuses what is longer than the model reads (422).
     #[schema(nullable = false)]
     truncate: Option<bool>,
+    /// Which end of a text is cut off, where it is too long.
+    #[schema(nullable = false)]
+    truncation_direction: Option<TruncationDirection>,
+    /// Gives log-odds for probabilities.
+    #[schema(nullable = false)]
+    raw_scores: Option<bool>,
 }
 
 /// One text or a list of them.
@@ -93,7 +126,7 @@ pub struct ClassificationParameters {
     /// How many labels to give, the most probable first.
     #[schema(minimum = 1, nullable = false)]
     top_k: Option<usize>,
-    /// `sigmoid` and `softmax` mean the same here.
+    /// `sigmoid` and `softmax` mean the same here, `none` gives log-odds.
     #[schema(nullable = false)]
     function_to_apply: Option<FunctionToApply>,
 }
@@ -105,16 +138,19 @@ named! {
         Sigmoid = "sigmoid",
         /// The same here.
         Softmax = "softmax",
+        /// Nothing: log-odds.
+        None = "none",
     }
 }
 
 /// Classifies one text or many with the default model
 ///
-/// Answers one list of labels for each text, the most probable first.
+/// Answers one list of labels for each text, the most probable first. Both labels are always told of: the server's
+/// `--abstain` is not obeyed here, for these clients know no `uncertain`.
 #[utoipa::path(post, path = "/", tag = "hugging face", request_body = ClassificationBody,
     responses((status = 200, description = "One list for each text", body = Vec<Vec<Classification>>), ScoringProblems))]
 async fn default_model(State(app): State<AppState>, request: Request<Body>) -> Result<Response, Problem> {
-    classify(&app, None, request).await.map_err(Problem::with_error)
+    classify(&app, None, request).await
 }
 
 /// Classifies one text or many with the named model
@@ -128,7 +164,7 @@ async fn named_model(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let model = path_text(model)?;
-    classify(&app, Some(model), request).await.map_err(Problem::with_error)
+    classify(&app, Some(model), request).await
 }
 
 async fn classify(app: &App, model: Option<String>, request: Request<Body>) -> Result<Response, Problem> {
@@ -137,40 +173,50 @@ async fn classify(app: &App, model: Option<String>, request: Request<Body>) -> R
     answer(&app.scorer, body, address, parse, to_json).await.map(json_response)
 }
 
-fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, usize), Problem> {
+/// Reads the body of a request.
+///
+/// # Errors
+/// 400 where it is not JSON, 422 where its fields do not fit.
+pub fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, Reading), Problem> {
     let request: ClassificationRequest = json::read(bytes)?;
     let parameters = request.parameters.map_or_else(Parameters::default, |parameters| parameters.0);
-    if let Some(other) = parameters.function_to_apply
-        && FunctionToApply::of_name(&other).is_none()
-    {
-        let detail = "function_to_apply: only `sigmoid` and `softmax` (which mean the same here) are known";
-        return Err(Problem::new(ProblemKind::InvalidFields, detail));
-    }
     let top_k = parameters.top_k.map_or(2, |WholeNumber(count)| usize::try_from(count).unwrap_or(usize::MAX));
     if top_k == 0 {
         return Err(Problem::new(ProblemKind::InvalidFields, "top_k must be at least 1"));
     }
     let (texts, single) = match request.inputs {
-        Inputs::One(text) => (vec![text.0], true),
-        Inputs::Many(texts) => (texts.into_iter().map(|text| text.0).collect(), false),
+        OneOrMany::One(text) => (vec![text.0], true),
+        OneOrMany::Many(texts) => (texts.into_iter().map(|text| text.0).collect(), false),
     };
-    let truncate = if request.truncate == Some(false) { Truncate::Error } else { Truncate::Tail };
-    Ok((ScoreRequest { texts, single, truncate, ..ScoreRequest::default() }, top_k))
+    let raw =
+        request.raw_scores.unwrap_or(false) || parameters.function_to_apply == Some(FunctionToApply::None);
+    let truncate = truncate(request.truncate, request.truncation_direction);
+    let question = ScoreRequest { texts, single, truncate, ..ScoreRequest::default() };
+    Ok((question, Reading { top_k, raw, bare: false }))
 }
 
-fn to_json(scored: &ScoreResponse, top_k: usize) -> Vec<u8> {
-    let lists: Vec<_> =
-        scored.predictions.iter().map(|prediction| labels(scored, prediction, top_k)).collect();
-    serde_json::to_vec(&lists).expect("labels are plain data")
+/// The labels of every text as JSON.
+pub fn to_json(scored: &ScoreResponse, reading: Reading) -> Vec<u8> {
+    let mut lists: Vec<_> =
+        scored.predictions.iter().map(|prediction| labels(scored, prediction, reading)).collect();
+    let json = match lists.pop_if(|_| reading.bare) {
+        Some(labels) => serde_json::to_vec(&labels),
+        None => serde_json::to_vec(&lists),
+    };
+    json.expect("labels are plain data")
 }
 
-fn labels(scored: &ScoreResponse, prediction: &Prediction, top_k: usize) -> Vec<Classification> {
+fn labels(scored: &ScoreResponse, prediction: &Prediction, reading: Reading) -> Vec<Classification> {
     let verdict = scored.verdict(prediction);
+    let (positive, negative) = match reading.raw {
+        true => (prediction.logit, -prediction.logit),
+        false => (verdict.positive, verdict.negative),
+    };
     let mut labels = vec![
-        Classification { label: Label::Positive.as_str(), score: verdict.positive },
-        Classification { label: Label::Negative.as_str(), score: verdict.negative },
+        Classification { label: Label::Positive.as_str(), score: positive },
+        Classification { label: Label::Negative.as_str(), score: negative },
     ];
     labels.sort_by(|a, b| b.score.total_cmp(&a.score));
-    labels.truncate(top_k);
+    labels.truncate(reading.top_k);
     labels
 }

@@ -2,10 +2,13 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `predict/` | `POST /predict`, the service's own format |
+//! | `predict/` | `POST /predict`, the service's own format; streams |
+//! | `tei` | `POST /predict` as the clients of text-embeddings-inference ask |
 //! | `huggingface` | `POST /` and `/models/{model}`, as Hugging Face's clients ask |
 //! | `v2/` | the Open Inference Protocol, as Triton's and KServe's clients ask |
-//! | `shared` | what these three have in common |
+//! | `openai` | `/classify`, `/v1/…`, as vLLM and SGLang answer |
+//! | `sagemaker` | `/ping` and `/invocations` |
+//! | `shared` | what these have in common |
 //! | `health`, `operations`, `metrics` | whether the server is well; what it serves; its figures |
 //! | `page`, `docs` | `GET /` and `GET /docs`, for people |
 //! | `openapi` | the description of all of them |
@@ -15,11 +18,14 @@ mod docs;
 mod health;
 mod huggingface;
 mod metrics;
+mod openai;
 pub mod openapi;
 mod operations;
 mod page;
 mod predict;
+mod sagemaker;
 mod shared;
+mod tei;
 mod v2;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -34,13 +40,15 @@ pub fn routes(with_pages: bool) -> OpenApiRouter<AppState> {
         true => page::routes().merge(docs::routes()),
         #[cfg(not(feature = "docs"))]
         true => page::routes(),
-        false => OpenApiRouter::new(),
+        false => health::root_routes(),
     };
     let mut routes = OpenApiRouter::with_openapi(openapi::base())
         .merge(pages)
         .merge(predict::routes())
         .merge(huggingface::routes())
         .merge(v2::routes())
+        .merge(openai::routes())
+        .merge(sagemaker::routes())
         .merge(health::routes())
         .merge(operations::routes())
         .merge(metrics::routes())

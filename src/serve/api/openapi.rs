@@ -35,6 +35,8 @@ use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
         (name = "sentiment", description = "The service's own format"),
         (name = "hugging face", description = "Text classification as Hugging Face's clients ask for it"),
         (name = "open inference protocol", description = "Version 2, as Triton's and KServe's clients speak it"),
+        (name = "openai", description = "Classification and models as vLLM and SGLang answer"),
+        (name = "sagemaker", description = "What Amazon SageMaker asks of a container"),
         (name = "operation", description = "Health, figures, description"),
     ),
     components(schemas(ProblemBody)),

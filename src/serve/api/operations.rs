@@ -1,5 +1,7 @@
 //! `/info`: what is served.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -11,6 +13,7 @@ use utoipa_axum::routes;
 
 use super::shared::KeyProblem;
 use crate::model::Config;
+use crate::predict::Label;
 use crate::serve::app::{App, AppState};
 use crate::serve::http::SharedPage;
 use crate::serve::models::{ModelSlot, Reload, SelfTest, unix_seconds};
@@ -29,6 +32,35 @@ pub struct Info {
     /// The default model's name.
     #[schema(example = "keras-imdb")]
     pub model: String,
+    /// The default model's name again, as text-embeddings-inference's clients look for it.
+    pub model_id: String,
+    /// The default model's version.
+    pub model_sha: String,
+    /// The server's commit, which is not known to it: null.
+    #[schema(value_type = Option<String>)]
+    pub sha: (),
+    /// The image's name, which is not known to it: null.
+    #[schema(value_type = Option<String>)]
+    pub docker_label: (),
+    /// In what numbers the default model's weights are computed.
+    #[schema(example = "float32")]
+    pub model_dtype: &'static str,
+    /// What kind of model it is, and its labels.
+    pub model_type: ModelType,
+    /// Most tokens of a text that the default model reads.
+    pub max_input_length: usize,
+    /// Most texts of one request.
+    pub max_client_batch_size: usize,
+    /// Most requests that may wait or be in work.
+    pub max_concurrent_requests: usize,
+    /// Most tokens that may wait or be in work.
+    pub max_batch_tokens: usize,
+    /// Most texts that are computed together.
+    pub max_batch_requests: usize,
+    /// Threads that cut texts into tokens.
+    pub tokenization_workers: usize,
+    /// Whether longer texts are cut where a request says nothing of it.
+    pub auto_truncate: bool,
     /// Whether requests should be sent here.
     pub ready: bool,
     /// Seconds since the start.
@@ -37,6 +69,22 @@ pub struct Info {
     pub models: Vec<ModelInfo>,
     /// The limits that a client should know.
     pub limits: Limits,
+}
+
+/// What kind of model it is.
+#[derive(Serialize, ToSchema)]
+pub struct ModelType {
+    /// A classifier's labels.
+    pub classifier: ClassifierModel,
+}
+
+/// Labels and their places.
+#[derive(Serialize, ToSchema)]
+pub struct ClassifierModel {
+    /// The label of each place.
+    pub id2label: BTreeMap<String, Label>,
+    /// The place of each label.
+    pub label2id: BTreeMap<String, usize>,
 }
 
 /// One model.
@@ -126,9 +174,31 @@ async fn info(State(app): State<AppState>) -> Response {
 
 fn facts(app: &App) -> Info {
     let settings = &app.settings;
+    let model = app.models().get(None).map(|slot| slot.current());
+    let name = model.as_ref().map_or_else(String::new, |model| model.name.to_string());
+    let longest = model.as_ref().map_or(0, |model| model.predictor.config().max_length);
+    let labels = [Label::Negative, Label::Positive];
     Info {
         version: env!("CARGO_PKG_VERSION"),
-        model: app.models().get(None).map_or_else(String::new, |slot| slot.name.to_string()),
+        model: name.clone(),
+        model_id: name,
+        model_sha: model.as_ref().map_or_else(String::new, |model| model.version.clone()),
+        sha: (),
+        docker_label: (),
+        model_dtype: "float32",
+        model_type: ModelType {
+            classifier: ClassifierModel {
+                id2label: labels.into_iter().map(|label| ((label as usize).to_string(), label)).collect(),
+                label2id: labels.into_iter().map(|label| (label.to_string(), label as usize)).collect(),
+            },
+        },
+        max_input_length: longest,
+        max_client_batch_size: settings.max_texts,
+        max_concurrent_requests: settings.max_pending_reviews,
+        max_batch_tokens: settings.max_pending_reviews.saturating_mul(longest),
+        max_batch_requests: crate::model::MAX_BATCH_ROWS,
+        tokenization_workers: app.scorer.pool().threads(),
+        auto_truncate: true,
         ready: app.readiness().is_ok(),
         uptime_seconds: app.started.elapsed().as_secs(),
         models: app.models().iter().map(model_info).collect(),

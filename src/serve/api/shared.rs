@@ -8,17 +8,19 @@ use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use serde::Deserialize;
 use utoipa::openapi::{Ref, RefOr, Response as DescribedResponse};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::predict::Truncate;
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse, Scorer};
 use crate::serve::http::body::BufferedBody;
+use crate::serve::named::named;
 use crate::serve::problem::{Problem, ProblemKind};
 
 /// Bodies up to this many bytes are parsed on the HTTP thread: about 50 µs. Larger ones go to the compute threads.
 const PARSE_INLINE_BYTES: usize = 64 * 1024;
+/// Packed bodies up to this many bytes are unpacked on the HTTP thread: a thousand times as many bytes at most.
+const UNPACK_INLINE_BYTES: usize = 256;
 /// Answers up to this many predictions are written on the HTTP thread.
 const WRITE_INLINE: usize = 128;
 
@@ -47,7 +49,14 @@ where
     Options: Send + 'static,
     Answer: Send + 'static,
 {
-    let BufferedBody { bytes, mut charge } = body;
+    // A little that is packed may be much, but not more than a quarter of a millisecond's work.
+    let body = match body.coding {
+        Some(_) if body.bytes.len() > UNPACK_INLINE_BYTES => {
+            on_compute_thread(scorer, move || body.unpack()).await??
+        }
+        _ => body.unpack()?,
+    };
+    let BufferedBody { bytes, mut charge, .. } = body;
     let (mut request, options) = if bytes.len() <= PARSE_INLINE_BYTES {
         read(&bytes)?
     } else {
@@ -95,7 +104,7 @@ pub fn json_response(json: Vec<u8>) -> Response {
 /// 400 where it is not UTF-8.
 pub fn path_text<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
     let not_text = |_| Problem::new(ProblemKind::Malformed, "the path is not UTF-8 text");
-    Ok(path.map_err(not_text).map_err(Problem::with_error)?.0)
+    Ok(path.map_err(not_text)?.0)
 }
 
 /// A review: at least one word, which is what the pattern asks for (a letter or digit, or a character beyond ASCII).
@@ -107,18 +116,18 @@ pub fn path_text<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> 
 #[allow(dead_code, reason = "only its schema is used")]
 pub struct Review(String);
 
-/// What to do with a text longer than the model reads.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TruncateMode {
-    /// Keep the last tokens, as in training (default).
-    Tail,
-    /// Keep the first tokens.
-    Head,
-    /// Read all of it in overlapping windows and combine them.
-    Windows,
-    /// Refuse it (422).
-    Error,
+named! {
+    /// What to do with a text longer than the model reads.
+    pub enum TruncateMode {
+        /// Keep the last tokens, as in training (default).
+        Tail = "tail",
+        /// Keep the first tokens.
+        Head = "head",
+        /// Read all of it in overlapping windows and combine them.
+        Windows = "windows",
+        /// Refuse it (422).
+        Error = "error",
+    }
 }
 
 impl From<TruncateMode> for Truncate {
@@ -139,6 +148,8 @@ pub enum SharedResponse {
     Malformed,
     /// 401.
     Unauthorized,
+    /// 403.
+    Forbidden,
     /// 404.
     UnknownModel,
     /// 408.
@@ -155,9 +166,10 @@ pub enum SharedResponse {
 
 impl SharedResponse {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Unauthorized,
+        Self::Forbidden,
         Self::UnknownModel,
         Self::BodyTimeout,
         Self::TooLarge,
@@ -169,16 +181,23 @@ impl SharedResponse {
     /// Status, name among the description's components, and what it means.
     fn status_name_meaning(self) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Malformed => ("400", "Malformed", "The body is not JSON, or the path is not UTF-8 text"),
+            Self::Malformed => (
+                "400",
+                "Malformed",
+                "The body is not JSON in UTF-8, not packed as it says, or the path is not UTF-8 text",
+            ),
             Self::Unauthorized => {
                 ("401", "Unauthorized", "An API key is needed (only where the server has keys)")
             }
+            Self::Forbidden => ("403", "Forbidden", "The server lets nobody do this"),
             Self::UnknownModel => ("404", "UnknownModel", "No such model or version"),
             Self::BodyTimeout => ("408", "BodyTimeout", "The body did not arrive in time"),
             Self::TooLarge => ("413", "TooLarge", "The body or the number of texts is over the limit"),
-            Self::UnsupportedMediaType => {
-                ("415", "UnsupportedMediaType", "The content type is not JSON, or the body is compressed")
-            }
+            Self::UnsupportedMediaType => (
+                "415",
+                "UnsupportedMediaType",
+                "The content type is not JSON, or `content-encoding` is none of those in `Accept-Encoding`",
+            ),
             Self::InvalidFields => {
                 ("422", "InvalidFields", "The fields do not fit, a text has no word, or a text is too long")
             }
@@ -219,6 +238,10 @@ shared_responses! {
     KeyProblem: Unauthorized;
     /// What a route that tells of health may answer instead.
     NotReadyProblem: Unavailable;
+    /// What a route that changes what is served may answer instead.
+    ForbiddenProblem: Forbidden;
+    /// What a route that reads a body and scores nothing may answer instead.
+    BodyProblems: Malformed, Unauthorized, BodyTimeout, TooLarge, UnsupportedMediaType, InvalidFields;
     /// What a route on which a model is named may answer besides.
     NamedModelProblem: UnknownModel;
     /// What a route about one model may answer instead.

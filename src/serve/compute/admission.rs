@@ -2,12 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+/// How often somebody who waits for room looks again, should nobody have told him.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Room for work that waits or is being done, counted in tokens.
 #[derive(Debug)]
 pub struct Gate {
     capacity: usize,
     admitted: Mutex<Admitted>,
+    /// Told whenever a place is given back.
+    freed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +39,7 @@ pub struct Admission {
 impl Gate {
     /// Room for `capacity` tokens.
     pub fn new(capacity: usize) -> Arc<Self> {
-        Arc::new(Self { capacity, admitted: Mutex::default() })
+        Arc::new(Self { capacity, admitted: Mutex::default(), freed: Notify::new() })
     }
 
     /// Admits `reviews` of `tokens` together, all or none.
@@ -50,6 +58,25 @@ impl Gate {
         admitted.tokens += tokens;
         *admitted.clients.entry(client).or_default() += tokens;
         Some(Admission { gate: self.clone(), client, reviews, tokens })
+    }
+
+    /// The same, when there is room for it; `None` where there never is.
+    pub async fn admit_in_turn(
+        self: &Arc<Self>,
+        client: u64,
+        reviews: usize,
+        tokens: usize,
+    ) -> Option<Admission> {
+        loop {
+            let freed = self.freed.notified();
+            if let Some(admission) = self.admit(client, reviews, tokens) {
+                return Some(admission);
+            }
+            if tokens > self.capacity {
+                return None;
+            }
+            let _ = tokio::time::timeout(LOOK, freed).await;
+        }
     }
 
     /// Reviews that are admitted.
@@ -73,6 +100,8 @@ impl Drop for Admission {
                 admitted.clients.remove(&self.client);
             }
         }
+        drop(admitted);
+        self.gate.freed.notify_one();
     }
 }
 

@@ -177,8 +177,8 @@ impl Plan {
         if !items.is_empty() {
             let (loaded, truncate, max_windows) = (loaded.clone(), Truncate::Tail, 1);
             let (permit, charge) = (permit.clone(), None);
-            let job = Job { loaded, items, truncate, max_windows, deadline, permit, charge };
-            predictions = pool.run(job).await?;
+            let job = Job { loaded, items, truncate, max_windows, report: false, deadline, permit, charge };
+            predictions = pool.run(job).await?.predictions;
         }
         for index in 0..self.texts.len() {
             let Some(mut words) = self.texts[index].words.take() else { continue };

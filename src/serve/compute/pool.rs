@@ -100,6 +100,16 @@ impl Pool {
         self.gate.admit(client, reviews, tokens)
     }
 
+    /// The same, when there is so much room; `None` where there never is.
+    pub async fn admit_in_turn(&self, client: u64, reviews: usize, tokens: usize) -> Option<Admission> {
+        self.gate.admit_in_turn(client, reviews, tokens).await
+    }
+
+    /// How many threads there are.
+    pub fn threads(&self) -> usize {
+        self.shared.threads
+    }
+
     /// Most reviews of full length waiting and in work.
     pub fn capacity(&self) -> usize {
         self.capacity
@@ -321,6 +331,10 @@ impl Shared {
                         continue;
                     }
                     Input::Text(text) => text,
+                    Input::Fault(error) => {
+                        task.progress().fail(index, error);
+                        continue;
+                    }
                 };
                 cut = true;
                 // The tokenizer is total; should it ever panic, the thread lives on.

@@ -5,12 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::admission::Admission;
 use super::details::{Details, EXPLANATION_REVIEWS, Plan, Wanted};
 use super::pool::Pool;
 use super::shadow::Shadow;
-use super::task::{ComputeError, Input, Job};
+use super::task::{ComputeError, Computed, Input, Job};
 use crate::error::{Error, Result as CrateResult};
-use crate::predict::{MAX_POINTS, Prediction, Truncate};
+use crate::predict::{Encoding, MAX_POINTS, Prediction, Truncate};
 use crate::serve::budget::Charge;
 use crate::serve::models::cost::BYTES_PER_TOKEN;
 use crate::serve::models::verdict::Verdict;
@@ -40,6 +41,10 @@ pub struct ScoreRequest<'a> {
     pub texts: Vec<Cow<'a, str>>,
     /// Whether there is one text by itself, which a fault need not name by number.
     pub single: bool,
+    /// Whether a text that cannot be scored costs itself alone.
+    pub report: bool,
+    /// Whether it waits for its turn instead of being refused; what predictions take is charged by whoever asks, then.
+    pub patient: bool,
     /// What to do with long texts.
     pub truncate: Truncate,
     /// The score below which the label is `uncertain`.
@@ -68,9 +73,11 @@ pub fn check_abstain(given: Option<f64>) -> Result<Option<f32>, Problem> {
 pub struct ScoreResponse {
     /// The model that made them, all of them.
     pub loaded: Arc<LoadedModel>,
-    /// One per text.
+    /// One for each text that can be scored, in order.
     pub predictions: Vec<Prediction>,
-    /// One per text, where something was wanted besides the verdict.
+    /// Which texts cannot, and why, in order; none but where the request said `report`.
+    pub faults: Vec<(usize, Error)>,
+    /// One for each prediction, where something was wanted besides the verdict.
     pub details: Vec<Details>,
     abstain: Option<f32>,
 }
@@ -79,6 +86,20 @@ impl ScoreResponse {
     /// What is said of the text that `prediction` is about.
     pub fn verdict(&self, prediction: &Prediction) -> Verdict {
         Verdict::new(prediction, self.abstain)
+    }
+}
+
+impl ScoreResponse {
+    /// What became of each text, in order: the place of its prediction, or that of its fault.
+    pub fn outcomes(&self) -> impl Iterator<Item = Result<usize, usize>> {
+        let (mut places, mut faults) =
+            (0.., self.faults.iter().map(|(index, _)| *index).enumerate().peekable());
+        (0..self.predictions.len() + self.faults.len()).map(move |index| {
+            match faults.next_if(|(_, at)| *at == index) {
+                Some((fault, _)) => Err(fault),
+                None => Ok(places.next().expect("it has no end")),
+            }
+        })
     }
 }
 
@@ -91,6 +112,8 @@ impl ScoreRequest<'_> {
             version: self.version.map(owned),
             texts: self.texts.into_iter().map(owned).collect(),
             single: self.single,
+            report: self.report,
+            patient: self.patient,
             truncate: self.truncate,
             abstain: self.abstain,
             wanted: self.wanted,
@@ -173,12 +196,25 @@ impl Scorer {
     ///
     /// # Errors
     /// The problem to answer with: unknown model, too many texts, a text that cannot be scored, overload, deadline.
-    pub async fn score(&self, mut request: ScoreRequest<'_>) -> Result<ScoreResponse, Problem> {
+    pub async fn score(&self, request: ScoreRequest<'_>) -> Result<ScoreResponse, Problem> {
         let start = Instant::now();
         let slot = self.slot(request.model.as_deref())?;
+        let texts = request.texts.len();
+        let outcome = self.score_by(slot, request, start).await;
+        let tally = if outcome.is_ok() { &slot.answered } else { &slot.refused };
+        tally.add(texts, start.elapsed());
+        outcome
+    }
+
+    async fn score_by(
+        &self,
+        slot: &ModelSlot,
+        mut request: ScoreRequest<'_>,
+        start: Instant,
+    ) -> Result<ScoreResponse, Problem> {
         let loaded = slot.current();
         loaded.check_version(request.version.as_deref())?;
-        loaded.check_ready()?;
+        slot.check_ready(&loaded)?;
         let count = request.texts.len();
         note_texts(count);
         if count == 0 {
@@ -188,8 +224,9 @@ impl Scorer {
             let detail = format!("{count} texts, at most {} are taken at once", self.limits.max_texts);
             return Err(Problem::new(ProblemKind::TooLarge, detail));
         }
+        let patient = request.patient;
         let memory = self.memory(&loaded, &request);
-        if let Some(charge) = &mut request.charge {
+        if let Some(charge) = request.charge.as_mut().filter(|_| !patient) {
             charge.add(memory)?;
         }
         let abstain = request.abstain.or(self.limits.abstain);
@@ -209,23 +246,27 @@ impl Scorer {
             true => request.texts.iter().map(|text| text.to_string()).collect(),
             false => Vec::new(),
         };
-        let predictions = self
+        let Computed { predictions, faults } = self
             .execute(&loaded, request, start)
             .await
             .map_err(|fault| self.problem(fault, count, single))?;
+        let texts = scored_ones(texts, &faults);
         let details = match texts.is_empty() {
             true => Vec::new(),
-            false => self.details(&loaded, texts, wanted, truncate, abstain, single, start, client).await?,
+            false => {
+                self.details(&loaded, texts, wanted, truncate, abstain, single, start, client, patient)
+                    .await?
+            }
         };
         drop(detailed);
-        let scored = ScoreResponse { loaded, predictions, details, abstain };
+        let scored = ScoreResponse { loaded, predictions, faults, details, abstain };
         self.count(slot, &scored);
         if let Some(texts) = shadowed {
             self.shadow.submit(
                 &self.models,
                 &self.pool,
                 &self.telemetry,
-                texts,
+                scored_ones(texts, &scored.faults),
                 truncate,
                 &scored.predictions,
             );
@@ -245,6 +286,7 @@ impl Scorer {
         single: bool,
         start: Instant,
         client: u64,
+        patient: bool,
     ) -> Result<Vec<Details>, Problem> {
         let (count, texts) = (texts.len(), Arc::new(texts));
         let work = async {
@@ -255,10 +297,11 @@ impl Scorer {
                 return Ok(Err(reviews));
             }
             let tokens = plan.tokens(loaded.predictor.config().max_length);
-            let permit = self.pool.admit(client, reviews, tokens).ok_or(ComputeError::Overload)?;
+            let permit = self.admit(client, reviews, tokens, patient).await?;
             for (detail, count) in plan.counts() {
                 self.telemetry.details.add(detail, count as u64);
             }
+            let start = if patient { Instant::now() } else { start };
             let deadline = start + self.limits.request_timeout;
             let done = plan.run(&self.pool, loaded.clone(), permit, deadline).await?;
             let given = texts.clone();
@@ -283,7 +326,7 @@ impl Scorer {
         loaded: &Arc<LoadedModel>,
         request: ScoreRequest<'_>,
         start: Instant,
-    ) -> Result<Vec<Prediction>, ComputeError> {
+    ) -> Result<Computed, ComputeError> {
         let limits = &self.limits;
         let (truncate, budget) = (request.truncate, limits.inline_budget);
         let client = request.charge.as_ref().map_or(0, |charge| charge.client().id);
@@ -295,48 +338,75 @@ impl Scorer {
         // Where even half the estimate is too much, admission comes first: who is turned away must cost nothing.
         let mut permit = None;
         if estimate / 2 > budget {
-            permit = Some(self.pool.admit(client, count, tokens).ok_or(ComputeError::Overload)?);
+            permit = Some(self.admit(client, count, tokens, request.patient).await?);
         }
+        // Who waited for room has all the time that others have once they are admitted.
+        let start = if request.patient { Instant::now() } else { start };
         let items = if loaded.cost.encoding(bytes) <= ENCODING_BUDGET {
             let encode = || -> Result<Vec<_>, (usize, Error)> {
-                let encode = |(index, text): (usize, &Cow<str>)| {
-                    loaded.encode(text, truncate, limits.max_windows).map_err(|error| (index, error))
+                let encode = |(index, text): (usize, &Cow<str>)| match loaded.encode(
+                    text,
+                    truncate,
+                    limits.max_windows,
+                ) {
+                    Ok(encoding) => Ok(Input::Encoded(encoding)),
+                    Err(error) if request.report => Ok(Input::Fault(error)),
+                    Err(error) => Err((index, error)),
                 };
                 request.texts.iter().enumerate().map(encode).collect()
             };
-            let encodings =
-                catch_panic(encode)?.map_err(|(index, error)| ComputeError::Text(index, error))?;
+            let inputs = catch_panic(encode)?.map_err(|(index, error)| ComputeError::Text(index, error))?;
             let encoded = Instant::now();
             self.telemetry.tokenize.observe_duration(encoded - start);
-            let cost: Duration = encodings.iter().map(|encoding| loaded.cost.running(encoding)).sum();
-            if cost <= budget {
+            let cost = |input: &Input| match input {
+                Input::Encoded(encoding) => loaded.cost.running(encoding),
+                _ => Duration::ZERO,
+            };
+            if inputs.iter().map(cost).sum::<Duration>() <= budget {
+                let (encodings, faults) = divided(inputs);
                 let predictions = catch_panic(|| loaded.predictor.run(&encodings))?;
                 self.telemetry.inference.observe_duration(encoded.elapsed());
                 self.telemetry.placed.inc(Place::Inline);
-                return Ok(predictions);
+                return Ok(Computed { predictions, faults });
             }
-            encodings.into_iter().map(Input::Encoded).collect()
+            inputs
         } else {
             request.texts.into_iter().map(|text| Input::Text(text.into_owned())).collect::<Vec<_>>()
         };
         let permit = match permit {
             Some(permit) => permit,
-            None => self.pool.admit(client, count, tokens).ok_or(ComputeError::Overload)?,
+            None => self.admit(client, count, tokens, request.patient).await?,
         };
         self.telemetry.placed.inc(Place::Queue);
         let deadline = start + limits.request_timeout;
-        let (max_windows, charge) = (limits.max_windows, request.charge);
+        let (max_windows, report, charge) = (limits.max_windows, request.report, request.charge);
         self.pool
             .run(Job {
                 loaded: loaded.clone(),
                 items,
                 truncate,
                 max_windows,
+                report,
                 deadline,
                 permit: Arc::new(permit),
                 charge,
             })
             .await
+    }
+
+    /// Room on the compute threads, at once or, for who is `patient`, when there is some.
+    async fn admit(
+        &self,
+        client: u64,
+        count: usize,
+        tokens: usize,
+        patient: bool,
+    ) -> Result<Admission, ComputeError> {
+        let admission = match patient {
+            true => self.pool.admit_in_turn(client, count, tokens).await,
+            false => self.pool.admit(client, count, tokens),
+        };
+        admission.ok_or(ComputeError::Overload)
     }
 
     /// Tokens that a text of `bytes` is taken to have, as often as they are run.
@@ -403,6 +473,28 @@ impl Scorer {
             drift.observe(&scored.predictions);
         }
     }
+}
+
+/// The ids of the texts that have some, and why the others have none.
+fn divided(inputs: Vec<Input>) -> (Vec<Encoding>, Vec<(usize, Error)>) {
+    let (mut encodings, mut faults) = (Vec::with_capacity(inputs.len()), Vec::new());
+    for (index, input) in inputs.into_iter().enumerate() {
+        match input {
+            Input::Encoded(encoding) => encodings.push(encoding),
+            Input::Fault(error) => faults.push((index, error)),
+            Input::Text(_) => unreachable!("all are cut"),
+        }
+    }
+    (encodings, faults)
+}
+
+/// Those of `texts` that were scored.
+fn scored_ones(texts: Vec<String>, faults: &[(usize, Error)]) -> Vec<String> {
+    if faults.is_empty() {
+        return texts;
+    }
+    let scored = |index: &usize| faults.binary_search_by_key(index, |(at, _)| *at).is_err();
+    texts.into_iter().enumerate().filter(|(index, _)| scored(index)).map(|(_, text)| text).collect()
 }
 
 /// Runs `work` so that a panic becomes an answer; the panic itself is logged by the hook.

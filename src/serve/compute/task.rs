@@ -23,6 +23,8 @@ pub enum Input {
     Text(String),
     /// A text already cut into ids.
     Encoded(Encoding),
+    /// A text of which it is known that it cannot be scored.
+    Fault(Error),
 }
 
 /// What is to be computed for one request.
@@ -36,6 +38,8 @@ pub struct Job {
     pub truncate: Truncate,
     /// Most windows of one text.
     pub max_windows: usize,
+    /// Whether a text that cannot be scored costs itself alone.
+    pub report: bool,
     /// When the answer is no longer wanted.
     pub deadline: Instant,
     /// The job's place among what may wait; given back when the work is done or dropped.
@@ -57,8 +61,17 @@ pub enum ComputeError {
     Panicked,
 }
 
+/// What was computed.
+#[derive(Debug, Default)]
+pub struct Computed {
+    /// One for each text that can be scored, in order.
+    pub predictions: Vec<Prediction>,
+    /// Which texts cannot, and why, in order; none but where the job said `report`.
+    pub faults: Vec<(usize, Error)>,
+}
+
 /// The answer to a job.
-pub type Outcome = Result<Vec<Prediction>, ComputeError>;
+pub type Outcome = Result<Computed, ComputeError>;
 
 /// What one thread takes: a text, or some of a long text's windows.
 #[derive(Debug)]
@@ -103,6 +116,8 @@ pub struct Progress {
     /// Texts that were cut into parts, and the parts' predictions so far.
     parts: BTreeMap<usize, Vec<Option<Prediction>>>,
     fault: Option<ComputeError>,
+    /// Texts that cannot be scored, where they cost themselves alone.
+    faults: Option<BTreeMap<usize, Error>>,
     reply: Option<oneshot::Sender<Outcome>>,
     /// Its place among what waits and what is held for it, until it is answered.
     held: Option<(Arc<Admission>, Option<Charge>)>,
@@ -120,15 +135,19 @@ impl Task {
             predictions: vec![None; job.items.len()],
             parts: BTreeMap::new(),
             fault: None,
+            faults: job.report.then(BTreeMap::new),
             reply: Some(reply),
             held: Some((job.permit.clone(), job.charge)),
         };
         for (index, item) in job.items.into_iter().enumerate() {
             match item {
                 Input::Encoded(encoding) => progress.add(index, encoding, &job.loaded.cost),
+                Input::Fault(error) => progress.fail(index, error),
                 item => progress.units.push_back(WorkItem { index, part: 0, item }),
             }
         }
+        // Nothing may be left to compute.
+        progress.answer_if_complete();
         let task = Self {
             loaded: job.loaded,
             truncate: job.truncate,
@@ -152,6 +171,7 @@ impl Task {
             // As far as a text is run in the turn that cuts it.
             Input::Text(text) => self.loaded.cost.of_text(text.len(), self.truncate).min(2 * TURN),
             Input::Encoded(encoding) => self.loaded.cost.running(encoding),
+            Input::Fault(_) => Duration::ZERO,
         }
     }
 }
@@ -187,9 +207,14 @@ impl Progress {
         self.done += 1;
     }
 
-    /// Notes that a text cannot be scored; of several the first one is named, in whatever order they were computed.
+    /// Notes that a text cannot be scored; where that costs the others, of several the first one is named, in whatever
+    /// order they were computed.
     pub fn fail(&mut self, index: usize, error: Error) {
         self.done += 1;
+        if let Some(faults) = &mut self.faults {
+            faults.insert(index, error);
+            return;
+        }
         if !matches!(self.fault, Some(ComputeError::Text(earlier, _)) if earlier < index) {
             self.fault = Some(ComputeError::Text(index, error));
         }
@@ -202,7 +227,10 @@ impl Progress {
         }
         let outcome = match self.fault.take() {
             Some(fault) => Err(fault),
-            None => Ok(std::mem::take(&mut self.predictions).into_iter().flatten().collect()),
+            None => Ok(Computed {
+                predictions: std::mem::take(&mut self.predictions).into_iter().flatten().collect(),
+                faults: self.faults.take().into_iter().flatten().collect(),
+            }),
         };
         self.answer(outcome);
     }

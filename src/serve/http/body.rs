@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, Request, header};
+use axum::http::{HeaderMap, Request, header};
 use http_body_util::BodyExt;
 
+use super::LINES;
+use super::packed::Coding;
 use crate::serve::budget::{Budget, Charge, Client};
 use crate::serve::problem::{Problem, ProblemKind, quoted};
 use crate::serve::settings::Settings;
@@ -18,10 +20,26 @@ const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 /// A body in memory, and its place among all that is held.
 #[derive(Debug)]
 pub struct BufferedBody {
-    /// The bytes.
+    /// The bytes, as they came.
     pub bytes: Bytes,
     /// What they cost.
     pub charge: Charge,
+    /// How they are packed, where they are.
+    pub coding: Option<Coding>,
+    /// Most bytes that they may be.
+    pub limit: usize,
+}
+
+impl BufferedBody {
+    /// The bytes, unpacked where they were packed.
+    ///
+    /// # Errors
+    /// As [`Coding::unpack`].
+    pub fn unpack(mut self) -> Result<Self, Problem> {
+        let Some(coding) = self.coding.take() else { return Ok(self) };
+        let bytes = coding.unpack(&self.bytes, self.limit, &mut self.charge)?;
+        Ok(Self { bytes: bytes.into(), ..self })
+    }
 }
 
 /// Reads bodies within the limits of size, time and memory.
@@ -45,7 +63,7 @@ impl BodyReader {
     pub async fn read_json(&self, request: Request<Body>) -> Result<BufferedBody, Problem> {
         if !is_json(request.headers()) {
             let detail = match request.headers().get(header::CONTENT_TYPE).map(|value| value.to_str()) {
-                Some(Ok(other)) => {
+                Some(Ok(other)) if !other.is_empty() => {
                     format!("content-type is {}, it must be application/json", quoted(other))
                 }
                 _ => "content-type is missing, it must be application/json".into(),
@@ -60,16 +78,15 @@ impl BodyReader {
     ///
     /// # Errors
     /// 413 over the limit, 408 where it is too slow, 503 where too much is held, 400 where it breaks off, 415 where it
-    /// is compressed.
+    /// is packed in a way that is not known.
     pub async fn read(&self, request: Request<Body>) -> Result<BufferedBody, Problem> {
-        let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-        if request.headers().get(header::CONTENT_ENCODING).is_some_and(|value| !plain(value)) {
-            self.drain(request.into_body()).await;
-            return Err(Problem::new(
-                ProblemKind::UnsupportedMediaType,
-                "the body is compressed; send it as it is",
-            ));
-        }
+        let coding = match Coding::of(request.headers()) {
+            Ok(coding) => coding,
+            Err(problem) => {
+                self.drain(request.into_body()).await;
+                return Err(problem);
+            }
+        };
         let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
         let mut body = request.into_body();
         let reading = async {
@@ -82,11 +99,8 @@ impl BodyReader {
             outcome
         };
         match tokio::time::timeout(self.timeout, reading).await {
-            Ok(result) => result,
-            Err(_) => {
-                let detail = format!("the body did not arrive within {:?}", self.timeout);
-                Err(Problem::new(ProblemKind::BodyTimeout, detail))
-            }
+            Ok(result) => result.map(|body| BufferedBody { coding, ..body }),
+            Err(_) => Err(self.too_slow()),
         }
     }
 
@@ -94,6 +108,25 @@ impl BodyReader {
     /// before it reads gets its answer.
     pub async fn drain(&self, mut body: Body) {
         let _ = tokio::time::timeout(self.timeout, discard(&mut body)).await;
+    }
+
+    /// The first piece of a stream.
+    ///
+    /// # Errors
+    /// 408 where none comes in time, 400 where there is none.
+    pub async fn first_piece(&self, body: &mut Body) -> Result<Bytes, Problem> {
+        let malformed = |detail| Problem::new(ProblemKind::Malformed, detail);
+        match tokio::time::timeout(self.timeout, next_piece(body)).await {
+            Ok(Ok(Some(first))) => Ok(first),
+            Ok(Ok(None)) => Err(malformed("the body is empty, it must have a JSON object a line")),
+            Ok(Err(_)) => Err(malformed("the body broke off or its framing is wrong")),
+            Err(_) => Err(self.too_slow()),
+        }
+    }
+
+    fn too_slow(&self) -> Problem {
+        let detail = format!("the body did not arrive within {:?}", self.timeout);
+        Problem::new(ProblemKind::BodyTimeout, detail)
     }
 
     async fn collect(&self, body: &mut Body, client: &Arc<Client>) -> Result<BufferedBody, Problem> {
@@ -104,17 +137,18 @@ impl BodyReader {
             return Err(too_large(limit));
         }
         let mut charge = self.budget.charge(client, 0)?;
+        let whole = |bytes, charge| BufferedBody { bytes, charge, coding: None, limit };
         let broken = |_| Problem::new(ProblemKind::Malformed, "the body broke off or its framing is wrong");
-        let Some(first) = next(body).await.map_err(broken)? else {
-            return Ok(BufferedBody { bytes: Bytes::new(), charge });
+        let Some(first) = next_piece(body).await.map_err(broken)? else {
+            return Ok(whole(Bytes::new(), charge));
         };
         if first.len() > limit {
             return Err(too_large(limit));
         }
         charge.add(first.len())?;
         // Nearly every body comes in one piece, which needs no copy.
-        let Some(second) = next(body).await.map_err(broken)? else {
-            return Ok(BufferedBody { bytes: first, charge });
+        let Some(second) = next_piece(body).await.map_err(broken)? else {
+            return Ok(whole(first, charge));
         };
         let mut charged = first.len();
         let mut all = Vec::new();
@@ -134,14 +168,14 @@ impl BodyReader {
                 all.reserve_exact(capacity - all.len());
             }
             all.extend_from_slice(&bytes);
-            piece = next(body).await.map_err(broken)?;
+            piece = next_piece(body).await.map_err(broken)?;
         }
-        Ok(BufferedBody { bytes: all.into(), charge })
+        Ok(whole(all.into(), charge))
     }
 }
 
 /// The next piece of data; trailers are passed over.
-async fn next(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
+pub async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
             return Ok(Some(data));
@@ -159,7 +193,7 @@ fn too_large(limit: usize) -> Problem {
 
 async fn discard(body: &mut Body) {
     let mut read = 0;
-    while let Ok(Some(bytes)) = next(body).await {
+    while let Ok(Some(bytes)) = next_piece(body).await {
         read += bytes.len();
         if read > DRAIN_BYTES {
             break;
@@ -169,13 +203,19 @@ async fn discard(body: &mut Body) {
 
 /// Whether the headers declare JSON: `application/json` or `application/…+json`, with any parameters.
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else { return false };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") {
-        return true;
-    }
-    let essence = essence.to_ascii_lowercase();
-    essence.starts_with("application/") && essence.ends_with("+json")
+    let Some(kind) = media_type(headers) else { return false };
+    kind == "application/json" || kind.starts_with("application/") && kind.ends_with("+json")
+}
+
+/// Whether the headers declare JSON objects, one a line, with any parameters.
+pub fn is_lines(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|kind| LINES.contains(&&*kind))
+}
+
+/// The media type that the headers declare, without its parameters.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next()?.trim().to_ascii_lowercase())
 }
 
 #[cfg(test)]

@@ -1,24 +1,37 @@
 //! Reading JSON strictly, and without copying what can be borrowed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::fault;
 use crate::serve::problem::Problem;
+
+/// The mark that some programs put in front of UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Reads a request's body, which must be a JSON object.
 ///
 /// # Errors
-/// 400 where it is not JSON, 422 where it is, but not what belongs there.
+/// 400 where it is not JSON, 422 where it is, but not what belongs there; then with its place.
 pub fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     match serde_json::from_slice(body) {
         Ok(Object(value)) => Ok(value),
-        Err(error) => Err(Problem::of_json(&error, body)),
+        Err(error) => Err(fault::of_body::<Object<T>>(body, &error)),
     }
+}
+
+/// Whether the JSON object of `body` has a field of one of these names, whatever it holds; no where it is none.
+pub fn has_field(body: &[u8], names: &[&str]) -> bool {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
+    let fields: Result<BTreeMap<Cow<str>, IgnoredAny>, _> = serde_json::from_slice(body);
+    fields.is_ok_and(|fields| names.iter().any(|name| fields.contains_key(*name)))
 }
 
 /// A structure that is read from a JSON object only: derived ones also take a list of their fields' values.
@@ -61,6 +74,44 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
         }
         deserializer.deserialize_str(Strings)
+    }
+}
+
+/// One string, or a list of `T`.
+#[derive(Debug, PartialEq)]
+pub enum OneOr<'a, T> {
+    /// One.
+    One(Text<'a>),
+    /// A list.
+    Many(Vec<T>),
+}
+
+/// One string or a list of strings.
+pub type OneOrMany<'a> = OneOr<'a, Text<'a>>;
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for OneOr<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = OneOr<'de, T>;
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(OneOr::One(Text(Cow::Borrowed(text))))
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(OneOr::One(Text(Cow::Owned(text.into()))))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(item) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(OneOr::Many(list))
+            }
+        }
+        deserializer.deserialize_any(Either(PhantomData))
     }
 }
 

@@ -3,20 +3,57 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `body` | reading a body within the limits of size, time and memory |
-//! | `json` | reading JSON strictly |
+//! | `packed`, `unpacker` | bodies that come packed, whole or piece by piece |
+//! | `lines` | lines of a body, some at a time |
+//! | `json`, `fault` | reading JSON strictly; what is said of what is none |
 //! | `auth` | API keys and browsers' origins |
 //! | `tls` | certificate and key, which can be replaced |
 //! | `trace` | `x-request-id` and `traceparent` |
 
 pub mod auth;
 pub mod body;
+mod fault;
 pub mod json;
+pub mod lines;
+pub mod packed;
 pub mod tls;
 pub mod trace;
+pub mod unpacker;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{Error, Result};
+
+/// The media type of a stream of JSON objects, one a line.
+pub const NDJSON: &str = "application/x-ndjson";
+
+/// Its other names.
+pub const LINES: [&str; 6] = [
+    NDJSON,
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonl",
+    "application/jsonlines",
+    "application/x-jsonlines",
+];
+
+/// Marks an answer whose bytes are made while its client takes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Streamed;
+
+/// What keeps a request open: whoever answers it bit by bit keeps this until the end.
+#[derive(Clone)]
+pub struct KeptOpen {
+    _until_dropped: Arc<dyn Send + Sync>,
+}
+
+impl KeptOpen {
+    /// Keeps `guards`.
+    pub fn new(guards: impl Send + Sync + 'static) -> Self {
+        Self { _until_dropped: Arc::new(guards) }
+    }
+}
 
 /// Marks an answer whose bytes are shared by all who ask for it.
 #[derive(Clone, Copy, Debug)]

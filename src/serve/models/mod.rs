@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
@@ -13,11 +14,13 @@ use utoipa::ToSchema;
 pub mod cost;
 pub mod drift;
 pub mod series;
+pub mod tally;
 pub mod verdict;
 
 use self::cost::Cost;
 use self::drift::Drift;
 use self::series::{ModelSeries, ReloadOutcome};
+use self::tally::Tally;
 use crate::error::{Error, Result};
 use crate::model::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, RecurrentPrecision, TRAINING_FILE,
@@ -35,6 +38,9 @@ const MODEL_FILES: [&str; 7] =
 /// How far a golden probability may lie from the recorded one where the recurrence computes in another precision than the
 /// one it was recorded in.
 const OTHER_PRECISION_TOLERANCE: f32 = 0.03;
+
+/// The version that any model has besides its own: clients of the Open Inference Protocol count versions.
+pub const ANY_VERSION: &str = "1";
 
 /// A text that every model must give a probability: what a swap is tried with where there are no golden reviews.
 const PROBE: &str = "This film is a probe; it has words that any vocabulary may or may not know.";
@@ -98,6 +104,12 @@ pub struct ModelSlot {
     pub directory: PathBuf,
     /// Its metric series; they go on over swaps.
     pub series: ModelSeries,
+    /// Requests about it that were answered.
+    pub answered: Tally,
+    /// Requests about it that were not.
+    pub refused: Tally,
+    /// Whether it was taken out of service.
+    unloaded: AtomicBool,
     current: ArcSwap<LoadedModel>,
     last_reload: Mutex<Option<Reload>>,
     /// Held while the directory is read, so that SIGHUP and the watcher do not both do it.
@@ -122,12 +134,33 @@ impl ModelSlot {
             name: loaded.name.clone(),
             directory: source.directory.clone(),
             series: ModelSeries::default(),
+            answered: Tally::default(),
+            refused: Tally::default(),
+            unloaded: AtomicBool::new(false),
             current: ArcSwap::from_pointee(loaded),
             last_reload: Mutex::new(None),
             reading: Mutex::new(()),
             drift_window: settings.drift_window,
             precision: settings.recurrent_precision,
         })
+    }
+
+    /// Whether `loaded`, a state of it, may answer.
+    ///
+    /// # Errors
+    /// 503 where it was taken out of service or failed its self-test.
+    pub fn check_ready(&self, loaded: &LoadedModel) -> Result<(), Problem> {
+        if self.unloaded.load(Relaxed) {
+            let detail = format!("model `{}` is unloaded", self.name);
+            return Err(Problem::new(ProblemKind::NotReady, detail));
+        }
+        loaded.check_ready()
+    }
+
+    /// Has it answer, or not.
+    pub fn put_in_service(&self, serves: bool) {
+        tracing::info!(model = &*self.name, serves, "model put in service or taken out of it");
+        self.unloaded.store(!serves, Relaxed);
     }
 
     /// What is loaded now; the answer to one request comes from one such state, whatever is swapped meanwhile.
@@ -229,7 +262,7 @@ impl LoadedModel {
     /// 404, naming the version that is there.
     pub fn check_version(&self, version: Option<&str>) -> Result<(), Problem> {
         match version {
-            Some(other) if other != self.version => {
+            Some(other) if other != self.version && other != ANY_VERSION => {
                 let detail = format!("model `{}` has version `{}` now, no other", self.name, self.version);
                 Err(Problem::new(ProblemKind::UnknownModel, detail))
             }

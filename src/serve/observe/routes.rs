@@ -8,7 +8,8 @@ use super::exposition::{Counter, Exposition, Histogram};
 use super::telemetry::SECONDS;
 
 /// The statuses that the service gives; all others are counted together.
-const STATUSES: [u16; 13] = [200, 204, 400, 401, 404, 405, 408, 413, 415, 422, CLIENT_GONE, 500, 503];
+const STATUSES: [u16; 15] =
+    [200, 204, 400, 401, 403, 404, 405, 406, 408, 413, 415, 422, CLIENT_GONE, 500, 503];
 /// What is counted for a client that left before its answer.
 pub const CLIENT_GONE: u16 = 499;
 /// What stands for every path, and every status, that is not ours.

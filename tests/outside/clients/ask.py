@@ -1,10 +1,10 @@
-"""Asks a running server through other people's clients: URL."""
+"""Asks running servers through other people's clients: URL, URL of one with API keys."""
 
 import sys
 
 import numpy as np
 
-url = sys.argv[1]
+url, guarded = sys.argv[1:]
 GOOD = "A gripping, beautifully shot film."
 BAD = "Awful. A complete waste of time, boring and badly acted."
 
@@ -53,7 +53,36 @@ def tritonclient():
         assert "no model" in error.message(), error
     else:
         raise AssertionError("an unknown model has metadata")
+    # Answers above a kilobyte, packed; bodies packed.
+    many = triton.InferInput("text", [200], "BYTES")
+    many.set_data_from_numpy(np.array([GOOD.encode()] * 200, dtype=object))
+    for packed in ("gzip", "deflate"):
+        answer = client.infer(
+            model, [many], request_compression_algorithm=packed, response_compression_algorithm=packed
+        )
+        assert set(answer.as_numpy("label")) == {b"positive"}
+    wanted = triton.InferRequestedOutput("probabilities", class_count=1)
+    classes = client.infer(model, [many], outputs=[wanted]).as_numpy("probabilities")
+    assert classes.shape == (200, 1) and classes[0][0].endswith(b":1:positive"), classes[0]
+    config = client.get_model_config(model)
+    assert config["name"] == model and config["input"][0]["data_type"] == "TYPE_STRING", config
+    figures = client.get_inference_statistics(model)["model_stats"][0]
+    assert figures["inference_count"] >= 400, figures
+    assert [entry["state"] for entry in client.get_model_repository_index()] == ["READY"]
+    client.unload_model(model)
+    assert not client.is_model_ready(model)
+    client.load_model(model)
+    assert client.is_model_ready(model)
     client.close()
+    # Whatever layer refuses, these clients find its sentence.
+    stranger = triton.InferenceServerClient(guarded.removeprefix("http://"))
+    try:
+        stranger.get_model_metadata(model)
+    except InferenceServerException as error:
+        assert "key" in error.message(), error
+    else:
+        raise AssertionError("no key was asked for")
+    stranger.close()
 
 
 def open_inference():
@@ -65,7 +94,44 @@ def open_inference():
     assert metadata.inputs[0].name == "text", metadata
 
 
+def openai():
+    from openai import APIStatusError, OpenAI
+
+    client = OpenAI(base_url=url + "/v1", api_key="none")
+    assert [model.id for model in client.models.list()] == ["keras-imdb"]
+    answer = client.post("/classify", cast_to=dict, body={"input": [GOOD, BAD], "model": "keras-imdb"})
+    assert [entry["label"] for entry in answer["data"]] == ["positive", "negative"], answer
+    try:
+        client.models.retrieve("nobody")
+    except APIStatusError as error:
+        assert error.status_code == 404 and "no model" in error.response.json()["error"], error
+    else:
+        raise AssertionError("an unknown model was told of")
+
+
+def text_embeddings_inference():
+    from tei_client import HttpClient
+
+    client = HttpClient(url)
+    assert client.health()
+    info = client.info()
+    assert info.server_model_id == "keras-imdb" and info.server_model_metadata.id2label["1"] == "positive", info
+    both = client.classify([GOOD, BAD])
+    assert [result.scores[0].label for result in both] == ["positive", "negative"], both
+    raw = client.classify([GOOD], raw_scores=True)[0].scores
+    assert raw[0].score > 0 > raw[1].score, raw
+    # It gives a pair of texts as a tuple; the answer is a refusal, which it does not read as scores.
+    try:
+        client.classify([(GOOD, BAD)])
+    except Exception:
+        pass
+    else:
+        raise AssertionError("a pair was classified")
+
+
 huggingface_hub()
 tritonclient()
 open_inference()
-print("huggingface_hub, tritonclient and open-inference-openapi are answered")
+openai()
+text_embeddings_inference()
+print("huggingface_hub, tritonclient, open-inference-openapi, openai and tei_client are answered")

@@ -1,22 +1,23 @@
 //! What an answer says of words and sentences, as it stands on the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::predict::{Label, Offsets};
 use crate::serve::compute::details::{Point, Sentence, Word};
+use crate::serve::named::named;
 
-/// In what offsets count.
-#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = Offsets)]
-pub enum OffsetsIn {
-    /// Bytes of UTF-8, as in Go and Rust.
-    Utf8,
-    /// Units of UTF-16, as in JavaScript, Java and C#.
-    Utf16,
-    /// Unicode code points, as in Python (default).
-    Codepoints,
+named! {
+    /// In what offsets count.
+    #[schema(as = Offsets)]
+    pub enum OffsetsIn {
+        /// Bytes of UTF-8, as in Go and Rust.
+        Utf8 = "utf8",
+        /// Units of UTF-16, as in JavaScript, Java and C#.
+        Utf16 = "utf16",
+        /// Unicode code points, as in Python (default).
+        Codepoints = "codepoints",
+    }
 }
 
 impl From<OffsetsIn> for Offsets {

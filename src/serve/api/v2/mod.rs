@@ -1,5 +1,8 @@
 //! The Open Inference Protocol, version 2, over HTTP (`tritonclient`, KServe), with the binary tensor extension.
 
+mod repository;
+mod schema;
+mod statistics;
 mod tensors;
 
 use axum::Json;
@@ -13,7 +16,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::tensors::{InferAnswer, InferBody, InferBytes, InferRequest, InferResponse, Wanted};
+use self::schema::{InferAnswer, InferBody, InferBytes};
+use self::tensors::{InferRequest, InferResponse, Wanted};
 use super::shared::{
     Address, KeyProblem, ModelProblems, NamedModelProblem, NotReadyProblem, ScoringProblems, answer,
     path_text,
@@ -35,6 +39,8 @@ pub fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(model_version_ready))
         .routes(routes!(infer))
         .routes(routes!(infer_version))
+        .merge(statistics::routes())
+        .merge(repository::routes())
 }
 
 /// The header that says how many bytes of the body are JSON; the rest are tensors.
@@ -111,7 +117,14 @@ async fn server() -> Json<ServerMetadata> {
     Json(ServerMetadata {
         name: env!("CARGO_PKG_NAME"),
         version: env!("CARGO_PKG_VERSION"),
-        extensions: &["binary_tensor_data"],
+        extensions: &[
+            "binary_tensor_data",
+            "classification",
+            "model_configuration",
+            "model_repository",
+            "parameters",
+            "statistics",
+        ],
     })
 }
 
@@ -127,7 +140,7 @@ async fn live() -> Json<Live> {
     responses((status = 200, description = "Ready", body = Ready),
         NotReadyProblem))]
 async fn ready(State(app): State<AppState>) -> Result<Json<Ready>, Problem> {
-    app.readiness().map_err(Problem::with_error)?;
+    app.readiness()?;
     Ok(Json(Ready { ready: true }))
 }
 
@@ -141,7 +154,7 @@ async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json<Mod
 
 /// A model's inputs and outputs, if it has that version
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", operation_id = "v2_model_version", tag = "open inference protocol",
-    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
+    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it, or 1")),
     responses((status = 200, description = "The model", body = ModelMetadata), ModelProblems))]
 async fn model_version(
     State(app): State<AppState>,
@@ -162,7 +175,7 @@ async fn model_ready(State(app): State<AppState>, model: ModelPath) -> Result<Js
 
 /// Whether a model takes requests, if it has that version
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}/ready", operation_id = "v2_model_version_ready", tag = "open inference protocol",
-    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
+    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it, or 1")),
     responses((status = 200, description = "It does", body = ModelReady), ModelProblems,
         NotReadyProblem))]
 async fn model_version_ready(
@@ -191,12 +204,12 @@ async fn infer(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let model = path_text(model)?;
-    infer_model(&app, model, None, request).await.map_err(Problem::with_error)
+    infer_model(&app, model, None, request).await
 }
 
 /// Scores texts, if the model has that version
 #[utoipa::path(post, path = "/v2/models/{model}/versions/{version}/infer", operation_id = "v2_infer_version", tag = "open inference protocol",
-    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it")),
+    params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it, or 1")),
     request_body(content = InferBody, content_type = "application/json"),
     responses((status = 200, description = "The outputs; where some are wanted as binary data, the JSON has \
             `inference-header-content-length` bytes and they follow it",
@@ -208,12 +221,12 @@ async fn infer_version(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let (model, version) = path_text(path)?;
-    infer_model(&app, model, Some(version), request).await.map_err(Problem::with_error)
+    infer_model(&app, model, Some(version), request).await
 }
 
 fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<ModelMetadata>, Problem> {
-    let loaded = app.scorer.slot(Some(model)).map_err(Problem::with_error)?.current();
-    loaded.check_version(version).map_err(Problem::with_error)?;
+    let loaded = app.scorer.slot(Some(model))?.current();
+    loaded.check_version(version)?;
     let outputs = tensors::Output::ALL.iter();
     let outputs = outputs.map(|output| TensorMetadata {
         name: output.name(),
@@ -231,12 +244,13 @@ fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<ModelM
 
 fn is_ready(app: &App, model: &str, version: Option<&str>) -> Result<Json<ModelReady>, Problem> {
     let check = || {
-        let loaded = app.scorer.slot(Some(model))?.current();
+        let slot = app.scorer.slot(Some(model))?;
+        let loaded = slot.current();
         loaded.check_version(version)?;
         app.check_serving()?;
-        loaded.check_ready()
+        slot.check_ready(&loaded)
     };
-    check().map_err(Problem::with_error)?;
+    check()?;
     Ok(Json(ModelReady { name: model.to_string(), ready: true }))
 }
 
@@ -282,7 +296,7 @@ fn header_length(request: &Request<Body>) -> Result<Option<usize>, Problem> {
     }
 }
 
-fn parse(bytes: &[u8], header_length: Option<usize>) -> Result<(ScoreRequest<'static>, Wanted), Problem> {
+fn parse(bytes: &[u8], header_length: Option<usize>) -> Result<(ScoreRequest<'_>, Wanted), Problem> {
     let (json, tensors) = match header_length {
         None => (bytes, &[][..]),
         Some(length) => bytes.split_at_checked(length).ok_or_else(|| {

@@ -5,14 +5,16 @@
 
 use std::borrow::Cow;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
 
-use crate::predict::{Prediction, Truncate};
-use crate::serve::api::shared::{Review, TruncateMode};
+use crate::predict::{Label, Prediction, Truncate};
+use crate::serve::api::shared::TruncateMode;
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
-use crate::serve::http::json::{self, Object, WholeNumber};
+use crate::serve::http::json::{self, Object, OneOrMany, WholeNumber};
 use crate::serve::models::verdict::Verdict;
 use crate::serve::named::{Named, named};
 use crate::serve::problem::{Problem, ProblemKind, quoted};
@@ -61,7 +63,7 @@ impl Output {
     fn cells(self, verdict: &Verdict, prediction: &Prediction) -> Vec<Cell> {
         let int = |value: usize| Cell::Int(value.try_into().unwrap_or(i32::MAX));
         match self {
-            Output::Label => vec![Cell::Text(verdict.label.as_str())],
+            Output::Label => vec![Cell::Text(verdict.label.as_str().into())],
             Output::Score => vec![Cell::Float(verdict.score)],
             Output::Probabilities => vec![Cell::Float(verdict.negative), Cell::Float(verdict.positive)],
             Output::Tokens => vec![int(prediction.tokens)],
@@ -71,9 +73,19 @@ impl Output {
     }
 }
 
+/// The `count` most probable classes as the classification extension writes them: `probability:place:label`.
+fn classes(verdict: &Verdict, count: usize) -> Vec<Cell> {
+    let mut classes = [(verdict.negative, Label::Negative), (verdict.positive, Label::Positive)];
+    classes.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let cell = |(probability, label): &(f32, Label)| {
+        Cell::Text(format!("{probability:.6}:{}:{label}", *label as usize).into())
+    };
+    classes.iter().take(count).map(cell).collect()
+}
+
 /// A value of an output.
 enum Cell {
-    Text(&'static str),
+    Text(Cow<'static, str>),
     Float(f32),
     Int(i32),
     Bool(bool),
@@ -102,21 +114,33 @@ impl Cell {
     }
 }
 
-/// Which outputs are wanted, each with whether as binary data, and the request's id.
+/// Which outputs are wanted, and the request's id.
 #[derive(Debug)]
 pub struct Wanted {
     id: Option<String>,
-    outputs: Vec<(Output, bool)>,
+    outputs: Vec<WantedOutput>,
 }
 
-/// The JSON of a request; fields and parameters that are not ours to know are passed over.
+/// An output that is wanted, and how.
+#[derive(Debug)]
+struct WantedOutput {
+    output: Output,
+    /// As bytes behind the JSON.
+    binary: bool,
+    /// As so many classes, the most probable ones first.
+    classes: Option<usize>,
+}
+
+/// The JSON of a request; fields and parameters that are not ours to know are passed over, those that would change the
+/// answer are not.
 #[derive(Debug, Deserialize)]
-pub struct InferRequest {
+pub struct InferRequest<'a> {
     #[serde(default)]
     id: Option<String>,
     #[serde(default)]
     parameters: Option<Object<Parameters>>,
-    inputs: Vec<Object<InputTensor>>,
+    #[serde(borrow)]
+    inputs: Vec<Object<InputTensor<'a>>>,
     #[serde(default)]
     outputs: Option<Vec<Object<RequestedOutput>>>,
 }
@@ -130,98 +154,79 @@ struct Parameters {
     #[serde(default)]
     binary_data_output: Option<bool>,
     #[serde(default)]
-    binary_data_size: Option<WholeNumber>,
+    content_type: Option<String>,
     #[serde(default)]
-    binary_data: Option<bool>,
+    sequence_id: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
-struct InputTensor {
+struct InputTensor<'a> {
     name: String,
     shape: Vec<WholeNumber>,
     datatype: String,
     #[serde(default)]
-    parameters: Option<Object<Parameters>>,
-    #[serde(default)]
-    data: Option<Vec<Nested>>,
+    parameters: Option<Object<InputParameters>>,
+    /// Elements may be nested as the shape is; a row per text is what some clients send.
+    #[serde(borrow, default)]
+    data: Option<Vec<OneOrMany<'a>>>,
 }
 
-/// Elements may be nested as the shape is; a row per text is what some clients send.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "`data` must hold strings")]
-enum Nested {
-    One(String),
-    Row(Vec<String>),
+#[derive(Debug, Default, Deserialize)]
+struct InputParameters {
+    #[serde(default)]
+    binary_data_size: Option<WholeNumber>,
+    #[serde(default)]
+    content_type: Option<String>,
+    #[serde(default)]
+    shared_memory_region: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
 struct RequestedOutput {
     name: String,
     #[serde(default)]
-    parameters: Option<Object<Parameters>>,
+    parameters: Option<Object<OutputParameters>>,
 }
 
-impl InferRequest {
+#[derive(Debug, Default, Deserialize)]
+struct OutputParameters {
+    #[serde(default)]
+    binary_data: Option<bool>,
+    #[serde(default)]
+    classification: Option<WholeNumber>,
+    #[serde(default)]
+    content_type: Option<String>,
+    #[serde(default)]
+    shared_memory_region: Option<IgnoredAny>,
+}
+
+fn invalid<T>(detail: impl Into<Cow<'static, str>>) -> Result<T, Problem> {
+    Err(Problem::new(ProblemKind::InvalidFields, detail))
+}
+
+impl<'a> InferRequest<'a> {
     /// Reads the JSON and the tensors behind it.
     ///
     /// # Errors
-    /// 400 where it is not JSON or the lengths do not add up, 422 where the tensors are not those of the model.
-    pub fn parse(json: &[u8], tensors: &[u8]) -> Result<(ScoreRequest<'static>, Wanted), Problem> {
+    /// 400 where it is not JSON or the lengths do not add up, 422 where the tensors are not those of the model or
+    /// something is asked for that there is not.
+    pub fn parse(json: &'a [u8], tensors: &'a [u8]) -> Result<(ScoreRequest<'a>, Wanted), Problem> {
         let request: Self = json::read(json)?;
-        let invalid = |detail: String| Err(Problem::new(ProblemKind::InvalidFields, detail));
         let Ok([Object(input)]) = <[Object<InputTensor>; 1]>::try_from(request.inputs) else {
             return invalid(format!("`inputs` must hold one tensor, named `{INPUT}`"));
         };
-        if input.name != INPUT || input.datatype != "BYTES" {
-            return invalid(format!(
-                "input {} of type {}: the model has one input, `{INPUT}` of type BYTES",
-                quoted(&input.name),
-                quoted(&input.datatype)
-            ));
-        }
-        let size = input.parameters.and_then(|parameters| parameters.0.binary_data_size);
-        let texts: Vec<String> = match (input.data, size) {
-            (Some(data), None) => data.into_iter().flat_map(Nested::into_texts).collect(),
-            (None, Some(WholeNumber(size))) if size == tensors.len() as u64 => read_bytes_tensor(tensors)?,
-            (None, Some(WholeNumber(size))) => {
-                let detail = format!("binary_data_size is {size}, {} bytes follow the JSON", tensors.len());
-                return Err(Problem::new(ProblemKind::Malformed, detail));
-            }
-            _ => return invalid("give `data`, or binary data and its `binary_data_size`".into()),
-        };
-        let shape: Vec<u64> = input.shape.into_iter().map(|WholeNumber(size)| size).collect();
-        let elements = shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
-        if elements != Some(texts.len() as u64) {
-            // A shape may have any number of sides.
-            let sides = &shape[..shape.len().min(4)];
-            let more = if sides.len() < shape.len() { " and further sides" } else { "" };
-            return invalid(format!("shape {sides:?}{more} does not fit {} texts", texts.len()));
-        }
         let parameters = request.parameters.map_or_else(Parameters::default, |parameters| parameters.0);
+        if parameters.sequence_id.is_some() {
+            return invalid("parameters.sequence_id: the model keeps nothing from one request to the next");
+        }
+        // That of a request stands for all its inputs; here it has one.
+        let codec = Codec::of(parameters.content_type.as_deref())?;
+        let texts = input.texts(tensors, codec)?;
         let abstain = check_abstain(parameters.abstain)?;
         let by_default = parameters.binary_data_output.unwrap_or(false);
-        let mut outputs = Vec::new();
-        for Object(wanted) in request.outputs.unwrap_or_default() {
-            let Some(output) = Output::of_name(&wanted.name) else {
-                let names: Vec<_> = Output::ALL.iter().map(|output| output.name()).collect();
-                return invalid(format!(
-                    "no output {}; there are {}",
-                    quoted(&wanted.name),
-                    names.join(", ")
-                ));
-            };
-            // Each is written for every text: a long list of them would be a small request for an endless answer.
-            if outputs.iter().any(|(named, _)| *named == output) {
-                return invalid(format!("output `{}` is wanted twice", output.name()));
-            }
-            let binary = wanted.parameters.and_then(|parameters| parameters.0.binary_data);
-            outputs.push((output, binary.unwrap_or(by_default)));
-        }
-        if outputs.is_empty() {
-            outputs = Output::ALL.iter().map(|output| (*output, by_default)).collect();
-        }
+        let outputs = wanted_outputs(request.outputs.unwrap_or_default(), by_default)?;
         let question = ScoreRequest {
-            texts: texts.into_iter().map(Cow::Owned).collect(),
+            texts,
             truncate: parameters.truncate.map(Truncate::from).unwrap_or_default(),
             abstain,
             ..ScoreRequest::default()
@@ -230,16 +235,124 @@ impl InferRequest {
     }
 }
 
-impl Nested {
-    fn into_texts(self) -> Vec<String> {
-        match self {
-            Nested::One(text) => vec![text],
-            Nested::Row(row) => row,
+impl<'a> InputTensor<'a> {
+    /// The texts that it holds, in JSON or in `tensors`, where its own content type says nothing else in `codec`.
+    fn texts(self, tensors: &'a [u8], codec: Codec) -> Result<Vec<Cow<'a, str>>, Problem> {
+        if self.name != INPUT || self.datatype != "BYTES" {
+            return invalid(format!(
+                "input {} of type {}: the model has one input, `{INPUT}` of type BYTES",
+                quoted(&self.name),
+                quoted(&self.datatype)
+            ));
+        }
+        let parameters = self.parameters.map_or_else(InputParameters::default, |parameters| parameters.0);
+        if parameters.shared_memory_region.is_some() {
+            return invalid("shared memory is not known here; send the tensor with the request");
+        }
+        let codec = match parameters.content_type.as_deref() {
+            None => codec,
+            own => Codec::of(own)?,
+        };
+        let elements: Vec<Cow<str>> = match (self.data, parameters.binary_data_size) {
+            (Some(data), None) => {
+                let rows = data.into_iter().map(|row| match row {
+                    OneOrMany::One(text) => vec![text],
+                    OneOrMany::Many(row) => row,
+                });
+                rows.flatten().map(|text| text.0).collect()
+            }
+            (None, Some(WholeNumber(size))) if size == tensors.len() as u64 => read_bytes_tensor(tensors)?,
+            (None, Some(WholeNumber(size))) => {
+                let detail = format!("binary_data_size is {size}, {} bytes follow the JSON", tensors.len());
+                return Err(Problem::new(ProblemKind::Malformed, detail));
+            }
+            _ => return invalid("give `data`, or binary data and its `binary_data_size`"),
+        };
+        let shape: Vec<u64> = self.shape.into_iter().map(|WholeNumber(size)| size).collect();
+        let product = shape.iter().try_fold(1u64, |product, size| product.checked_mul(*size));
+        if product != Some(elements.len() as u64) {
+            // A shape may have any number of sides.
+            let sides = &shape[..shape.len().min(4)];
+            let more = if sides.len() < shape.len() { " and further sides" } else { "" };
+            return invalid(format!("shape {sides:?}{more} does not fit {} texts", elements.len()));
+        }
+        match codec {
+            Codec::Text => Ok(elements),
+            Codec::Base64 => elements.iter().enumerate().map(|(at, element)| decoded(at, element)).collect(),
         }
     }
 }
 
-fn read_bytes_tensor(mut bytes: &[u8]) -> Result<Vec<String>, Problem> {
+/// How the elements of a tensor stand for texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Codec {
+    Text,
+    Base64,
+}
+
+impl Codec {
+    /// The codec that a content type names; text where there is none.
+    fn of(content_type: Option<&str>) -> Result<Self, Problem> {
+        match content_type {
+            None | Some("" | "str") => Ok(Self::Text),
+            Some("base64") => Ok(Self::Base64),
+            Some(other) => {
+                invalid(format!("content_type {} is not known; there are `str` and `base64`", quoted(other)))
+            }
+        }
+    }
+}
+
+fn decoded(at: usize, element: &str) -> Result<Cow<'static, str>, Problem> {
+    let broken = |what: &str| Problem::new(ProblemKind::InvalidFields, format!("data[{at}]: {what}")).at(at);
+    let bytes = BASE64.decode(element).map_err(|_| broken("not base64"))?;
+    String::from_utf8(bytes)
+        .map(Cow::Owned)
+        .map_err(|_| broken("what stands there in base64 is not UTF-8 text"))
+}
+
+/// The outputs that `requested` names, all where it names none; as bytes where they say so or `binary` does.
+fn wanted_outputs(
+    requested: Vec<Object<RequestedOutput>>,
+    binary: bool,
+) -> Result<Vec<WantedOutput>, Problem> {
+    let mut outputs: Vec<WantedOutput> = Vec::new();
+    for Object(wanted) in requested {
+        let Some(output) = Output::of_name(&wanted.name) else {
+            let names: Vec<_> = Output::ALL.iter().map(|output| output.name()).collect();
+            return invalid(format!("no output {}; there are {}", quoted(&wanted.name), names.join(", ")));
+        };
+        // Each is written for every text: a long list of them would be a small request for an endless answer.
+        if outputs.iter().any(|named| named.output == output) {
+            return invalid(format!("output `{}` is wanted twice", output.name()));
+        }
+        let parameters = wanted.parameters.map_or_else(OutputParameters::default, |parameters| parameters.0);
+        if parameters.shared_memory_region.is_some() {
+            return invalid("shared memory is not known here; outputs come with the answer");
+        }
+        if Codec::of(parameters.content_type.as_deref())? == Codec::Base64 {
+            return invalid("outputs are not given in base64; `binary_data` gives their bytes");
+        }
+        let classes = match parameters.classification {
+            None | Some(WholeNumber(0)) => None,
+            Some(WholeNumber(count)) if output == Output::Probabilities => {
+                Some(usize::try_from(count).unwrap_or(usize::MAX).min(2))
+            }
+            Some(_) => {
+                let only = Output::Probabilities.name();
+                return invalid(format!("classification of `{}`: only `{only}` has classes", output.name()));
+            }
+        };
+        outputs.push(WantedOutput { output, binary: parameters.binary_data.unwrap_or(binary), classes });
+    }
+    if outputs.is_empty() {
+        let all = Output::ALL.iter();
+        outputs = all.map(|&output| WantedOutput { output, binary, classes: None }).collect();
+    }
+    Ok(outputs)
+}
+
+fn read_bytes_tensor(mut bytes: &[u8]) -> Result<Vec<Cow<'_, str>>, Problem> {
     let broken = |detail: &'static str| Problem::new(ProblemKind::Malformed, detail);
     let mut texts = Vec::new();
     while !bytes.is_empty() {
@@ -247,7 +360,7 @@ fn read_bytes_tensor(mut bytes: &[u8]) -> Result<Vec<String>, Problem> {
         let length = u32::from_le_bytes(*length) as usize;
         let (text, rest) = rest.split_at_checked(length).ok_or_else(|| broken("an element is cut off"))?;
         let text = std::str::from_utf8(text).map_err(|_| broken("an element is not UTF-8 text"))?;
-        texts.push(text.to_string());
+        texts.push(Cow::Borrowed(text));
         bytes = rest;
     }
     Ok(texts)
@@ -267,16 +380,24 @@ impl InferResponse {
     pub fn new(scored: &ScoreResponse, wanted: Wanted) -> Self {
         let mut tensors = Vec::new();
         let mut outputs = Vec::new();
-        for (output, binary) in &wanted.outputs {
-            let cells = scored
-                .predictions
-                .iter()
-                .flat_map(|prediction| output.cells(&scored.verdict(prediction), prediction));
+        for wanted in &wanted.outputs {
+            let output = wanted.output;
+            let texts = scored.predictions.len() as i64;
+            let cells = scored.predictions.iter().flat_map(|prediction| {
+                let verdict = scored.verdict(prediction);
+                wanted
+                    .classes
+                    .map_or_else(|| output.cells(&verdict, prediction), |count| classes(&verdict, count))
+            });
+            let (datatype, shape) = match wanted.classes {
+                None => (output.datatype(), output.shape(texts)),
+                Some(count) => ("BYTES", vec![texts, count as i64]),
+            };
             let mut entry = Map::new();
             entry.insert("name".into(), json!(output.name()));
-            entry.insert("datatype".into(), json!(output.datatype()));
-            entry.insert("shape".into(), json!(output.shape(scored.predictions.len() as i64)));
-            if *binary {
+            entry.insert("datatype".into(), json!(datatype));
+            entry.insert("shape".into(), json!(shape));
+            if wanted.binary {
                 let before = tensors.len();
                 cells.for_each(|cell| cell.write(&mut tensors));
                 entry.insert("parameters".into(), json!({"binary_data_size": tensors.len() - before}));
@@ -296,146 +417,18 @@ impl InferResponse {
     }
 }
 
-/// A request of the Open Inference Protocol.
-#[derive(ToSchema)]
-#[schema(example = json!({
-    "inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A gripping, beautifully shot film."]}]
-}))]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct InferBody {
-    /// Comes back with the answer.
-    #[schema(nullable = false)]
-    id: Option<String>,
-    /// Options.
-    #[schema(nullable = false)]
-    parameters: Option<InferParameters>,
-    /// The one input.
-    #[schema(min_items = 1, max_items = 1)]
-    inputs: Vec<InferInput>,
-    /// Which outputs; all of them where none is named.
-    #[schema(nullable = false)]
-    outputs: Option<Vec<InferOutput>>,
-}
-
-/// Options of an inference.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct InferParameters {
-    /// What to do with a text longer than the model reads.
-    #[schema(nullable = false)]
-    truncate: Option<TruncateMode>,
-    /// The score below which the label is `uncertain`, 0.5 to 1.
-    #[schema(minimum = 0.5, maximum = 1.0, nullable = false)]
-    abstain: Option<f32>,
-    /// Whether outputs come as bytes behind the JSON, where they say nothing of their own.
-    #[schema(nullable = false)]
-    binary_data_output: Option<bool>,
-}
-
-/// The input tensor.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct InferInput {
-    /// `text`.
-    #[schema(pattern = "^text$", example = "text")]
-    name: String,
-    /// Its product must be the number of texts.
-    #[schema(min_items = 1, example = json!([1]))]
-    shape: Vec<i64>,
-    /// `BYTES`.
-    #[schema(pattern = "^BYTES$", example = "BYTES")]
-    datatype: String,
-    /// The texts.
-    #[schema(value_type = Vec<Review>, min_items = 1, required = false)]
-    data: Vec<String>,
-    /// Instead of `data`: where the texts follow the JSON.
-    #[schema(nullable = false)]
-    parameters: Option<BinaryData>,
-}
-
-/// Bytes of a tensor that follow the JSON.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct BinaryData {
-    /// How many bytes.
-    #[schema(minimum = 0)]
-    binary_data_size: i64,
-}
-
-/// An output that is wanted.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct InferOutput {
-    /// Its name.
-    #[schema(value_type = Output, example = "label")]
-    name: String,
-    /// Options of this output.
-    #[schema(nullable = false)]
-    parameters: Option<InferOutputParameters>,
-}
-
-/// Options of an output.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct InferOutputParameters {
-    /// Whether it comes as bytes behind the JSON.
-    #[schema(nullable = false)]
-    binary_data: Option<bool>,
-}
-
-/// An answer of the Open Inference Protocol.
-#[derive(ToSchema)]
-#[schema(example = json!({
-    "model_name": "imdb", "model_version": "0f1e2d3c4b5a",
-    "outputs": [{"name": "label", "datatype": "BYTES", "shape": [1], "data": ["positive"]}]
-}))]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct InferAnswer {
-    /// The model.
-    model_name: String,
-    /// Its version.
-    model_version: String,
-    /// The request's.
-    #[schema(nullable = false)]
-    id: Option<String>,
-    /// The outputs that were asked for, in this order.
-    outputs: Vec<OutputTensor>,
-}
-
-/// The JSON of an answer and, behind it, the values of the outputs that were wanted as binary data.
-#[derive(ToSchema)]
-#[schema(value_type = String, format = Binary)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct InferBytes(Vec<u8>);
-
-/// One output.
-#[derive(ToSchema)]
-#[allow(dead_code, reason = "only its schema is used")]
-pub struct OutputTensor {
-    /// Its name.
-    name: Output,
-    /// Its type.
-    #[schema(example = "BYTES")]
-    datatype: String,
-    /// The number of texts first.
-    #[schema(example = json!([1]))]
-    shape: Vec<i64>,
-    /// The values, row by row: strings of BYTES, numbers, booleans.
-    #[schema(value_type = Vec<serde_json::Value>, required = false)]
-    data: (),
-    /// Instead of `data`: where the values follow the JSON.
-    #[schema(nullable = false)]
-    parameters: Option<BinaryData>,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn texts_come_as_json_in_rows_or_as_bytes() {
-        let parse = |json: &str, tensors: &[u8]| InferRequest::parse(json.as_bytes(), tensors);
-        let texts = |json: &str, tensors: &[u8]| parse(json, tensors).unwrap().0.texts;
+        fn parse<'a>(json: &'a str, tensors: &'a [u8]) -> Result<(ScoreRequest<'a>, Wanted), Problem> {
+            InferRequest::parse(json.as_bytes(), tensors)
+        }
+        fn texts<'a>(json: &'a str, tensors: &'a [u8]) -> Vec<Cow<'a, str>> {
+            parse(json, tensors).unwrap().0.texts
+        }
         let json = r#"{"inputs":[{"name":"text","shape":[2.0,1],"datatype":"BYTES","data":[["a"],["b"]]}]}"#;
         assert_eq!(texts(json, b""), ["a", "b"]);
         let json = r#"{"inputs":[{"name":"text","shape":[2],"datatype":"BYTES","parameters":{"binary_data_size":11.0}}]}"#;
