@@ -10,7 +10,7 @@
 # The compiler runs on the machine that builds, whatever the image is for; the default is for the old builder, which
 # knows no build platform.
 # hadolint ignore=DL3029
-FROM --platform=${BUILDPLATFORM:-linux/amd64} rust:1.95-slim-bookworm AS dependencies
+FROM --platform=${BUILDPLATFORM:-linux/amd64} rust:1.95-slim-bookworm AS toolchain
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 WORKDIR /src
 # amd64 or arm64; where nothing is said, the machine's own.
@@ -33,30 +33,21 @@ RUN here="$(dpkg --print-architecture)"; arch="${TARGETARCH:-$here}"; \
         printf '[target.%s]\nlinker = "%s-gcc"\n' "$triple" "$gcc" >>"$config"; \
     fi; \
     echo "$triple" >/triple
-
-# What others wrote is compiled from the manifests and an empty crate, so that a change of our code does not touch it.
 # Benchmarks are not built here and their files not copied: the manifest must not name them.
 COPY Cargo.toml Cargo.lock ./
-ARG FEATURES=serve,otlp
 RUN awk '/^\[/ { kept = !/^\[\[(bench|test|example)\]\]/ } kept' Cargo.toml >kept.toml && mv kept.toml Cargo.toml; \
-    mkdir -p src/bin; touch src/lib.rs; \
-    for binary in server trainer; do echo 'fn main() {}' >"src/bin/$binary.rs"; done; \
-    cargo fetch --locked; \
-    cargo build --locked --profile dist --no-default-features --features "$FEATURES" --bin server
+    mkdir -p src && touch src/lib.rs; \
+    cargo fetch --locked
+COPY docker/build.sh docker/licenses.sh docker/
 
-FROM dependencies AS server-build
+# Dependencies in a layer of their own: a change of our code does not touch it.
+FROM toolchain AS server-build
 ARG FEATURES=serve,otlp
-COPY docker/licenses.sh docker/
-RUN mkdir -p /out/licenses /out/etc; \
-    docker/licenses.sh --target "$(cat /triple)" --no-default-features --features "$FEATURES" \
-        >/out/licenses/THIRD-PARTY.txt; \
-    # Without it a name is looked up by what the C library takes for usual.
-    echo 'hosts: files dns' >/out/etc/nsswitch.conf
+RUN docker/build.sh dependencies server "$FEATURES"
 COPY src src
-# Cargo goes by the files' times: those of a checkout may be older than the empty crate's.
-RUN touch src/lib.rs src/bin/*.rs; \
-    cargo build --locked --profile dist --no-default-features --features "$FEATURES" --bin server; \
-    install -D "target/$(cat /triple)/dist/server" /out/server
+RUN docker/build.sh binary server "$FEATURES"; \
+    # Without it a name is looked up by what the C library takes for usual.
+    mkdir -p /out/etc; echo 'hosts: files dns' >/out/etc/nsswitch.conf
 
 FROM scratch AS server
 ARG VERSION=0.1.0
@@ -77,21 +68,19 @@ USER 65532:65532
 # Outside a container the server listens on the loopback interface only; here the container is the border. The port is
 # 3000, or IMDB_SENTIMENT_PORT, or PORT.
 ENV IMDB_SENTIMENT_HOST=0.0.0.0
+# Both outputs of a container are one log: nothing but JSON objects.
+ENV IMDB_SENTIMENT_LOG_FORMAT=json
 EXPOSE 3000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=2s --start-period=5s --retries=3 CMD ["/server", "healthcheck"]
 ENTRYPOINT ["/server"]
 
-FROM dependencies AS trainer-build
+FROM toolchain AS trainer-build
 ARG TRAINER_FEATURES=parquet
-COPY docker/licenses.sh docker/
-RUN mkdir -p /out/licenses /out/work; chmod 1777 /out/work; \
-    docker/licenses.sh --target "$(cat /triple)" --no-default-features --features "$TRAINER_FEATURES" \
-        >/out/licenses/THIRD-PARTY.txt
+RUN docker/build.sh dependencies trainer "$TRAINER_FEATURES"
 COPY src src
-RUN touch src/lib.rs src/bin/*.rs; \
-    cargo build --locked --profile dist --no-default-features --features "$TRAINER_FEATURES" --bin trainer; \
-    install -D "target/$(cat /triple)/dist/trainer" /out/trainer
+RUN docker/build.sh binary trainer "$TRAINER_FEATURES"; \
+    mkdir -p /out/work; chmod 1777 /out/work
 
 FROM scratch AS trainer
 ARG VERSION=0.1.0

@@ -30,7 +30,8 @@ fn every_route_of_the_router_is_described_and_every_described_one_is_routed() {
         .map(|(path, _)| path.to_string())
         .filter(|path| !path.contains("__private"))
         .collect();
-    let described = described().into_keys().map(|(_, path)| path).collect();
+    let description: Value = serde_json::from_str(&description().to_json().unwrap()).unwrap();
+    let described = described(&description).into_keys().map(|(_, path)| path).collect();
     assert_eq!(routed, described, "routed, described");
 }
 
@@ -55,8 +56,7 @@ fn an_error_has_one_schema() {
 /// Method and path template, and the statuses described for them.
 type Described = BTreeMap<(String, String), BTreeSet<u16>>;
 
-fn described() -> Described {
-    let description: Value = serde_json::from_str(&description().to_json().unwrap()).unwrap();
+fn described(description: &Value) -> Described {
     let mut all = Described::new();
     for (path, methods) in description["paths"].as_object().unwrap() {
         for (method, operation) in methods.as_object().unwrap() {
@@ -135,7 +135,8 @@ fn every_status_described_is_produced_and_no_other_is_seen() {
     let failing = format!("m={}", failing.display());
     let failing = Server::start(&["--model", &failing]);
 
-    let described = described();
+    // The server's own: the image, which `tests/outside/container.sh` starts in its place, is built without some routes.
+    let described = described(&open.get("/openapi.json").json());
     let mut seen: Described = described.keys().map(|key| (key.clone(), BTreeSet::new())).collect();
     for (key, statuses) in &mut seen {
         let (method, template) = (key.0.as_str(), key.1.as_str());

@@ -8,6 +8,8 @@ SERVER="${SERVER:-$TARGET/release/server}"
 TRAINER="${TRAINER:-$TARGET/release/trainer}"
 CACHE="$TARGET/outside"
 WORK="$(mktemp -d)"
+# Seconds that the script may take; .ci/run says.
+LIMIT="${LIMIT:-900}"
 mkdir -p "$CACHE"
 export ROOT SERVER TRAINER CACHE WORK
 started=()

@@ -30,6 +30,8 @@ engine() {
     docker() { "$docker" "$@"; }
     mkdir -p "$CACHE/engine"
     export DOCKER_HOST="unix://$WORK/docker.sock" DOCKER_BUILDKIT=0 DOCKER_CONFIG="$WORK"
+    # Also asked by podman, which insists on the file.
+    echo '{}' >"$WORK/config.json"
     dockerd --data-root "$CACHE/engine" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" -H "$DOCKER_HOST" \
         >"$WORK/dockerd.log" 2>&1 &
     engine_pid=$!
@@ -52,7 +54,9 @@ base() {
     root="$CACHE/base" rust="$(rustc --print sysroot)"
     if [ ! -e "$root/complete" ]; then
         rm -rf "$root"
-        timeout 300 debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$root" >"$WORK/debootstrap.log" 2>&1 ||
+        # Nothing of this has to outlast a power cut: without it every file waits for the disk.
+        mkdir -p "$root/etc/dpkg/dpkg.cfg.d" && echo force-unsafe-io >"$root/etc/dpkg/dpkg.cfg.d/unsafe-io"
+        timeout 380 debootstrap --variant=minbase --include=gcc,libc6-dev,ca-certificates bookworm "$root" >"$WORK/debootstrap.log" 2>&1 ||
             { tail -3 "$WORK/debootstrap.log" >&2; skip "debootstrap makes no Debian here"; }
         # Registries may be reached through a certificate of this machine's own.
         cat /etc/ssl/certs/ca-certificates.crt >"$root/etc/ssl/certs/ca-certificates.crt"
@@ -70,24 +74,40 @@ base() {
         --change 'ENV CARGO_HOME=/usr/local/cargo' - "$name" >/dev/null
 }
 
-# Builds the server's image as the README says, under the name imdb-sentiment.
-image() {
-    # Made by hand or by a script before this one, from the same sources.
-    local key tag
-    key="$(cat Dockerfile .dockerignore Cargo.toml Cargo.lock docker/licenses.sh <(find src models LICENSE -type f | LC_ALL=C sort | xargs sha256sum) | sha256sum | cut -c1-16)"
-    tag="imdb-sentiment:sources-$key"
+# Builds the image of TARGET as the README says, under the name NAME, where it was not made from the same sources before: by
+# hand, or by a script before this one. BUILDKIT says which of Docker's two builders does it.
+build() { # TARGET NAME BUILDKIT
+    local target="$1" name="$2" key tag code=0 late="$CACHE/engine/late-$1" left
+    key="$(cat Dockerfile .dockerignore Cargo.toml Cargo.lock docker/build.sh docker/licenses.sh <(find src models LICENSE -type f | LC_ALL=C sort | xargs sha256sum) | sha256sum | cut -c1-16)"
+    tag="$name:sources-$key"
     if [ -z "$(docker images -q "$tag")" ]; then
         base
-        echo "building the image"
-        # Some three minutes on two idle cores. Where that is too long, the scripts after this one do not try again at once.
-        local code=0 left=$((420 - SECONDS)) late="$CACHE/engine/late"
+        echo "building $name"
+        # Some four minutes on two idle cores. Where that is too long, the scripts after this one do not try again at once.
+        left=$((LIMIT * 2 / 3 - SECONDS))
         find "$late" -mmin -30 2>/dev/null | grep -q . && left=0
-        [ "$left" -gt 30 ] || skip "this machine is too busy to build the image within this script's ten minutes"
-        timeout "$left" "$docker" build --network host --target server -t "$tag" . >"$WORK/build.log" 2>&1 || code=$?
-        [ "$code" != 124 ] || { touch "$late"; skip "this machine is too busy to build the image within this script's ten minutes"; }
+        [ "$left" -gt 30 ] || skip "this machine is too busy to build the image in this script's time"
+        DOCKER_BUILDKIT="$3" timeout "$left" "$docker" build --network host --target "$target" -t "$tag" . >"$WORK/build.log" 2>&1 || code=$?
+        [ "$code" != 124 ] || { touch "$late"; skip "this machine is too busy to build the image in this script's time"; }
         [ "$code" = 0 ] || { tail -30 "$WORK/build.log" >&2; echo "docker build failed" >&2; return 1; }
     fi
-    docker tag "$tag" imdb-sentiment:latest
+    docker tag "$tag" "$name:latest"
+}
+
+image() { build server imdb-sentiment 0; }
+
+trainer_image() { build trainer imdb-sentiment-trainer 1; }
+
+# An image TAG of this machine's own PROGRAM with what it is linked to, in place of one that cannot be pulled; started with ARGUMENT….
+stand_in() { # PROGRAM TAG ARGUMENT…
+    local program folder file entry
+    program="$(command -v "$1")" folder="$WORK/stand-in-$1"
+    mkdir -p "$folder/etc" "$folder/tmp" "$folder/usr/local/etc/haproxy"
+    for file in "$program" $(ldd "$program" | grep -o '/[^ ]*'); do
+        mkdir -p "$folder$(dirname "$file")" && cp -L "$file" "$folder$file"
+    done
+    entry="$(python3 -c 'import json, sys; print(json.dumps(sys.argv[1:]))' "$program" "${@:3}")"
+    tar -C "$folder" -c . | docker import --change "ENTRYPOINT $entry" - "$2" >/dev/null
 }
 
 # Waits until `docker run`'s container NAME answers on 127.0.0.1:PORT; sets URL.
