@@ -98,6 +98,11 @@ pub fn json_response(json: Vec<u8>) -> Response {
     response
 }
 
+/// The model that a path names.
+pub type ModelPath = Result<Path<String>, PathRejection>;
+/// The model and the version that a path names.
+pub type VersionPath = Result<Path<(String, String)>, PathRejection>;
+
 /// What stands in a path, decoded.
 ///
 /// # Errors

@@ -7,8 +7,7 @@ mod tensors;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -19,8 +18,8 @@ use utoipa_axum::routes;
 use self::schema::{InferAnswer, InferBody, InferBytes};
 use self::tensors::{InferRequest, InferResponse, Wanted};
 use super::shared::{
-    Address, KeyProblem, ModelProblems, NamedModelProblem, NotReadyProblem, ScoringProblems, answer,
-    path_text,
+    Address, KeyProblem, ModelPath, ModelProblems, NamedModelProblem, NotReadyProblem, ScoringProblems,
+    VersionPath, answer, path_text,
 };
 use crate::serve::app::{App, AppState};
 use crate::serve::compute::score::ScoreRequest;
@@ -45,9 +44,6 @@ pub fn routes() -> OpenApiRouter<AppState> {
 
 /// The header that says how many bytes of the body are JSON; the rest are tensors.
 pub const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
-
-type ModelPath = Result<Path<String>, PathRejection>;
-type VersionPath = Result<Path<(String, String)>, PathRejection>;
 
 /// The server, as the protocol describes one.
 #[derive(Serialize, ToSchema)]

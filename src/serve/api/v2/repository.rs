@@ -12,8 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::ModelPath;
-use crate::serve::api::shared::{BodyProblems, ForbiddenProblem, NamedModelProblem, path_text};
+use crate::serve::api::shared::{BodyProblems, ForbiddenProblem, ModelPath, NamedModelProblem, path_text};
 use crate::serve::app::{App, AppState};
 use crate::serve::http::json::{self, Object};
 use crate::serve::models::ModelSlot;

@@ -8,8 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::tensors::{INPUT, Output};
-use super::{ModelPath, VersionPath};
-use crate::serve::api::shared::{KeyProblem, ModelProblems, path_text};
+use crate::serve::api::shared::{KeyProblem, ModelPath, ModelProblems, VersionPath, path_text};
 use crate::serve::app::{App, AppState};
 use crate::serve::models::tally::Tally;
 use crate::serve::models::{ANY_VERSION, ModelSlot};
