@@ -36,10 +36,9 @@ impl InputGradient {
     /// Packs `weight_hh` `[4 hidden, hidden]`, gates in the order i, f, g, o.
     ///
     /// # Panics
-    /// When the slice has another length.
+    /// When the slice has another length, or there are no hidden units or more than 65,536.
     pub fn new(isa: Isa, hidden: usize, weight_hh: &[f32]) -> Self {
-        assert!(hidden > 0 && weight_hh.len() == 4 * hidden * hidden, "shape of the recurrent weight");
-        let panels = Panels::new(isa, hidden);
+        let panels = Panels::of_recurrent(isa, hidden, weight_hh);
         let mut unscale = AlignedVec::zeros(panels.gate_width());
         panels.for_each_row(|_, position, scale| unscale[position] = 1.0 / scale);
         Self {

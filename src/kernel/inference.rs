@@ -131,8 +131,7 @@ impl Recurrent {
     /// # Panics
     /// When the slice has another length, or there are no hidden units or more than 65,536.
     pub fn new(isa: Isa, hidden: usize, weight_hh: &[f32]) -> Self {
-        let panels = Panels::new(isa, hidden);
-        assert!(weight_hh.len() == 4 * hidden * hidden, "shape of the recurrent weight");
+        let panels = Panels::of_recurrent(isa, hidden, weight_hh);
         let weights = if isa.quantizes_recurrent() {
             RecurrentWeights::Int16(int16::Weights::pack(panels, weight_hh))
         } else {

@@ -121,6 +121,16 @@ impl Panels {
         Self { hidden, lanes: isa.lanes(), scales: isa.scales() }
     }
 
+    /// The panels of a layer whose recurrent weight is `weight_hh` `[4 hidden, hidden]`.
+    ///
+    /// # Panics
+    /// As [`Panels::new`], and where the weight has another length.
+    pub fn of_recurrent(isa: Isa, hidden: usize, weight_hh: &[f32]) -> Self {
+        let panels = Self::new(isa, hidden);
+        assert_eq!(weight_hh.len(), 4 * hidden * hidden, "shape of the recurrent weight");
+        panels
+    }
+
     /// Number of panels.
     pub fn count(self) -> usize {
         self.hidden.div_ceil(self.lanes)

@@ -156,9 +156,8 @@ impl Tape {
     /// # Panics
     /// When a slice of `input` has another length than its docs give, or a row lies outside the table.
     pub fn forward(isa: Isa, input: TrainingInput<'_>, pool: &BufferPool) -> Self {
-        let panels = Panels::new(isa, input.hidden);
+        let panels = Panels::of_recurrent(isa, input.hidden, input.weight_hh);
         let (hidden, gates) = (input.hidden, 4 * input.hidden);
-        assert!(hidden > 0 && input.weight_hh.len() == gates * hidden, "recurrent weight");
         assert!(input.table.len().is_multiple_of(gates) && input.bias.len() == gates, "table and bias");
         let table_rows = input.table.len() / gates;
         let highest = input.sequences.iter().flatten().copied().chain(input.prefix.map(|(row, _)| row)).max();

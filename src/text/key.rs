@@ -13,7 +13,7 @@ pub(crate) struct Key {
 const WHOLE: usize = 8;
 
 /// 2^64 over the golden ratio: its products spread over the high bits (Knuth, vol. 3, 6.4).
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(crate) const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Key {
     /// The key of a word given by its bytes, lower-cased already.
@@ -32,13 +32,13 @@ impl Key {
 
     /// Where to look first in a table of `2^bits` slots.
     pub fn slot(self, bits: u32) -> usize {
-        (self.value.wrapping_mul(MULTIPLIER) >> (64 - bits)) as usize
+        (self.value.wrapping_mul(GOLDEN_RATIO) >> (64 - bits)) as usize
     }
 }
 
 /// One step of the hash of a long word.
 fn fold(hash: u64, part: u64) -> u64 {
-    (hash ^ part).wrapping_mul(MULTIPLIER).rotate_left(29)
+    (hash ^ part).wrapping_mul(GOLDEN_RATIO).rotate_left(29)
 }
 
 /// A run of ASCII letters.

@@ -15,6 +15,7 @@ pub use tokenizer::{Counts, Scheme, Token, Tokenizer};
 pub use vocabulary::{PADDING_ID, SPECIAL_WORDS, START_ID, UNKNOWN_ID, Vocabulary};
 
 // What counts vocabularies needs to know.
+pub(crate) use key::GOLDEN_RATIO;
 #[cfg(feature = "train")]
 pub(crate) use reading::{JOINT, PIECE_LETTERS, for_each_piece, piece_key};
 #[cfg(feature = "train")]

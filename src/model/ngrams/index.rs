@@ -1,6 +1,7 @@
 //! Finds the distinct grams of a review: one pass over its ids, one probe per gram, nothing allocated.
 
 use super::key::{HIGHEST, ID_BITS, is_word};
+use crate::text::GOLDEN_RATIO;
 
 /// A gram and what it adds to the two sums of a score, side by side so that one cache line brings both.
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +94,7 @@ impl NgramIndex {
     /// The slot where the search for `key` begins, and the key's tag.
     #[inline(always)]
     fn hash(&self, key: u64) -> (usize, u32) {
-        // Multiplying by 2^64 / golden ratio spreads neighbours over the high bits.
-        let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let hash = key.wrapping_mul(GOLDEN_RATIO);
         ((hash >> self.shift) as usize, (hash >> 16) as u32)
     }
 

@@ -140,19 +140,14 @@ impl Pool {
     }
 
     /// Runs `work` on a compute thread: for what is no inference but would hold an HTTP thread too long.
+    ///
+    /// # Errors
+    /// [`ComputeError::Panicked`] where `work` panics.
     pub async fn spawn<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ComputeError> {
-        let (reply, answer) = oneshot::channel();
-        let closure = move || {
-            if !reply.is_closed() {
-                let _ = reply.send(work());
-            }
-        };
-        lock(&self.shared.queue).closures.push_back(Box::new(closure));
-        self.shared.wake.notify_one();
-        answer.await.map_err(|_| ComputeError::Panicked)
+        self.answered(work, |queue| &mut queue.closures).await
     }
 
     /// Runs `work`, which takes about a turn's time, when its turn comes: one such turn for each turn of predictions.
@@ -163,13 +158,22 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ComputeError> {
+        self.answered(work, |queue| &mut queue.turns).await
+    }
+
+    /// Puts `work` into a part of the queue and waits for what it gives; it is not done for one who has gone.
+    async fn answered<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+        part: fn(&mut Queue) -> &mut VecDeque<Closure>,
+    ) -> Result<T, ComputeError> {
         let (reply, answer) = oneshot::channel();
         let closure = move || {
             if !reply.is_closed() {
                 let _ = reply.send(work());
             }
         };
-        lock(&self.shared.queue).turns.push_back(Box::new(closure));
+        part(&mut lock(&self.shared.queue)).push_back(Box::new(closure));
         self.shared.wake.notify_one();
         answer.await.map_err(|_| ComputeError::Panicked)
     }

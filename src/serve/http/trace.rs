@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::text::GOLDEN_RATIO;
+
 /// The header that carries the request's id.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header that carries the W3C trace context.
@@ -94,7 +96,7 @@ fn unique() -> u64 {
     static START: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
     static COUNT: AtomicU64 = AtomicU64::new(0);
     // The finish of SplitMix64 is a bijection: different counts, different ids; and never 0 twice.
-    let mut z = START.wrapping_add(COUNT.fetch_add(1, Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut z = START.wrapping_add(COUNT.fetch_add(1, Relaxed).wrapping_mul(GOLDEN_RATIO));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (z ^ (z >> 31)).max(1)
