@@ -12,9 +12,8 @@
 //! | `trained` | a network between its training and its directory: n-grams, temperature, figures |
 //! | `settings`, `metrics`, `score`, `random`, `progress` | what all of these stand on |
 //!
-//! `fit::fit` is the loop of every classifier; what one stage needs and another does not (soft targets, weights of
-//! examples, another order) is data that it is given, not code inside it. The language model has a loop of its own, since it
-//! counts tokens where the other counts reviews.
+//! `fit::epochs` is the loop of every stage that trains a network, classifier and language model: what one of them needs
+//! and another does not (soft targets, weights of examples, another order) is what it is given, not code inside it.
 
 pub mod commands;
 mod data;

@@ -1,28 +1,26 @@
-//! The fit loop: batches, steps, epochs, the best epoch; and the state from which it goes on after a stop.
+//! The fit of a classifier: batches, steps, the best epoch; and the state from which it goes on after a stop.
 
 pub mod batch;
 pub mod checkpoint;
+pub mod epochs;
 pub mod loss;
 pub mod optimizer;
+mod state;
 pub mod variables;
 
-use std::collections::BTreeMap;
-use std::time::Instant;
-
 use candle_core::Tensor;
-use candle_nn::Optimizer;
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
+use rand_chacha::ChaCha8Rng;
 
 use self::batch::{Sampling, Step};
+use self::epochs::{Lessons, Plan, StepOutcome, train_epochs};
 use self::loss::binary_cross_entropy;
-use self::optimizer::{StatefulOptimizer, clip_global_norm};
+pub use self::state::{EpochRow, Position, State};
 use self::variables::Variables;
 use crate::error::Result;
-use crate::model::{Array, Dropout, Network};
+use crate::model::{Dropout, Network};
 use crate::train::data::example::Example;
 use crate::train::metrics::Metrics;
-use crate::train::progress;
 use crate::train::random::{Purpose, generator};
 use crate::train::settings::{Keep, LinearDecay};
 
@@ -68,63 +66,6 @@ impl Schedule {
     }
 }
 
-/// One row of the training history; losses and shares rounded to six digits, so that text holds them exactly.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EpochRow {
-    /// Counted from 1.
-    pub epoch: usize,
-    /// Mean loss over the epoch's steps, made-up sentences included, as the weights were at each of them.
-    pub loss: f64,
-    /// Share of right labels over the epoch's steps.
-    pub accuracy: f64,
-    /// Loss on the held-out reviews after the epoch; absent where none are held out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation_loss: Option<f64>,
-    /// Share of right labels on the held-out reviews after the epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub validation_accuracy: Option<f64>,
-    /// Wall time, validation included.
-    pub seconds: f64,
-}
-
-/// How far a run has come, the tensors apart.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Position {
-    /// Epochs finished.
-    pub epoch: usize,
-    /// Steps finished within the epoch that is under way.
-    pub batch: usize,
-    /// Sum of losses within it (the bits of an f64, so that nothing is lost on the way through text).
-    pub loss_bits: u64,
-    /// Sum of the examples' weights within it, bits likewise.
-    pub weight_bits: u64,
-    /// Right labels within it.
-    pub right: u64,
-    /// Examples within it.
-    pub seen: u64,
-    /// Seconds spent within it.
-    pub seconds: f64,
-    /// Rows of the finished epochs.
-    pub rows: Vec<EpochRow>,
-    /// The epoch (from 1) whose weights are kept so far.
-    pub kept: Option<usize>,
-}
-
-/// Everything that changes during a run.
-#[derive(Debug)]
-pub struct State {
-    /// The weights in training.
-    pub variables: Variables,
-    /// The optimizer over them.
-    pub optimizer: StatefulOptimizer,
-    /// How far the run has come.
-    pub position: Position,
-    /// Weights of the kept epoch; `None` before the first is kept, and with [`Keep::Last`].
-    pub best: Option<BTreeMap<String, Array>>,
-}
-
 /// What stays the same during a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'t> {
@@ -163,86 +104,80 @@ pub struct Hooks<'h> {
 /// # Errors
 /// Those of the network and of the hooks.
 pub fn fit(task: &Task, network: &Network, state: &mut State, hooks: &mut Hooks) -> Result<bool> {
-    let vars = state.variables.vars();
-    let total_steps = task.schedule.steps(task.examples);
-    while state.position.epoch < task.schedule.epochs {
-        let epoch = state.position.epoch;
-        let batches = task.schedule.batches(task.examples, epoch);
-        let bar = progress::epoch(task.examples.len(), state.position.seen, epoch + 1, task.schedule.epochs);
-        let started = Instant::now();
-        let seconds_before = state.position.seconds;
-        while state.position.batch < batches.len() {
-            if (hooks.stop)(state.optimizer.steps()) {
-                state.position.seconds = seconds_before + started.elapsed().as_secs_f64();
-                (hooks.checkpoint)(state)?;
-                bar.finish_and_clear();
-                return Ok(false);
-            }
-            let batch: Vec<&Example> =
-                batches[state.position.batch].iter().map(|&at| &task.examples[at]).collect();
-            let mut rng = generator(task.schedule.seed, Purpose::Step, state.optimizer.steps());
-            let Step { ids, targets, weights, beside } =
-                task.sampling.step(&batch, state.optimizer.steps(), &mut rng);
-            let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let plan = Plan {
+        epochs: task.schedule.epochs,
+        steps: task.schedule.steps(task.examples),
+        examples: task.examples.len(),
+        seed: task.schedule.seed,
+        clip_norm: task.clip_norm,
+        learning_rate: task.learning_rate,
+    };
+    let stop = hooks.stop;
+    let finished = train_epochs(&plan, state, stop, &mut Classifier { task, network, hooks })?;
+    if !finished {
+        (hooks.checkpoint)(state)?;
+    }
+    Ok(finished)
+}
 
-            let logits = network.forward_training(&ids, &task.dropout, &mut rng)?; // [B]
-            let logits = (&logits + Tensor::from_slice(&beside, beside.len(), logits.device())?)?;
-            let loss = binary_cross_entropy(&logits, &targets, &weights)?;
-            let mut grads = loss.backward()?;
-            if task.clip_norm > 0.0 {
-                clip_global_norm(&vars, &mut grads, task.clip_norm)?;
-            }
-            let rate = task.learning_rate.at(state.optimizer.steps(), total_steps);
-            state.optimizer.set_learning_rate(rate);
-            state.optimizer.step(&grads)?;
+/// Labelled examples, and what a classifier learns from them.
+struct Classifier<'c, 't, 'h> {
+    task: &'c Task<'t>,
+    network: &'c Network,
+    hooks: &'c mut Hooks<'h>,
+}
 
-            let position = &mut state.position;
-            let weight = weights.iter().map(|weight| f64::from(*weight)).sum::<f64>();
-            let loss_sum = f64::from_bits(position.loss_bits) + weight * f64::from(loss.to_scalar::<f32>()?);
-            let weight_sum = f64::from_bits(position.weight_bits) + weight;
-            (position.loss_bits, position.weight_bits) = (loss_sum.to_bits(), weight_sum.to_bits());
-            let logits = logits.to_vec1::<f32>()?;
-            let reviews = logits.iter().zip(&targets).take(batch.len());
-            let right = reviews.filter(|(z, t)| (**z >= 0.0) == (**t >= 0.5)).count();
-            position.right += right as u64;
-            position.seen += batch.len() as u64;
-            position.batch += 1;
-            bar.set_position(position.seen);
-            let accuracy = position.right as f64 / position.seen as f64;
-            bar.set_message(format!("loss {:.4} acc {accuracy:.4}", loss_sum / weight_sum));
-        }
-        bar.finish_and_clear();
+impl Lessons for Classifier<'_, '_, '_> {
+    type Batch = Vec<usize>;
 
-        let metrics = (hooks.validate)(&state.variables)?;
+    fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
+        self.task.schedule.batches(self.task.examples, epoch)
+    }
+
+    fn step(&self, batch: &Vec<usize>, step: u64, rng: &mut ChaCha8Rng) -> Result<StepOutcome> {
+        let batch: Vec<&Example> = batch.iter().map(|&at| &self.task.examples[at]).collect();
+        let Step { ids, targets, weights, beside } = self.task.sampling.step(&batch, step, rng);
+        let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+        let logits = self.network.forward_training(&ids, &self.task.dropout, rng)?; // [B]
+        let logits = (&logits + Tensor::from_slice(&beside, beside.len(), logits.device())?)?;
+        let loss = binary_cross_entropy(&logits, &targets, &weights)?;
+        let logits = logits.to_vec1::<f32>()?;
+        let reviews = logits.iter().zip(&targets).take(batch.len());
+        let right = reviews.filter(|(z, t)| (**z >= 0.0) == (**t >= 0.5)).count();
+        let weight = weights.iter().map(|weight| f64::from(*weight)).sum();
+        Ok(StepOutcome { loss, weight, seen: batch.len(), right: Some(right) })
+    }
+
+    fn end_epoch(&mut self, state: &mut State, seconds: &dyn Fn() -> f64) -> Result<bool> {
+        let metrics = (self.hooks.validate)(&state.variables)?;
         let position = &mut state.position;
         let row = EpochRow {
-            epoch: epoch + 1,
-            loss: rounded(f64::from_bits(position.loss_bits) / f64::from_bits(position.weight_bits)),
-            accuracy: rounded(position.right as f64 / position.seen as f64),
+            epoch: position.epoch + 1,
+            loss: rounded(position.mean_loss()),
+            accuracy: rounded(position.accuracy()),
             validation_loss: metrics.as_ref().map(|metrics| rounded(metrics.loss)),
             validation_accuracy: metrics.as_ref().map(|metrics| rounded(metrics.accuracy)),
-            seconds: ((seconds_before + started.elapsed().as_secs_f64()) * 100.0).round() / 100.0,
+            seconds: (seconds() * 100.0).round() / 100.0,
         };
         // Also what notices weights that are not numbers any more.
         let arrays = state.variables.to_arrays()?;
         let best_loss =
             position.rows.iter().filter_map(|row| row.validation_loss).fold(f64::INFINITY, f64::min);
         let better = row.validation_loss.is_none_or(|loss| loss < best_loss);
-        match task.keep {
-            Keep::Best if better => (state.best, position.kept) = (Some(arrays), Some(epoch + 1)),
+        match self.task.keep {
+            Keep::Best if better => (state.best, position.kept) = (Some(arrays), Some(row.epoch)),
             Keep::Best => {}
-            Keep::Last => position.kept = Some(epoch + 1),
+            Keep::Last => position.kept = Some(row.epoch),
         }
-        (hooks.epoch)(&row)?;
+        (self.hooks.epoch)(&row)?;
         let mut rows = std::mem::take(&mut position.rows);
+        let epoch = row.epoch;
         rows.push(row);
-        *position = Position { epoch: epoch + 1, kept: position.kept, rows, ..Position::default() };
-        (hooks.checkpoint)(state)?;
-        if task.patience > 0 && epochs_in_vain(&state.position.rows) >= task.patience {
-            break;
-        }
+        *position = Position { epoch, kept: position.kept, rows, ..Position::default() };
+        (self.hooks.checkpoint)(state)?;
+        let patience = self.task.patience;
+        Ok(patience == 0 || epochs_in_vain(&state.position.rows) < patience)
     }
-    Ok(true)
 }
 
 /// Epochs since the one with the lowest validation loss.
@@ -251,19 +186,6 @@ fn epochs_in_vain(rows: &[EpochRow]) -> usize {
     // Of equals the first.
     let best = losses.min_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(at, _)| at);
     rows.len().saturating_sub(best + 1)
-}
-
-impl State {
-    /// The weights to save: those of the kept epoch, or the present ones.
-    ///
-    /// # Errors
-    /// As [`Variables::to_arrays`].
-    pub fn kept_weights(&self) -> Result<BTreeMap<String, Array>> {
-        match &self.best {
-            Some(best) => Ok(best.clone()),
-            None => self.variables.to_arrays(),
-        }
-    }
 }
 
 fn rounded(value: f64) -> f64 {

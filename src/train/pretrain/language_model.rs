@@ -6,28 +6,29 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use candle_nn::Optimizer;
 use rand::Rng;
 use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
 use crate::model::{Config, DirectoryKind, Network};
 use crate::train::data::corpus::Corpus;
 use crate::train::data::digest::digest_of_ids;
 use crate::train::data::split;
-use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer, clip_global_norm};
+use crate::train::fit::epochs::{Lessons, Plan, StepOutcome, train_epochs};
+use crate::train::fit::optimizer::{OptimizerConfig, StatefulOptimizer};
 use crate::train::fit::variables::Variables;
 use crate::train::fit::{EpochRow, Position, State};
 use crate::train::interrupt::Interrupt;
 use crate::train::pretrain::sampled_softmax::{Rows, sampled_softmax};
 use crate::train::pretrain::word_vectors::{Vectors, load_vectors, save_vectors};
 use crate::train::random::{Purpose, generator};
+use crate::train::score;
 use crate::train::settings::{OptimizerKind, Settings};
 use crate::train::stage::{OutputArgs, ResumeArgs, Stage, on_threads, print};
-use crate::train::{progress, score};
 
 /// How the language model is trained.
 #[derive(Clone, Copy, Debug, PartialEq, clap::Args)]
@@ -149,10 +150,22 @@ pub fn run(job: &LanguageJob, out: &mut (dyn Write + Send), interrupt: &Interrup
             let (epoch, epochs) = (row.epoch, settings.epochs);
             print(out, &format!("epoch {epoch}/{epochs}  loss {:.4}  {:.0} s\n", row.loss, row.seconds))
         };
-        let candidates = job.language.candidates;
-        let finished = interrupt.heeded_by(|| {
-            epochs(&settings, candidates, &network, &stretches, &mut state, &stop, &mut told)
-        })?;
+        let plan = Plan {
+            epochs: settings.epochs,
+            steps: (stretches.len().div_ceil(settings.batch_size) * settings.epochs) as u64,
+            examples: stretches.len(),
+            seed: settings.seed,
+            clip_norm: settings.clip_norm,
+            learning_rate: settings.learning_rate(),
+        };
+        let mut lessons = Stretches {
+            stretches: &stretches,
+            network: &network,
+            settings: &settings,
+            candidates: job.language.candidates,
+            told: &mut told,
+        };
+        let finished = interrupt.heeded_by(|| train_epochs(&plan, &mut state, &stop, &mut lessons))?;
         if finished {
             let mut arrays = state.variables.to_arrays()?;
             let embedding = arrays.remove("embedding.weight").expect("a variable of every network").data;
@@ -170,65 +183,46 @@ fn cut(reviews: &[Vec<u32>], length: usize) -> Vec<&[u32]> {
     reviews.iter().flat_map(|review| review.chunks(length)).filter(|stretch| stretch.len() > 1).collect()
 }
 
-/// Trains until the epochs are over or `stop` says so of the steps done; returns whether they are over.
-fn epochs(
-    settings: &Settings,
+/// Stretches of text, and what a language model learns from them.
+struct Stretches<'s, 'o> {
+    stretches: &'s [&'s [u32]],
+    network: &'s Network,
+    settings: &'s Settings,
     candidates: usize,
-    network: &Network,
-    stretches: &[&[u32]],
-    state: &mut State,
-    stop: &dyn Fn(u64) -> bool,
-    told: &mut dyn FnMut(&EpochRow) -> Result<()>,
-) -> Result<bool> {
-    let vars = state.variables.vars();
-    let batches = stretches.len().div_ceil(settings.batch_size);
-    let total = (batches * settings.epochs) as u64;
-    while state.position.epoch < settings.epochs {
-        let epoch = state.position.epoch;
-        let mut order: Vec<&[u32]> = stretches.to_vec();
-        order.shuffle(&mut generator(settings.seed, Purpose::Order, epoch as u64));
-        let bar = progress::epoch(
-            stretches.len(),
-            (state.position.batch * settings.batch_size) as u64,
-            epoch + 1,
-            settings.epochs,
-        );
-        let (started, before) = (Instant::now(), state.position.seconds);
-        for batch in order.chunks(settings.batch_size).skip(state.position.batch) {
-            let steps = state.optimizer.steps();
-            if stop(steps) {
-                state.position.seconds = before + started.elapsed().as_secs_f64();
-                bar.finish_and_clear();
-                return Ok(false);
-            }
-            let mut rng = generator(settings.seed, Purpose::Step, steps);
-            let loss = loss(network, batch, candidates, &mut rng)?;
-            let mut grads = loss.backward()?;
-            clip_global_norm(&vars, &mut grads, settings.clip_norm)?;
-            state.optimizer.set_learning_rate(settings.learning_rate().at(steps, total));
-            state.optimizer.step(&grads)?;
-            let position = &mut state.position;
-            let sum = f64::from_bits(position.loss_bits) + f64::from(loss.to_scalar::<f32>()?);
-            (position.loss_bits, position.batch) = (sum.to_bits(), position.batch + 1);
-            bar.inc(batch.len() as u64);
-            bar.set_message(format!("loss {:.4}", sum / position.batch as f64));
-        }
-        bar.finish_and_clear();
+    /// Told of every epoch.
+    told: &'s mut (dyn FnMut(&EpochRow) -> Result<()> + 'o),
+}
+
+impl<'s> Lessons for Stretches<'s, '_> {
+    type Batch = Vec<&'s [u32]>;
+
+    fn batches(&self, epoch: usize) -> Vec<Vec<&'s [u32]>> {
+        let mut order = self.stretches.to_vec();
+        order.shuffle(&mut generator(self.settings.seed, Purpose::Order, epoch as u64));
+        order.chunks(self.settings.batch_size).map(<[&[u32]]>::to_vec).collect()
+    }
+
+    fn step(&self, batch: &Vec<&'s [u32]>, _: u64, rng: &mut ChaCha8Rng) -> Result<StepOutcome> {
+        let loss = loss(self.network, batch, self.candidates, rng)?;
+        Ok(StepOutcome { loss, weight: 1.0, seen: batch.len(), right: None })
+    }
+
+    fn end_epoch(&mut self, state: &mut State, seconds: &dyn Fn() -> f64) -> Result<bool> {
         let position = &mut state.position;
         let row = EpochRow {
-            epoch: epoch + 1,
-            loss: f64::from_bits(position.loss_bits) / position.batch.max(1) as f64,
+            epoch: position.epoch + 1,
+            loss: position.mean_loss(),
             accuracy: 0.0,
             validation_loss: None,
             validation_accuracy: None,
-            seconds: before + started.elapsed().as_secs_f64(),
+            seconds: seconds(),
         };
         // Fails where the training has diverged: before anything is told or saved of it.
         state.variables.to_arrays()?;
-        told(&row)?;
-        *position = Position { epoch: epoch + 1, ..Position::default() };
+        (self.told)(&row)?;
+        *position = Position { epoch: row.epoch, ..Position::default() };
+        Ok(true)
     }
-    Ok(true)
 }
 
 /// The mean loss of both directions on `batch`.
