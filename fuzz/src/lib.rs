@@ -6,7 +6,7 @@ mod model;
 #[path = "../../tests/it/common/properties.rs"]
 pub mod properties;
 
-use properties::{FILES, GOOD_FILES};
+use properties::{ENDINGS, FILES, GOOD_FILES, Packing};
 
 /// The two files that begin with a header of JSON and its length.
 pub const WITH_HEADER: [&str; 2] = ["model.safetensors", "ngrams.safetensors"];
@@ -48,4 +48,14 @@ pub fn model_directory(data: &[u8]) {
 pub fn split(file: &[u8]) -> (&[u8], &[u8]) {
     let (length, rest) = file.split_first_chunk().expect("a good file");
     rest.split_at(u64::from_le_bytes(*length) as usize)
+}
+
+/// The first byte chooses the file's name and what it is packed with, the second what is told beside it; the rest is what
+/// is packed.
+pub fn review_file(data: &[u8]) {
+    let [choice, told, bytes @ ..] = data else { return };
+    let choice = usize::from(*choice);
+    let ending = ENDINGS[choice % ENDINGS.len()];
+    let packing = Packing::ALL[choice / ENDINGS.len() % Packing::ALL.len()];
+    properties::review_file(ending, packing, &properties::read_args(*told), bytes);
 }

@@ -34,6 +34,8 @@ pub use data::download::{Source, cached};
 pub use interrupt::{EXIT_CODE, Interrupt};
 // What `benches/peer_side.rs` measures beside its peers.
 pub use data::corpus::{Corpus, Review};
+// The one reader of review files, which `fuzz/` tries.
+pub use data::reader::{Fields, Format, ReadArgs, Reader, Row, read_file};
 pub use fit::loss::binary_cross_entropy;
 pub use fit::optimizer::{OptimizerConfig, Rule, StatefulOptimizer};
 pub use fit::variables::Variables;

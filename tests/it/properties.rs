@@ -1,6 +1,9 @@
 //! Random inputs for seconds: what `fuzz/` tries for as long as wanted.
 
-use crate::common::properties::{FILES, GOOD_FILES, ROUTES, model_directory, request_body, tokenizer};
+use crate::common::properties::{
+    ENDINGS, FILES, GOOD_FILES, Packing, ROUTES, model_directory, read_args, request_body, review_file,
+    tokenizer,
+};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -28,6 +31,19 @@ const PIECES: [&[u8]; 22] = [
     b"4294967296",
     b"18446744073709551615",
     b"\n",
+];
+
+/// Good files of reviews, by the endings of their names.
+const REVIEW_FILES: [(&str, &str); 6] = [
+    ("csv", "text,label\nA gripping film.,1\n\"Dull, and \"\"long\"\".\nTwice.\",0\n"),
+    ("csv", "review;sentiment\r\nGood;positive\r\nBad \u{1f3ac};negative\r\n"),
+    ("tsv", "id\ttext\n7\tNot bad at all\n8\tAwful\n"),
+    (
+        "jsonl",
+        "{\"text\": \"Loved it.\", \"label\": 1}\n{\"text\": \"\\u00e9\", \"n\": [1, {\"a\": null}]}\n\"plain\"\n",
+    ),
+    ("json", "[{\"text\": \"Loved it.\"}, {\"text\": \"Dull.\", \"label\": \"neg\"}, \"plain\"]"),
+    ("txt", "__label__1 A gripping film.\n__label__0 Dull.\nNo label at all\n"),
 ];
 
 /// One change of a good input.
@@ -190,5 +206,18 @@ proptest! {
             false => apply(&edits, &mut bytes),
         }
         model_directory(file, &bytes);
+    }
+
+    #[test]
+    fn a_changed_file_of_reviews_is_read_row_by_row_or_refused(
+        (ending, good) in select(&REVIEW_FILES[..]),
+        named in prop::option::weighted(0.2, select(&ENDINGS[..])),
+        packing in select(&Packing::ALL[..]),
+        told in prop::option::weighted(0.3, any::<u8>()),
+        edits in edits(),
+    ) {
+        let mut bytes = good.as_bytes().to_vec();
+        apply(&edits, &mut bytes);
+        review_file(named.unwrap_or(ending), packing, &read_args(told.unwrap_or(0)), &bytes);
     }
 }

@@ -2,8 +2,10 @@
 
 use std::fs;
 
-use imdb_sentiment_fuzz::properties::{FILES, GOOD_FILES};
+use imdb_sentiment_fuzz::properties::{ENDINGS, FILES, GOOD_FILES, Packing};
 use imdb_sentiment_fuzz::{WITH_HEADER, split};
+// What the flags of `fuzz/run` have every program call.
+use libfuzzer_sys as _;
 
 const BODIES: [&str; 8] = [
     "\0{\"text\": \"A gripping film.\", \"model\": \"m\", \"truncate\": \"windows\", \"abstain\": 0.75}",
@@ -25,6 +27,19 @@ const TEXTS: [&str; 4] = [
     "<b>no</br x... ?!",
 ];
 
+/// Reviews as people hold them, by the endings of their files' names.
+const REVIEWS: [(&str, &str); 9] = [
+    ("csv", "text,label\nA gripping film.,1\n\"Dull, and \"\"long\"\".\nTwice.\",0\n"),
+    ("csv", "\u{feff}id;review;sentiment\r\n1;Good;positive\r\n2;Bad \u{1f3ac};negative\r\n"),
+    ("csv", "Not a header,5\nDull,1\n"),
+    ("tsv", "id\ttext\tstars\n7\tNot bad at all\t4\n8\tAwful\t1\n"),
+    ("jsonl", "{\"text\": \"Loved it.\", \"label\": 1}\n{\"text\": \"\\u00e9\", \"n\": [1, {\"a\": null}]}\n\"plain\"\n"),
+    ("json", "[{\"text\": \"Loved it.\"}, {\"review\": \"Dull.\", \"label\": \"neg\"}, \"plain\"]"),
+    ("json", "{\"text\": \"One a line.\"}\n{\"text\": \"Another.\"}\n"),
+    ("txt", "__label__1 A gripping film.\n__label__0 Dull.\nNo label at all\n"),
+    ("data", "\u{1f}\u{8b}"),
+];
+
 fn main() -> std::io::Result<()> {
     let write = |target: &str, name: String, bytes: &[u8]| {
         let folder = format!("corpus/{target}");
@@ -40,6 +55,16 @@ fn main() -> std::io::Result<()> {
     write("request_body", "seed-binary".into(), &bytes)?;
     for (at, text) in TEXTS.iter().enumerate() {
         write("tokenizer", format!("seed-{at}"), text.as_bytes())?;
+    }
+    for (at, (ending, text)) in REVIEWS.iter().enumerate() {
+        let ending = ENDINGS.iter().position(|known| known == ending).expect("a known ending");
+        for packing in 0..Packing::ALL.len() {
+            let bytes = [&[(packing * ENDINGS.len() + ending) as u8, 0], text.as_bytes()].concat();
+            write("review_file", format!("seed-{at}-{packing}"), &bytes)?;
+        }
+        // As UTF-16, which its mark tells.
+        let wide: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        write("review_file", format!("seed-{at}-utf-16"), &[&[ending as u8, 0], &wide[..]].concat())?;
     }
     for (choice, file) in FILES.iter().enumerate() {
         write("model_directory", file.to_string(), &[&[choice as u8], &GOOD_FILES[file][..]].concat())?;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -13,6 +14,7 @@ use imdb_sentiment::model::{NGRAMS_FILE, load_directory};
 use imdb_sentiment::predict::{Predictor, Truncate};
 use imdb_sentiment::serve::{App, ModelSource, PROBLEM_JSON, Settings, description, router};
 use imdb_sentiment::text::{Scheme, Tokenizer, UNKNOWN_ID, Vocabulary};
+use imdb_sentiment::train::{Format, ReadArgs, read_file};
 use serde_json::Value;
 use tower::ServiceExt;
 
@@ -196,4 +198,107 @@ fn check_model(directory: &Path) {
             assert!(prediction.logit.is_finite(), "{prediction:?}");
         }
     }
+}
+
+/// The endings of the names of review files, packing left out; the last tells nothing.
+pub const ENDINGS: [&str; 7] = ["csv", "tsv", "jsonl", "json", "txt", "parquet", "data"];
+
+/// What a file of reviews is packed with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Nothing.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Packing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::None, Self::Gzip, Self::Zstd];
+
+    fn pack(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::None => bytes.to_vec(),
+            Self::Gzip => {
+                let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                packed.write_all(bytes).unwrap();
+                packed.finish().unwrap()
+            }
+            Self::Zstd => zstd::encode_all(bytes, 1).unwrap(),
+        }
+    }
+}
+
+/// What is told beside a file, by the bits of `choice`.
+pub fn read_args(choice: u8) -> ReadArgs {
+    let told = |bit: u8| choice & 1 << bit != 0;
+    ReadArgs {
+        format: told(0).then_some(Format::Csv).or(told(1).then_some(Format::Jsonl)),
+        encoding: told(2).then(|| "windows-1252".into()),
+        delimiter: told(3).then_some(b';'),
+        no_header: told(4),
+        text_column: told(5).then(|| "1".into()),
+        label_column: told(6).then(|| "label".into()),
+        strict: told(7),
+    }
+}
+
+thread_local! {
+    static FOLDER: tempfile::TempDir = tempfile::tempdir().unwrap();
+}
+
+/// Rows come in ascending order, faults in one short printable line; packing changes nothing.
+pub fn review_file(ending: &str, packing: Packing, args: &ReadArgs, bytes: &[u8]) {
+    let read = |packing: Packing| {
+        FOLDER.with(|folder| {
+            let path = folder.path().join(format!("reviews.{ending}"));
+            fs::write(&path, packing.pack(bytes)).unwrap();
+            read_rows(&path, args)
+        })
+    };
+    let rows = read(packing);
+    // Parquet is read from plain files alone.
+    if packing != Packing::None && !bytes.starts_with(b"PAR1") {
+        let plain = read(Packing::None);
+        // What has a second packing inside is unpacked once.
+        let packed_twice = bytes.starts_with(&[0x1f, 0x8b]) || bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+        assert!(packed_twice || rows == plain, "{ending} {packing:?} {args:?}: {rows:?} {plain:?}");
+    }
+}
+
+/// Line, text and label of each row, a text that cannot be read as nothing; `None` where the file is refused.
+type Rows = Option<Vec<(u64, Option<String>, Option<String>)>>;
+
+fn read_rows(path: &Path, args: &ReadArgs) -> Rows {
+    let printable = |line: &str| {
+        assert!(
+            !line.is_empty() && line.len() < 1000 && !line.contains(|c: char| c.is_control()),
+            "{line:?}"
+        );
+    };
+    let mut reader = match read_file(path, args) {
+        Ok(reader) => reader,
+        Err(error) => {
+            printable(&error.to_string());
+            return None;
+        }
+    };
+    printable(&reader.taken());
+    let (mut rows, mut last) = (Vec::new(), 0);
+    for row in &mut reader {
+        let row = match row {
+            Ok(row) => row,
+            Err(error) => {
+                printable(&error.to_string());
+                break;
+            }
+        };
+        assert!(row.line > last, "line {} after {last}", row.line);
+        last = row.line;
+        let text = row.text.map_err(|reason| printable(&reason)).ok();
+        rows.push((row.line, text, row.label));
+    }
+    Some(rows)
 }

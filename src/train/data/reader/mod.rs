@@ -190,6 +190,14 @@ impl Input {
     }
 }
 
+/// The rows of the file at `path`, whatever its format, as `args` say where its name and its start do not.
+///
+/// # Errors
+/// As [`Reader::open`].
+pub fn read_file(path: &Path, args: &ReadArgs) -> Result<Reader> {
+    Reader::open(&Input::Files(vec![path.to_path_buf()]), args, ProgressBar::hidden())
+}
+
 impl Reader {
     /// Opens `input`, the first of several files at once; `bar` is told the bytes that are read of files.
     ///
