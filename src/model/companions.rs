@@ -30,7 +30,7 @@ pub struct Golden {
 const LARGEST_TOLERANCE: f32 = 0.01;
 
 /// A file beside the weights is smaller.
-const LIMIT_BYTES: u64 = 64 << 20;
+pub(super) const COMPANION_LIMIT_BYTES: u64 = 64 << 20;
 
 /// Refuses a tolerance that would let any model pass.
 fn small<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
@@ -101,13 +101,16 @@ pub const PROBABILITY_BOUNDS: [f64; 9] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8
 /// [`Error::Io`] when it cannot be read, [`Error::Invalid`] when it holds something else.
 pub fn load_companion<T: DeserializeOwned>(directory: &Path, name: &str) -> Result<Option<T>> {
     let path = directory.join(name);
-    match read_limited(&path, LIMIT_BYTES) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| Error::invalid(&path, printable(&e.to_string()))),
+    match read_limited(&path, COMPANION_LIMIT_BYTES) {
+        Ok(bytes) => parse_companion(&path, &bytes).map(Some),
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// What `bytes`, those of the companion file `path`, hold.
+pub(super) fn parse_companion<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| Error::invalid(path, printable(&e.to_string())))
 }
 
 #[cfg(test)]

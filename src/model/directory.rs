@@ -1,7 +1,6 @@
 //! A model directory: its parts read and checked against each other, and written in one step.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use safetensors::SafeTensorError;
@@ -9,19 +8,14 @@ use safetensors::tensor::SafeTensors;
 
 use super::config::Config;
 use super::ngrams::{NGRAMS_FILE, NgramTable};
+use super::opened::{CONFIG_FILE, OpenDirectory, VOCABULARY_FILE, WEIGHTS_FILE};
 use super::output::DirectoryKind;
-use super::read::{not_safetensors, read_limited};
+use super::read::not_safetensors;
 use super::replace::replace_directory;
 use super::weights::{Array, FORMAT, Metadata, Precision, encode, layout, read_tensor};
 use crate::error::{Error, ModelFault, Result};
 use crate::text::{Vocabulary, sha256_hex};
 
-/// Name of the weights file in a model directory.
-const WEIGHTS_FILE: &str = "model.safetensors";
-/// Name of the configuration file in a model directory.
-const CONFIG_FILE: &str = "config.json";
-/// Name of the vocabulary file in a model directory.
-const VOCABULARY_FILE: &str = "vocab.txt";
 /// Where the weights' metadata keep the SHA-256 of [`NGRAMS_FILE`].
 const NGRAMS_DIGEST: &str = "ngrams_sha256";
 
@@ -56,27 +50,34 @@ pub struct ModelFiles {
 /// # Errors
 /// [`Error::Io`] for a file that cannot be read, [`Error::Model`] for anything that a [`ModelFault`] names.
 pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
-    let config_path = directory.join(CONFIG_FILE);
-    let config_bytes = read_limited(&config_path, CONFIG_LIMIT_BYTES)?;
+    OpenDirectory::read_whole(directory, load_opened)
+}
+
+/// As [`load_directory`], of a directory that is open.
+///
+/// # Errors
+/// As there.
+pub fn load_opened(opened: &OpenDirectory) -> Result<ModelFiles> {
+    let config_path = opened.path().join(CONFIG_FILE);
+    let config_bytes = opened.read(CONFIG_FILE, CONFIG_LIMIT_BYTES)?;
     let config = Config::from_bytes(&config_path, &config_bytes)?;
 
-    let vocabulary_path = directory.join(VOCABULARY_FILE);
-    let vocabulary = read_vocabulary(&read_limited(&vocabulary_path, VOCABULARY_LIMIT_BYTES)?, &config)
+    let vocabulary_path = opened.path().join(VOCABULARY_FILE);
+    let vocabulary = read_vocabulary(&opened.read(VOCABULARY_FILE, VOCABULARY_LIMIT_BYTES)?, &config)
         .map_err(Error::model(&vocabulary_path))?;
 
-    let path = directory.join(WEIGHTS_FILE);
+    let path = opened.path().join(WEIGHTS_FILE);
     // The widest type takes eight bytes a value; more is not what the configuration describes.
     let values: usize = layout(&config).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
-    let bytes = read_limited(&path, 8 * values as u64 + HEADER_LIMIT_BYTES)?;
+    let bytes = opened.read(WEIGHTS_FILE, 8 * values as u64 + HEADER_LIMIT_BYTES)?;
     let unreadable = |e: SafeTensorError| Error::model(&path)(not_safetensors(&bytes, e));
     let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
     let metadata: Metadata =
         header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
     let weights = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
 
-    let ngrams_path = directory.join(NGRAMS_FILE);
-    let ngrams_bytes =
-        if config.ngrams { Some(read_limited(&ngrams_path, NGRAMS_LIMIT_BYTES)?) } else { None };
+    let ngrams_path = opened.path().join(NGRAMS_FILE);
+    let ngrams_bytes = if config.ngrams { Some(opened.read(NGRAMS_FILE, NGRAMS_LIMIT_BYTES)?) } else { None };
 
     // Weights made elsewhere may come without digests; ours always carry them.
     let mut digests = vec![
@@ -97,10 +98,7 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
     }
 
     let tensors = read_tensors(&weights, &config).map_err(Error::model(&path))?;
-    let name =
-        fs::canonicalize(directory).ok().and_then(|path| Some(path.file_name()?.to_str()?.to_string()));
-    let name = name.unwrap_or_else(|| "model".into());
-    Ok(ModelFiles { name, config, vocabulary, tensors, ngrams, metadata })
+    Ok(ModelFiles { name: opened.name().into(), config, vocabulary, tensors, ngrams, metadata })
 }
 
 /// The vocabulary in the bytes of a `vocab.txt`, as long as `config` says.

@@ -84,15 +84,18 @@ impl Engine {
 
     /// The rows of the first layer's gates: of an average word, and of `ids`, `[ids.len(), gate_width]`.
     fn first_rows(&self, side: usize, ids: &[u32]) -> (AlignedVec, AlignedVec) {
-        let projection = &self.layers[0][side].projection;
-        let (gates, size) = (projection.gate_width(), self.config.embedding_dim);
+        let network = self.float();
+        let projection = &network.layers[0][side].projection;
+        let gates = projection.gate_width();
         let mut average = AlignedVec::zeros(gates);
-        projection.run([self.explainer.average.as_slice()], &mut average);
+        projection.run([network.explainer.average.as_slice()], &mut average);
         let mut own = AlignedVec::zeros(ids.len() * gates);
         for (&id, row) in ids.iter().zip(own.chunks_exact_mut(gates)) {
-            match (id as usize).checked_sub(self.input.kept) {
-                None => row.copy_from_slice(&self.input.tables[side][id as usize * gates..][..gates]),
-                Some(other) => projection.run([&self.input.embedding[other * size..][..size]], row),
+            if (id as usize) < network.kept {
+                row.copy_from_slice(&network.tables[side][id as usize * gates..][..gates]);
+            } else {
+                let vector = self.embedding.vectors([id].into_iter());
+                projection.run([vector.as_slice()], row);
             }
         }
         (average, own)
@@ -107,12 +110,13 @@ impl Engine {
     ) -> (Vec<Vec<Ran<'_>>>, Vec<f32>) {
         let (hidden, lanes) = (self.config.hidden_size, nodes.len());
         let width = self.config.directions() * hidden;
+        let network = self.float();
         let start = match self.config.padding {
-            Padding::Pre => &self.starts[self.config.max_length - steps],
-            Padding::None => &self.starts[0],
+            Padding::Pre => &network.starts[self.config.max_length - steps],
+            Padding::None => &network.starts[0],
         };
         let (mut passes, mut input) = (Vec::new(), Vec::new());
-        for (depth, (layer, explained)) in self.layers.iter().zip(&self.explainer.layers).enumerate() {
+        for (depth, (layer, explained)) in network.layers.iter().zip(&network.explainer.layers).enumerate() {
             let mut output = vec![0.0; steps * lanes * width];
             let mut ran = Vec::new();
             for (side, (direction, explained)) in layer.iter().zip(explained).enumerate() {
@@ -159,7 +163,7 @@ impl Engine {
         reverse: bool,
     ) -> AlignedVec {
         let (hidden, width) = (self.config.hidden_size, gradient.len() / (steps * lanes));
-        let padded = self.explainer.layers[0][side].gradient.state_width();
+        let padded = self.float().explainer.layers[0][side].gradient.state_width();
         let mut states = AlignedVec::zeros(steps * lanes * padded);
         for (at, to) in states.chunks_exact_mut(padded).enumerate() {
             let from = (position(at / lanes, steps, reverse) * lanes + at % lanes) * width + side * hidden;

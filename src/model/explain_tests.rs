@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::model::embedding::Embedding;
 use crate::model::explainer::average_word;
 use crate::model::{Array, Config, Ngram, NgramTable, layout, pack_ngram};
 use crate::text::Scheme;
@@ -73,7 +74,7 @@ fn each_position_gets_what_its_own_word_does() {
         let moved = |id: u32, by: f32| {
             let mut tensors = tensors(&config, 0.6);
             let embedding = &mut tensors.get_mut("embedding.weight").unwrap().data;
-            let average = average_word(embedding, size);
+            let average = average_word(&Embedding::new(size, embedding.clone()));
             for (value, average) in embedding[id as usize * size..][..size].iter_mut().zip(average) {
                 *value += by * (*value - average);
             }

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::config::Config;
+use super::direction::for_each_direction;
+use super::embedding::Embedding;
 use super::weights::Array;
 use crate::kernel::{InputGradient, Isa};
 use crate::text::SPECIAL_WORDS;
 
-/// What the way back needs besides what the engine has.
+/// What the way back needs besides what the network has.
 #[derive(Debug)]
 pub(super) struct Explainer {
     /// For each layer its directions.
@@ -19,40 +21,30 @@ pub(super) struct Explainer {
 #[derive(Debug)]
 pub(super) struct Layer {
     pub(super) gradient: InputGradient,
-    /// `weight_ih` `[4 hidden, inputs]`; none for the first layer, whose rows are explained themselves.
+    /// `weight_ih` `[4 hidden, inputs]`; of the first layer, whose rows are explained themselves, there is none.
     weight_ih: Vec<f32>,
 }
 
 impl Explainer {
-    /// What `tensors` hold of it, `embedding` `[vocab_size, embedding_dim]` apart.
+    /// What `tensors` hold of it, and `embedding`, which has the vectors of all words.
     pub(super) fn new(
         isa: Isa,
         config: &Config,
-        embedding: &[f32],
+        embedding: &Embedding,
         tensors: &BTreeMap<String, Array>,
     ) -> Self {
-        let layers = (0..config.num_layers).map(|layer| {
-            let tensor = |part: &str, suffix: &str| &tensors[&format!("lstm.{part}_l{layer}{suffix}")].data;
-            let of = |suffix: &&str| Layer {
-                gradient: InputGradient::new(isa, config.hidden_size, tensor("weight_hh", suffix)),
-                weight_ih: if layer == 0 { Vec::new() } else { tensor("weight_ih", suffix).clone() },
-            };
-            ["", "_reverse"][..config.directions()].iter().map(of).collect()
+        let layers = for_each_direction(config, tensors, |direction| Layer {
+            gradient: InputGradient::new(isa, config.hidden_size, direction.weight_hh),
+            weight_ih: if direction.layer == 0 { Vec::new() } else { direction.weight_ih.to_vec() },
         });
-        Self { layers: layers.collect(), average: average_word(embedding, config.embedding_dim) }
+        Self { layers, average: average_word(embedding) }
     }
 }
 
 /// The mean vector of the words of a text, as far as their ranks tell: the word of rank r comes 1 / (r + 2.7) times as
 /// often as the first (Zipf's law, with Mandelbrot's constant for English).
-pub(super) fn average_word(embedding: &[f32], size: usize) -> Vec<f32> {
-    let (mut mean, mut weights) = (vec![0.0f64; size], 0.0);
-    for (rank, word) in embedding.chunks_exact(size).skip(SPECIAL_WORDS.len()).enumerate() {
-        let weight = 1.0 / (rank as f64 + 2.7);
-        weights += weight;
-        mean.iter_mut().zip(word).for_each(|(mean, value)| *mean += weight * f64::from(*value));
-    }
-    mean.into_iter().map(|sum| if weights > 0.0 { (sum / weights) as f32 } else { 0.0 }).collect()
+pub(super) fn average_word(embedding: &Embedding) -> Vec<f32> {
+    embedding.weighted_mean(SPECIAL_WORDS.len(), |rank| 1.0 / (rank as f64 + 2.7))
 }
 
 impl Layer {

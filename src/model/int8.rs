@@ -4,6 +4,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use super::config::{Config, Padding};
+use super::direction::for_each_direction;
+use super::embedding::Embedding;
+use super::float::fresh_rows;
 use super::pooling::Pooling;
 use super::weights::Array;
 use crate::kernel::{
@@ -14,6 +17,9 @@ use crate::text::PADDING_ID;
 /// What is kept of the gate table: rows of the most frequent words; the others are computed for each text. Of 270 words
 /// of a review some 14 are not among the 8,192 that this is for a network of twice 128 units.
 const KEPT_BYTES: usize = 16 << 20;
+
+/// Rows of the table that are computed at once.
+const FOLD_ROWS: usize = 512;
 
 thread_local! {
     /// A thread's gate table, kept from text to text.
@@ -44,36 +50,25 @@ fn kept_rows(vocab_size: usize, row_bytes: usize) -> usize {
 }
 
 impl Int8Network {
-    /// Rounds and packs the tensors of [`super::layout`]; `embedding` is `[vocab_size, embedding_dim]`.
-    pub fn new(config: &Config, tensors: &BTreeMap<String, Array>, embedding: &[f32]) -> Self {
+    /// Rounds and packs the tensors of [`super::layout`]; `embedding` has the vectors of all ids.
+    pub fn new(config: &Config, tensors: &BTreeMap<String, Array>, embedding: &Embedding) -> Self {
         let (isa, hidden) = (Isa::current(), config.hidden_size);
-        let tensor = |name: &str| tensors[name].data.as_slice();
-        let layers: Vec<Vec<Direction>> = (0..config.num_layers)
-            .map(|layer| {
-                let inputs = if layer == 0 { config.embedding_dim } else { config.directions() * hidden };
-                ["", "_reverse"][..config.directions()]
-                    .iter()
-                    .map(|suffix| {
-                        let name = |part: &str| format!("lstm.{part}_l{layer}{suffix}");
-                        let mut bias = tensor(&name("bias_ih")).to_vec();
-                        if let Some(second) = tensors.get(&name("bias_hh")) {
-                            bias.iter_mut().zip(&second.data).for_each(|(bias, second)| *bias += second);
-                        }
-                        let weight_ih = tensor(&name("weight_ih"));
-                        Direction {
-                            projection: Int8Projection::new(isa, hidden, inputs, weight_ih, &bias),
-                            recurrent: Int8Recurrent::new(isa, hidden, tensor(&name("weight_hh"))),
-                        }
-                    })
-                    .collect()
-            })
-            .collect();
+        let layers = for_each_direction(config, tensors, |tensors| Direction {
+            projection: Int8Projection::new(isa, hidden, tensors.inputs, tensors.weight_ih, &tensors.bias),
+            recurrent: Int8Recurrent::new(isa, hidden, tensors.weight_hh),
+        });
         let row_bytes: usize = layers[0].iter().map(|direction| direction.projection.row_width() * 2).sum();
         let kept = kept_rows(config.vocab_size, row_bytes);
-        let first = &embedding[..kept * config.embedding_dim];
         let fold = |direction: &Direction| {
-            let mut table = AlignedWords::zeros(kept * direction.projection.row_width());
-            direction.projection.run(first.chunks_exact(config.embedding_dim), &mut table);
+            let width = direction.projection.row_width();
+            let mut table = AlignedWords::zeros(kept * width);
+            // Some at a time: what is computed from them meanwhile takes as much memory again.
+            for (part, table) in table.chunks_mut(FOLD_ROWS * width).enumerate() {
+                let first = part * FOLD_ROWS;
+                let ids = first as u32..(first + table.len() / width) as u32;
+                let vectors = embedding.vectors(ids);
+                direction.projection.run(vectors.chunks_exact(config.embedding_dim), table);
+            }
             table
         };
         let tables = layers[0].iter().map(fold).collect();
@@ -109,29 +104,24 @@ impl Int8Network {
         self.layers[0][0].recurrent.batch_rows()
     }
 
-    /// What the classifier reads, for each review; `vector` gives the embedding of an id.
-    pub fn features<'a>(
-        &self,
-        config: &Config,
-        reviews: &[&[u32]],
-        vector: impl Fn(u32) -> &'a [f32],
-    ) -> Vec<Vec<f32>> {
+    /// Bytes that a thread's gate table grows by for one more of the words that are computed for each text.
+    pub fn fresh_row_bytes(&self) -> usize {
+        self.layers[0][0].projection.row_width() * size_of::<i16>()
+    }
+
+    /// Ids whose rows are computed once: those under it.
+    pub fn kept(&self) -> usize {
+        self.kept
+    }
+
+    /// What the classifier reads, for each review; `embedding` has the vectors of all ids.
+    pub fn features(&self, config: &Config, reviews: &[&[u32]], embedding: &Embedding) -> Vec<Vec<f32>> {
         let (hidden, width) = (config.hidden_size, config.directions() * config.hidden_size);
         let positions: usize = reviews.iter().map(|ids| ids.len()).sum();
         // Rows of the first layer's table, and the words that it lacks; the ids themselves where it lacks none.
         let whole = self.kept == config.vocab_size;
-        let mut rows: Vec<u32> = Vec::with_capacity(if whole { 0 } else { positions });
-        let mut fresh: Vec<u32> = Vec::new();
-        if !whole {
-            for &id in reviews.iter().copied().flatten() {
-                rows.push(if (id as usize) < self.kept {
-                    id
-                } else {
-                    fresh.push(id);
-                    (self.kept + fresh.len() - 1) as u32
-                });
-            }
-        }
+        let (mut rows, fresh) = if whole { Default::default() } else { fresh_rows(reviews, self.kept) };
+        let fresh = embedding.vectors(fresh.into_iter());
         let mut input: Vec<f32> = Vec::new();
         // For each direction of the last layer what it makes of each review: its last states, or maximum and mean.
         let mut made: Vec<Vec<(Vec<f32>, Vec<f32>)>> = Vec::new();
@@ -143,8 +133,8 @@ impl Int8Network {
                 let mut table = TABLE.take();
                 let words = direction.projection.row_width();
                 let kept: &[i16] = if depth == 0 {
-                    table.resize(fresh.len() * words);
-                    direction.projection.run(fresh.iter().map(|&id| vector(id)), &mut table);
+                    table.resize(fresh.len() / config.embedding_dim * words);
+                    direction.projection.run(fresh.chunks_exact(config.embedding_dim), &mut table);
                     &self.tables[side]
                 } else {
                     table.resize(positions * words);

@@ -2,14 +2,18 @@
 
 mod companions;
 mod config;
+mod direction;
 mod directory;
+mod embedding;
 mod engine;
 mod explain;
 mod explainer;
+mod float;
 mod int8;
 #[cfg(feature = "train")]
 mod network;
 mod ngrams;
+mod opened;
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "the trainer writes with it"))]
 mod output;
 mod pooling;
@@ -24,7 +28,7 @@ pub use companions::{
     TRAINING_FILE, load_companion,
 };
 pub use config::{Config, Padding, RecurrentPrecision};
-pub use directory::{ModelFiles, load_directory, save_directory};
+pub use directory::{ModelFiles, load_directory, load_opened, save_directory};
 pub use engine::Engine;
 #[cfg(feature = "serve")]
 pub(crate) use engine::gate_table_bytes;
@@ -35,6 +39,9 @@ pub use ngrams::{
 };
 #[cfg(feature = "train")]
 pub(crate) use ngrams::{NgramIndex, each_gram, parts};
+#[cfg(feature = "serve")]
+pub(crate) use opened::fingerprint;
+pub use opened::{Fingerprint, MODEL_FILES, OpenDirectory};
 #[cfg_attr(not(feature = "train"), allow(unused_imports, reason = "the trainer writes with it"))]
 pub(crate) use output::{CARD_MARK, DirectoryKind, Lock, OutputDirectory};
 pub use pooling::Pooling;

@@ -1,6 +1,8 @@
 //! Reading a file of a model directory: bounded in size, and what is something else is named.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::error::{Error, ModelFault, Result};
@@ -18,15 +20,30 @@ const OTHER_FORMATS: [(&[u8], &str); 4] = [
 /// # Errors
 /// [`Error::Io`]; [`Error::Model`] for what is no plain file, larger, or a pointer of Git LFS.
 pub(super) fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    // Opening a pipe would wait for its other end.
+    if !fs::metadata(path).map_err(Error::io(path))?.is_file() {
+        return Err(Error::model(path)(ModelFault::NotAFile));
+    }
+    read_whole(path, &File::open(path).map_err(Error::io(path))?, limit)
+}
+
+/// The bytes of `file`, which was opened at `path`: at most `limit`.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Model`] for a larger file, and for a pointer of Git LFS.
+pub(super) fn read_whole(path: &Path, file: &File, limit: u64) -> Result<Vec<u8>> {
     let fault = Error::model(path);
-    let metadata = fs::metadata(path).map_err(Error::io(path))?;
-    if !metadata.is_file() {
-        return Err(fault(ModelFault::NotAFile));
+    let size = file.metadata().map_err(Error::io(path))?.len();
+    let mut bytes = Vec::new();
+    if size <= limit {
+        bytes.reserve_exact(size as usize);
+        // One more than may be: it may have grown.
+        FromStart::new(file).take(limit + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
     }
-    if metadata.len() > limit {
-        return Err(fault(ModelFault::TooLarge { bytes: metadata.len(), limit }));
+    let size = size.max(bytes.len() as u64);
+    if size > limit {
+        return Err(fault(ModelFault::TooLarge { bytes: size, limit }));
     }
-    let bytes = fs::read(path).map_err(Error::io(path))?;
     if bytes.starts_with(b"version https://git-lfs") {
         return Err(fault(ModelFault::GitLfsPointer));
     }
@@ -38,5 +55,25 @@ pub(super) fn not_safetensors(bytes: &[u8], reason: impl ToString) -> ModelFault
     match OTHER_FORMATS.iter().find(|(start, _)| bytes.starts_with(start)) {
         Some((_, format)) => ModelFault::OtherFormat { format },
         None => ModelFault::NotSafetensors { reason: reason.to_string() },
+    }
+}
+
+/// Reads a file from its start, however far others have read it.
+pub(super) struct FromStart<'f> {
+    file: &'f File,
+    at: u64,
+}
+
+impl<'f> FromStart<'f> {
+    pub fn new(file: &'f File) -> Self {
+        Self { file, at: 0 }
+    }
+}
+
+impl Read for FromStart<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read_at(bytes, self.at)?;
+        self.at += count as u64;
+        Ok(count)
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::config::Config;
+use super::direction::SUFFIXES;
 use crate::error::{Error, ModelFault, Result};
 
 /// What `__metadata__.format` of a weights file of ours says.
@@ -77,7 +79,7 @@ pub fn layout(config: &Config) -> Vec<TensorSpec> {
     add("embedding.weight".into(), &[config.vocab_size, embedding], false);
     for layer in 0..config.num_layers {
         let input = if layer == 0 { embedding } else { config.directions() * hidden };
-        for suffix in ["", "_reverse"].iter().take(config.directions()) {
+        for suffix in &SUFFIXES[..config.directions()] {
             add(format!("lstm.weight_ih_l{layer}{suffix}"), &[gates, input], false);
             add(format!("lstm.weight_hh_l{layer}{suffix}"), &[gates, hidden], false);
             add(format!("lstm.bias_ih_l{layer}{suffix}"), &[gates], false);
@@ -106,11 +108,10 @@ pub(super) fn read_tensor(view: &TensorView, spec: &TensorSpec) -> Result<Array,
         let (found, expected) = (view.shape().to_vec(), spec.shape.clone());
         return Err(ModelFault::Shape { tensor, found, expected });
     }
-    let halves = || view.data().as_chunks().0.iter();
     let data: Vec<f32> = match view.dtype() {
         Dtype::F32 => f32_values(view.data()),
-        Dtype::F16 => halves().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect(),
-        Dtype::BF16 => halves().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect(),
+        Dtype::F16 => widen(view.data(), f16::from_le_bytes),
+        Dtype::BF16 => widen(view.data(), bf16::from_le_bytes),
         other => {
             let found = format!("{other:?}");
             return Err(ModelFault::Type { tensor, found, expected: "F32, F16 or BF16" });
@@ -121,6 +122,23 @@ pub(super) fn read_tensor(view: &TensorView, spec: &TensorSpec) -> Result<Array,
         Some(index) => Err(ModelFault::Value { tensor, index, value: data[index] }),
         None => Ok(Array { shape: spec.shape.clone(), data }),
     }
+}
+
+/// The numbers of 16 bits in `bytes`, in 32. Many are converted at once: of a large model one by one takes longer than
+/// reading the file.
+fn widen<H: Copy + Default>(bytes: &[u8], half: impl Fn([u8; 2]) -> H) -> Vec<f32>
+where
+    [H]: HalfFloatSliceExt,
+{
+    let halves = bytes.as_chunks().0;
+    let mut values = vec![0.0; halves.len()];
+    let mut block = [H::default(); 1024];
+    for (bytes, values) in halves.chunks(block.len()).zip(values.chunks_mut(block.len())) {
+        let block = &mut block[..bytes.len()];
+        block.iter_mut().zip(bytes).for_each(|(to, bytes)| *to = half(*bytes));
+        block.convert_to_f32_slice(values);
+    }
+    values
 }
 
 /// The bytes of the weights file.

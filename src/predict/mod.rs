@@ -8,7 +8,7 @@ mod parts;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Engine, Metadata, ModelFiles, RecurrentPrecision, load_directory};
+use crate::model::{Config, Engine, Metadata, ModelFiles, OpenDirectory, RecurrentPrecision, load_opened};
 use crate::text::{Counts, START_ID, Scheme, Tokenizer, Vocabulary};
 
 pub use details::{Details, DetailsWanted, MAX_POINTS, disagree, trajectory_ends};
@@ -161,7 +161,7 @@ impl Predictor {
     /// Computes in the precision that the model was scored with, unless [`RECURRENT_PRECISION_VARIABLE`] names another.
     ///
     /// # Errors
-    /// As [`load_directory`]; [`Error::Setting`] where the variable names no precision.
+    /// As [`load_directory`](crate::model::load_directory); [`Error::Setting`] where the variable names no precision.
     pub fn load(directory: impl AsRef<Path>) -> Result<Self> {
         let forced = match std::env::var_os(RECURRENT_PRECISION_VARIABLE) {
             Some(name) if !name.is_empty() => Some(
@@ -177,9 +177,17 @@ impl Predictor {
     /// As [`Predictor::load`], in the precision `precision` where one is given.
     ///
     /// # Errors
-    /// As [`load_directory`]; [`Error::Setting`] where the model cannot run in that precision.
+    /// As [`load_directory`](crate::model::load_directory); [`Error::Setting`] where the model cannot run in that precision.
     pub fn load_in(directory: impl AsRef<Path>, precision: Option<RecurrentPrecision>) -> Result<Self> {
-        let mut files = load_directory(directory.as_ref())?;
+        OpenDirectory::read_whole(directory.as_ref(), |opened| Self::load_opened(opened, precision))
+    }
+
+    /// As [`Predictor::load_in`], of a directory that is open.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_opened(opened: &OpenDirectory, precision: Option<RecurrentPrecision>) -> Result<Self> {
+        let mut files = load_opened(opened)?;
         if let Some(precision) = precision {
             files.config.recurrent_precision = precision;
             files.config.check().map_err(|reason| Error::setting("recurrent precision", reason))?;

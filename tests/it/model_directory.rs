@@ -1,13 +1,19 @@
 //! Each fault of a model directory is a variant of its own, whose line says what to do.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use imdb_sentiment::model::NGRAMS_FILE;
+use imdb_sentiment::model::{NGRAMS_FILE, OpenDirectory, TRAINING_FILE, load_opened};
 use imdb_sentiment::{Error, ModelFault, Predictor};
 use safetensors::SafeTensors;
 
 use crate::common::properties::GOOD_FILES;
+use crate::common::write_full_model;
 
 const WEIGHTS: &str = "model.safetensors";
 
@@ -91,4 +97,158 @@ fn tensors_that_are_not_the_model_s_are_named() {
 
     let digest = fault(WEIGHTS, &weights(|name| Some(name.to_string()), &[("vocab_sha256", "\u{1b}[2Jabc")]));
     assert!(matches!(digest, ModelFault::Digest { file: "vocab.txt", .. }), "{digest:?}");
+}
+
+/// Two models of one shape without digests, so that nothing but what is read tells one's files from the other's.
+fn two_models(folder: &Path) -> [PathBuf; 2] {
+    [("a", 1, "film"), ("b", 2, "movie")].map(|(name, seed, word)| {
+        let directory = folder.join(name);
+        write_full_model(&directory, seed);
+        let change = |file: &str, from: &str, to: &str| {
+            let path = directory.join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{file} holds {from}");
+            fs::write(path, text.replacen(from, to, 1)).unwrap();
+        };
+        change("vocab.txt", "\nfilm\n", &format!("\n{word}\n"));
+        change("config.json", "1.5", &format!("1.{seed}"));
+        change("training.json", "made up", &format!("made up {seed}"));
+        let weights = fs::read(directory.join(WEIGHTS)).unwrap();
+        let tensors = SafeTensors::deserialize(&weights).unwrap();
+        fs::write(directory.join(WEIGHTS), safetensors::serialize(tensors.iter(), None).unwrap()).unwrap();
+        directory
+    })
+}
+
+/// What is read of a directory, each part by itself.
+fn parts(opened: &OpenDirectory) -> Result<(f32, String, f32, String, String), Error> {
+    let files = load_opened(opened)?;
+    let word = files.vocabulary.word(7).unwrap().to_string();
+    let weight = files.tensors["classifier.bias"].data[0];
+    let training: serde_json::Value = opened.companion(TRAINING_FILE)?.expect("a training record");
+    Ok((files.config.temperature, word, weight, training["command"].to_string(), opened.sha256()?))
+}
+
+#[test]
+fn a_directory_that_is_replaced_while_it_is_read_gives_what_was_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = two_models(folder.path());
+    let [old, new] = [&a, &b].map(|path| parts(&OpenDirectory::open(path).unwrap()).unwrap());
+    assert_ne!(old.4, new.4);
+    let place = folder.path().join("model");
+    fs::rename(&a, &place).unwrap();
+    let opened = OpenDirectory::open(&place).unwrap();
+    // The old one is gone, files and all, before the first is read.
+    fs::rename(&place, folder.path().join("aside")).unwrap();
+    fs::rename(&b, &place).unwrap();
+    fs::remove_dir_all(folder.path().join("aside")).unwrap();
+    assert_eq!(parts(&opened).unwrap(), old);
+    assert_eq!(parts(&OpenDirectory::open(&place).unwrap()).unwrap(), new);
+}
+
+#[test]
+fn a_file_that_is_written_while_it_is_read_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b] = two_models(folder.path());
+    let new = parts(&OpenDirectory::open(&b).unwrap()).unwrap();
+    let readings = Cell::new(0);
+    let read = OpenDirectory::read_whole(&a, |opened| {
+        readings.set(readings.get() + 1);
+        let first = load_opened(opened)?.config.temperature;
+        if readings.get() == 1 {
+            // Times of change are told in steps of some milliseconds.
+            std::thread::sleep(Duration::from_millis(30));
+            // In place, as `cp` writes: half of the files are read already.
+            for file in fs::read_dir(&b).unwrap() {
+                let file = file.unwrap();
+                fs::write(a.join(file.file_name()), fs::read(file.path()).unwrap()).unwrap();
+            }
+        }
+        Ok((first, parts(opened)?))
+    });
+    assert_eq!((read.unwrap(), readings.get()), ((new.0, new), 2));
+    let error = OpenDirectory::read_whole(&a, |_| {
+        // Longer each time.
+        fs::write(a.join("golden.json"), "{}".repeat(1 + readings.replace(readings.get() + 1))).unwrap();
+        Ok(())
+    });
+    assert!(error.unwrap_err().to_string().contains("are being written"));
+}
+
+/// Swaps what lies at a place from one model to the other for some time, as fast as `swap` does it, while it is loaded
+/// again and again: each time it is one of them, whole.
+fn storm(models: [PathBuf; 2], place: &Path, swap: impl Fn(&Path) + Send + Sync) {
+    let known = models.each_ref().map(|path| parts(&OpenDirectory::open(path).unwrap()).unwrap());
+    let over = AtomicBool::new(false);
+    swap(&models[0]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for model in models.iter().rev().cycle() {
+                swap(model);
+                std::thread::sleep(Duration::from_micros(300));
+                if over.load(Relaxed) {
+                    break;
+                }
+            }
+        });
+        let mut seen = [0, 0];
+        let end = Instant::now() + Duration::from_millis(700);
+        while Instant::now() < end || seen.contains(&0) {
+            assert!(Instant::now() < end + Duration::from_secs(30), "{seen:?}");
+            let read = OpenDirectory::read_whole(place, parts).unwrap();
+            let at = known.iter().position(|known| *known == read);
+            seen[at.unwrap_or_else(|| panic!("a mixture: {read:?} of {known:?}"))] += 1;
+        }
+        over.store(true, Relaxed);
+    });
+}
+
+#[test]
+fn no_load_mixes_two_directories_that_are_exchanged_meanwhile() {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    let folder = tempfile::tempdir().unwrap();
+    let models = two_models(folder.path());
+    let (place, beside) = (folder.path().join("model"), folder.path().join("beside"));
+    for (from, to) in [(&models[0], &place), (&models[1], &beside)] {
+        fs::create_dir(to).unwrap();
+        for file in fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+    storm(models, &place, |_| renameat_with(CWD, &beside, CWD, &place, RenameFlags::EXCHANGE).unwrap());
+}
+
+/// As Kubernetes swaps a ConfigMap: the files are links through one link, which is renamed over.
+#[test]
+fn no_load_mixes_the_files_of_a_directory_of_links() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = two_models(folder.path());
+    let place = folder.path().join("model");
+    fs::create_dir(&place).unwrap();
+    for file in fs::read_dir(&models[0]).unwrap() {
+        let name = file.unwrap().file_name();
+        symlink(Path::new("..data").join(&name), place.join(&name)).unwrap();
+    }
+    storm(models, &place, |model| {
+        let beside = place.join("..beside");
+        symlink(model, &beside).unwrap();
+        fs::rename(&beside, place.join("..data")).unwrap();
+    });
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, _] = two_models(folder.path());
+    for file in ["config.json", "golden.json", WEIGHTS] {
+        let path = a.join(file);
+        let bytes = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let error = OpenDirectory::read_whole(&a, parts).unwrap_err();
+        assert!(matches!(error, Error::Model { fault: ModelFault::NotAFile, .. }), "{file}: {error:?}");
+        fs::remove_file(&path).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
 }

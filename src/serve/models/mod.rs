@@ -1,6 +1,5 @@
 //! The models that are served: loading, self-test, and the swap in one step.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,7 +7,6 @@ use std::time::{Instant, SystemTime};
 
 use arc_swap::ArcSwap;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 pub mod cost;
@@ -23,17 +21,13 @@ use self::series::{ModelSeries, ReloadOutcome};
 use self::tally::Tally;
 use crate::error::{Error, Result};
 use crate::model::{
-    BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, NGRAMS_FILE, RecurrentPrecision, TRAINING_FILE,
-    load_companion,
+    BASELINE_FILE, Baseline, Fingerprint, GOLDEN_FILE, Golden, OpenDirectory, RecurrentPrecision,
+    TRAINING_FILE, fingerprint,
 };
 use crate::predict::{Encoding, Predictor, Truncate};
 use crate::serve::memory;
 use crate::serve::problem::{Problem, ProblemKind};
 use crate::serve::settings::{ModelSource, Settings, check_model_name};
-
-/// The files of a model directory whose change makes it another model.
-const MODEL_FILES: [&str; 7] =
-    ["config.json", "vocab.txt", "model.safetensors", NGRAMS_FILE, GOLDEN_FILE, BASELINE_FILE, TRAINING_FILE];
 
 /// How far a golden probability may lie from the recorded one where the recurrence computes in another precision than the
 /// one it was recorded in.
@@ -118,9 +112,6 @@ pub struct ModelSlot {
     /// In which the recurrence is to compute, where that is not the model's own.
     precision: Option<RecurrentPrecision>,
 }
-
-/// What a directory's files look like from outside: size, time of change and inode of each.
-pub type Fingerprint = Vec<Option<(u64, SystemTime, u64)>>;
 
 impl ModelSlot {
     fn load(source: &ModelSource, settings: &Settings) -> Result<Self> {
@@ -220,7 +211,7 @@ impl ModelSlot {
         // A fault in the loader must cost the reload, never the server.
         let load = || -> Result<Option<LoadedModel>> {
             // Read once without keeping it: what is served already need not lie in memory twice.
-            if version(&self.directory)? == old.version {
+            if version(&OpenDirectory::open(&self.directory)?)? == old.version {
                 return Ok(None);
             }
             memory::check_room(&self.directory)?;
@@ -282,53 +273,47 @@ impl LoadedModel {
         Err(Problem::new(ProblemKind::NotReady, detail))
     }
 
-    /// Loads `directory` whole: where it is replaced in the middle, once more.
+    /// Loads `directory`, from files that lay there together.
     fn load(
         directory: &Path,
         name: Option<&str>,
         drift_window: u64,
         precision: Option<RecurrentPrecision>,
     ) -> Result<Self> {
-        let mut tries = 0;
-        loop {
-            let before = fingerprint(directory);
-            let loaded = Self::load_once(directory, name, drift_window, precision);
-            tries += 1;
-            // Three: a writer that replaces it faster than it can be read is not waited for.
-            if fingerprint(directory) == before || tries == 3 {
-                return Ok(Self { fingerprint: before, ..loaded? });
-            }
-        }
+        OpenDirectory::read_whole(directory, |opened| {
+            Self::load_opened(opened, name, drift_window, precision)
+        })
     }
 
-    fn load_once(
-        directory: &Path,
+    fn load_opened(
+        opened: &OpenDirectory,
         name: Option<&str>,
         drift_window: u64,
         precision: Option<RecurrentPrecision>,
     ) -> Result<Self> {
-        let predictor = Predictor::load_in(directory, precision)?;
+        let directory = opened.path();
+        let predictor = Predictor::load_opened(opened, precision)?;
         let name = name.unwrap_or(predictor.name());
         check_model_name(name)
             .map_err(|reason| Error::setting("--model", reason + "; give it one: NAME=DIR"))?;
-        let mut golden: Option<Golden> = load_companion(directory, GOLDEN_FILE)?;
+        let mut golden: Option<Golden> = opened.companion(GOLDEN_FILE)?;
         if let Some(golden) = golden.as_mut().filter(|_| precision.is_some()) {
             // What is on record was answered in the model's own precision.
             golden.tolerance = golden.tolerance.max(OTHER_PRECISION_TOLERANCE);
         }
         let self_test = SelfTest::run(&predictor, golden.as_ref(), directory)?;
-        let baseline: Option<Baseline> = load_companion(directory, BASELINE_FILE)?;
+        let baseline: Option<Baseline> = opened.companion(BASELINE_FILE)?;
         let drift = baseline.map(|baseline| Drift::new(baseline, drift_window)).transpose();
         let drift = drift.map_err(|reason| Error::invalid(directory.join(BASELINE_FILE), reason))?;
         Ok(Self {
             name: name.into(),
-            version: version(directory)?,
+            version: version(opened)?,
             cost: Cost::measure(&predictor),
             self_test,
             drift,
-            training: load_companion(directory, TRAINING_FILE)?,
+            training: opened.companion(TRAINING_FILE)?,
             loaded_at: SystemTime::now(),
-            fingerprint: Fingerprint::new(),
+            fingerprint: opened.fingerprint().clone(),
             predictor,
         })
     }
@@ -419,43 +404,9 @@ pub fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn fingerprint(directory: &Path) -> Fingerprint {
-    #[cfg(unix)]
-    fn inode(data: &std::fs::Metadata) -> u64 {
-        std::os::unix::fs::MetadataExt::ino(data)
-    }
-    #[cfg(not(unix))]
-    fn inode(_: &std::fs::Metadata) -> u64 {
-        0
-    }
-    let of_file = |name: &&str| {
-        let data = std::fs::metadata(directory.join(name)).ok()?;
-        Some((data.len(), data.modified().ok()?, inode(&data)))
-    };
-    MODEL_FILES.iter().map(of_file).collect()
-}
-
-fn version(directory: &Path) -> Result<String> {
-    let mut digest = Sha256::new();
-    for name in MODEL_FILES {
-        let path = directory.join(name);
-        let size = match std::fs::metadata(&path) {
-            // A pipe or a device would never end, or never begin.
-            Ok(data) if !data.is_file() => return Err(Error::invalid(&path, "not a plain file")),
-            Ok(data) => data.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::io(&path)(error)),
-        };
-        // Name and length in front, so that no two directories give one stream of bytes.
-        digest.update(format!("{name} {size}\n"));
-        let mut file = std::fs::File::open(&path).map_err(Error::io(&path))?;
-        let mut piece = vec![0; 64 * 1024];
-        loop {
-            match file.read(&mut piece).map_err(Error::io(&path))? {
-                0 => break,
-                count => digest.update(&piece[..count]),
-            }
-        }
-    }
-    Ok(digest.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect())
+/// The first 12 hex digits of the digest over a directory's files.
+fn version(opened: &OpenDirectory) -> Result<String> {
+    let mut version = opened.sha256()?;
+    version.truncate(12);
+    Ok(version)
 }
