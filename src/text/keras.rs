@@ -1,7 +1,7 @@
 //! The scheme `keras`: what Keras's `text_to_word_sequence` does.
 
 use super::key::{Key, Letters};
-use super::tokenizer::{Token, plain_word, tell};
+use super::token::{Token, plain_word, tell};
 
 /// `KERAS[byte]` is 0 for a separator, else the byte lower-cased as ASCII (bytes of other characters stay).
 const KERAS: [u8; 256] = {

@@ -5,21 +5,23 @@ mod key;
 mod reading;
 mod sentences;
 mod spelling;
+mod token;
 mod tokenizer;
 mod typed;
 mod vocabulary;
 mod words;
 
 pub use sentences::sentences;
-pub use tokenizer::{Counts, Scheme, Token, Tokenizer};
+pub use token::Token;
+pub use tokenizer::{Counts, Scheme, Tokenizer};
 pub use vocabulary::{PADDING_ID, SPECIAL_WORDS, START_ID, UNKNOWN_ID, Vocabulary};
 
 // What counts vocabularies needs to know.
 pub(crate) use key::GOLDEN_RATIO;
 #[cfg(feature = "train")]
-pub(crate) use reading::{JOINT, PIECE_LETTERS, for_each_piece, piece_key};
+pub(crate) use reading::{PIECE_LETTERS, for_each_piece, piece_key};
 #[cfg(feature = "train")]
 pub(crate) use typed::class_tokens;
-#[cfg(feature = "train")]
-pub(crate) use vocabulary::hex;
 pub(crate) use vocabulary::sha256_hex;
+#[cfg(feature = "train")]
+pub(crate) use vocabulary::{JOINT, hex};

@@ -2,7 +2,7 @@
 
 use super::key::Key;
 use super::spelling::squeeze;
-use super::vocabulary::{UNKNOWN_ID, Vocabulary};
+use super::vocabulary::{JOINT, UNKNOWN_ID, Vocabulary};
 
 /// How well a word was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +15,6 @@ pub(super) enum Reading {
     Unknown,
 }
 
-/// What begins a piece inside a word, and what ends one at a word's start.
-pub(crate) const JOINT: &str = "##";
 /// Most letters of a piece, so that with [`JOINT`] its key tells it from every other.
 pub(crate) const PIECE_LETTERS: usize = 6;
 /// Longest word that is read by its pieces, in bytes.

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::key::{Key, Letters};
+use super::key::Key;
 use super::reading::{self, Reading};
-use super::vocabulary::{UNKNOWN_ID, Vocabulary};
+use super::token::Token;
+use super::vocabulary::{JOINT, UNKNOWN_ID, Vocabulary};
 use super::{keras, typed, words};
 
 /// Which rules cut a text into words.
@@ -29,17 +30,6 @@ pub enum Scheme {
     /// names of their classes; hashtags are split. A word that the vocabulary lacks is read as the word it was meant to
     /// be (`didnt`, `soooo`, `b0ring`, `awsome`), or by its pieces.
     Typed,
-}
-
-/// One word of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token<'t> {
-    /// The word, lower-cased.
-    pub word: &'t str,
-    /// Byte at which it starts in the original text; always at a character border.
-    pub start: usize,
-    /// Byte after its last in the original text; always at a character border.
-    pub end: usize,
 }
 
 /// What [`Tokenizer::encode`] met in a text.
@@ -127,7 +117,7 @@ impl Tokenizer {
     /// Whether `id` stands for a word that tells something by itself, as [`Counts::known`] counts; each does but with
     /// [`Scheme::Typed`].
     pub(crate) fn tells(&self, id: u32, vocabulary: &Vocabulary) -> bool {
-        let known = |word: &str| typed::is_word(word) && typed::tells(word) && !word.contains(reading::JOINT);
+        let known = |word: &str| typed::is_word(word) && typed::tells(word) && !word.contains(JOINT);
         self.scheme != Scheme::Typed || id > UNKNOWN_ID && vocabulary.word(id).is_some_and(known)
     }
 
@@ -140,32 +130,6 @@ impl Tokenizer {
             Scheme::Typed => typed::scan(text, &mut each),
         }
     }
-}
-
-/// A word of ASCII letters alone, which most are.
-#[inline(always)]
-pub(super) fn plain_word(
-    text: &str,
-    start: usize,
-    end: usize,
-    letters: Letters,
-    each: &mut impl FnMut(Token<'_>, Key),
-) {
-    if !letters.capitals {
-        each(Token { word: &text[start..end], start, end }, letters.key);
-    } else if letters.key.is_whole() {
-        // The key holds the letters lower-cased.
-        let lower = letters.key.value.to_le_bytes();
-        let word = std::str::from_utf8(&lower[..end - start]).unwrap_or_default();
-        each(Token { word, start, end }, letters.key);
-    } else {
-        each(Token { word: &text[start..end].to_ascii_lowercase(), start, end }, letters.key);
-    }
-}
-
-/// A word, lower-cased, that holds other characters than letters.
-pub(super) fn tell(word: &str, start: usize, end: usize, each: &mut impl FnMut(Token<'_>, Key)) {
-    each(Token { word, start, end }, Key::of(word.as_bytes()));
 }
 
 #[cfg(test)]

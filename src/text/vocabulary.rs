@@ -5,7 +5,6 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::key::Key;
-use super::reading::JOINT;
 use super::spelling::Spelling;
 use super::typed::class_tokens;
 use crate::error::{Error, Result};
@@ -18,6 +17,8 @@ pub const START_ID: u32 = 1;
 pub const UNKNOWN_ID: u32 = 2;
 /// What stands on the first lines of `vocab.txt`, the line's number from 0 being the id.
 pub const SPECIAL_WORDS: [&str; 3] = ["<pad>", "<start>", "<unknown>"];
+/// What begins a piece inside a word, and what ends one at a word's start.
+pub(crate) const JOINT: &str = "##";
 /// What stands at id 3 where a word of rank `r`, from 1, has the id `r + 3`, as in Keras: no word has that id.
 const UNUSED_WORD: &str = "<unused-3>";
 

@@ -1,7 +1,7 @@
 //! The scheme `words`: words and marks, as the models before `typed` read them.
 
 use super::key::{Key, Letters};
-use super::tokenizer::{Token, plain_word, tell};
+use super::token::{Token, plain_word, tell};
 
 /// What a byte is to the scheme.
 #[derive(Clone, Copy, PartialEq, Eq)]

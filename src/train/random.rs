@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// What random numbers are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub enum Stream {
     /// Initial weights.
     Weights = 1,
     /// Which reviews are held out.
@@ -22,12 +22,12 @@ pub enum Purpose {
     Judged = 8,
 }
 
-/// The generator for the `index`-th use (epoch, step, tensor) of `purpose` under `seed`.
-pub fn generator(seed: u64, purpose: Purpose, index: u64) -> ChaCha8Rng {
-    let mut generator = ChaCha8Rng::seed_from_u64(seed);
+/// The generator for the `index`-th use (epoch, step, tensor) of `stream` under `seed`.
+pub fn stream_rng(seed: u64, stream: Stream, index: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // ChaCha has 2^64 independent streams per seed.
-    generator.set_stream((purpose as u64) << 48 | index);
-    generator
+    rng.set_stream((stream as u64) << 48 | index);
+    rng
 }
 
 #[cfg(test)]
@@ -37,9 +37,9 @@ mod tests {
 
     #[test]
     fn streams_repeat_and_differ() {
-        let draw = |seed, purpose, index| generator(seed, purpose, index).random::<u64>();
-        assert_eq!(draw(1, Purpose::Order, 2), draw(1, Purpose::Order, 2));
-        let others = [draw(2, Purpose::Order, 2), draw(1, Purpose::Step, 2), draw(1, Purpose::Order, 3)];
-        assert!(!others.contains(&draw(1, Purpose::Order, 2)));
+        let draw = |seed, purpose, index| stream_rng(seed, purpose, index).random::<u64>();
+        assert_eq!(draw(1, Stream::Order, 2), draw(1, Stream::Order, 2));
+        let others = [draw(2, Stream::Order, 2), draw(1, Stream::Step, 2), draw(1, Stream::Order, 3)];
+        assert!(!others.contains(&draw(1, Stream::Order, 2)));
     }
 }

@@ -50,7 +50,7 @@ pub fn examples(reviews: &[&Review], config: &Config, vocabulary: &Vocabulary) -
     let labelled = ids.into_iter().zip(reviews);
     labelled
         .filter_map(|(ids, review)| {
-            Some(Example { ids, target: review.class.target()?, weight: 1.0, beside: 0.0 })
+            Some(Example { ids, target: review.class.target()?, weight: 1.0, logit_offset: 0.0 })
         })
         .collect()
 }

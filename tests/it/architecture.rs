@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("train::random", &[]),
     ("train::metrics", &[]),
     ("train::progress", &[]),
-    ("train::settings", &["train::data::labelled", "train::data::own"]),
+    ("train::settings", &["train::data::labelled"]),
     ("train::interrupt", &[]),
     ("train::data", &["train::random", "train::progress", "train::settings"]),
     ("train::score", &["train::data", "train::metrics"]),
@@ -127,34 +127,6 @@ const CRATES: &[(&str, &[&str])] = &[
 const CIRCLES: &[&[&str]] = &[
     // A trait whose defaults call the formulas, which are written for the trait.
     &["kernel::simd", "kernel::simd::activation"],
-    // A folder's map holds the type of a record and hands each file to the reader or writer of its format.
-    &[
-        "train::data::reader",
-        "train::data::reader::bytes",
-        "train::data::reader::columns",
-        "train::data::reader::delimited",
-        "train::data::reader::json",
-        "train::data::reader::parquet",
-        "train::data::reader::plain",
-    ],
-    &[
-        "train::data::writer",
-        "train::data::writer::parquet::disabled",
-        "train::data::writer::terminal",
-        "train::data::writer::text",
-    ],
-    // A setting has the type of what it sets: how a table's labels are read, how its rows are split.
-    &["train::data::own", "train::data::split", "train::settings", "train::settings::base"],
-    // The tokenizer hands a text to the reader of its scheme, which gives back the tokenizer's tokens.
-    &[
-        "text::keras",
-        "text::reading",
-        "text::tokenizer",
-        "text::typed",
-        "text::typed::careful",
-        "text::vocabulary",
-        "text::words",
-    ],
 ];
 
 /// One file of `src/`, its tests left out.

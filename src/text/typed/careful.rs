@@ -5,7 +5,7 @@ use super::normal::{NO_STAR, Normalizer, STAR, Unit};
 use super::rating::{is_number_word, rating};
 use super::symbols::{class_of, emoticon, is_pictograph};
 use crate::text::key::{Key, Letters};
-use crate::text::tokenizer::Token;
+use crate::text::token::Token;
 
 /// Most bytes that are read at once; hostile texts hold no white space.
 const STRETCH_BYTES: usize = 1024;

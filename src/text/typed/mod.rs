@@ -14,7 +14,7 @@ mod tests;
 
 use self::normal::Normalizer;
 use super::key::{Key, Letters};
-use super::tokenizer::{Token, plain_word, tell};
+use super::token::{Token, plain_word, tell};
 
 /// The tokens that stand for a class of things, as they stand in `vocab.txt` behind the special words, in this order.
 pub(crate) fn class_tokens() -> impl Iterator<Item = &'static str> {

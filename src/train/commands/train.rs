@@ -17,9 +17,9 @@ use crate::text::Vocabulary;
 use crate::train::data::corpus::Review;
 use crate::train::data::digest::{digest_of_examples, digest_of_reviews};
 use crate::train::data::example::Example;
-use crate::train::data::labelled::DataSource;
+use crate::train::data::labelled::{DataSource, OwnArgs};
 use crate::train::data::lessons::Lessons;
-use crate::train::data::own::{Gathered, OwnArgs, file_name, gather};
+use crate::train::data::own::{Gathered, file_name, gather};
 use crate::train::data::split as sides;
 use crate::train::data::start::{InitModel, init_model};
 use crate::train::data::{minimal_pairs, sentences, vocabulary};
@@ -185,7 +185,7 @@ impl Material {
         // The n-grams of a negated word say the opposite of the sentence: the network has to outweigh them.
         let mut scratch = Scratch::default();
         for short in self.sentences.iter_mut().chain(&mut self.judged) {
-            short.beside = stack::SHARE * table.score(&short.ids, &mut scratch);
+            short.logit_offset = stack::SHARE * table.score(&short.ids, &mut scratch);
         }
         self.ngrams = Some(table);
         Ok(())
@@ -465,8 +465,12 @@ fn soft_labelled(reviews: &[&Review], teachers: &[PathBuf], material: &Material)
     let opinions = score::mean_logits(teachers, &texts)?;
     let ids = score::encode_all(&texts, &material.config, &material.vocabulary);
     let soft = ids.into_iter().zip(opinions).filter(|(ids, _)| ids.len() > 1);
-    let example =
-        |(ids, logit): (Vec<u32>, f32)| Example { ids, target: sigmoid(logit), weight: 1.0, beside: 0.0 };
+    let example = |(ids, logit): (Vec<u32>, f32)| Example {
+        ids,
+        target: sigmoid(logit),
+        weight: 1.0,
+        logit_offset: 0.0,
+    };
     Ok(soft.map(example).collect())
 }
 

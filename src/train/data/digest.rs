@@ -13,7 +13,7 @@ pub fn digest_of_examples<'e>(examples: impl IntoIterator<Item = &'e Example>) -
         digest.update((example.ids.len() as u64).to_le_bytes());
         digest.update(example.target.to_le_bytes());
         digest.update(example.weight.to_le_bytes());
-        digest.update(example.beside.to_le_bytes());
+        digest.update(example.logit_offset.to_le_bytes());
         example.ids.iter().for_each(|id| digest.update(id.to_le_bytes()));
     }
     hex(&digest.finalize())

@@ -16,7 +16,7 @@ pub struct Example {
     /// How much it counts beside the others of its batch; 1 by default.
     pub weight: f32,
     /// What the rest of the model will add to the network's logit, so that the network learns what is left; 0 by default.
-    pub beside: f32,
+    pub logit_offset: f32,
 }
 
 /// [`encode_tail`] for many texts.

@@ -20,6 +20,19 @@ pub struct TableArgs {
     pub labels: LabelArgs,
 }
 
+/// How data of one's own is read and split.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct OwnArgs {
+    #[command(flatten)]
+    pub table: TableArgs,
+    /// A column whose equal values (one product, one author) stay on one side of the split.
+    #[arg(long, value_name = "COLUMN")]
+    pub group_column: Option<String>,
+    /// A table to validate on, in place of a share of the rows.
+    #[arg(long, value_name = "PATH", conflicts_with = "group_column")]
+    pub validation_data: Option<PathBuf>,
+}
+
 /// A text with what is known of it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelledRow {

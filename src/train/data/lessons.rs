@@ -14,7 +14,7 @@ use crate::train::data::example::{Example, encode_all};
 use crate::train::data::opinions::{OpinionFile, RowNames, Subject, mean_of_each};
 use crate::train::data::split::{Sides, unlabelled};
 use crate::train::data::texts::{Source, Texts, read_phrases};
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 use crate::train::settings::Settings;
 
 /// A text that is given with its opinion and has more tokens than this is learnt from as a review is.
@@ -88,7 +88,7 @@ impl Lessons {
             let ids = encode_all(&texts, config, vocabulary).into_iter().zip(list);
             let worded = ids.filter(|(ids, _)| ids.len() > 1);
             worded
-                .map(|(ids, (_, target))| Example { ids, target: *target, weight: 1.0, beside: 0.0 })
+                .map(|(ids, (_, target))| Example { ids, target: *target, weight: 1.0, logit_offset: 0.0 })
                 .collect()
         };
         lessons.long = examples(&long);
@@ -96,7 +96,7 @@ impl Lessons {
             .into_iter()
             .partition(|example| example.ids.len() > SHORT_TOKENS && example.ids.len() > settings.crop / 2);
         lessons.long.extend(more);
-        short.shuffle(&mut generator(settings.seed, Purpose::Judged, 0));
+        short.shuffle(&mut stream_rng(settings.seed, Stream::Judged, 0));
         lessons.short = short;
         if lessons.labelled.is_empty() && lessons.long.is_empty() && lessons.short.is_empty() {
             return Err(Error::Data("no opinion is of a text that may be learnt from".into()));

@@ -1,30 +1,17 @@
 //! Where a training's reviews come from: the public release, or tables and folders of one's own.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::text::{Scheme, Tokenizer, Vocabulary};
 use crate::train::data::corpus::{Class, Corpus, Review};
-use crate::train::data::labelled::{self, DataSource, LabelledRow, LeftOut, TableArgs};
+use crate::train::data::labelled::{self, DataSource, LabelledRow, LeftOut, OwnArgs};
 use crate::train::data::opinions::RowNames;
 use crate::train::data::split::{Sides, film_position};
 use crate::train::settings::Settings;
-
-/// How data of one's own is read and split.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub struct OwnArgs {
-    #[command(flatten)]
-    pub table: TableArgs,
-    /// A column whose equal values (one product, one author) stay on one side of the split.
-    #[arg(long, value_name = "COLUMN")]
-    pub group_column: Option<String>,
-    /// A table to validate on, in place of a share of the rows.
-    #[arg(long, value_name = "PATH", conflicts_with = "group_column")]
-    pub validation_data: Option<PathBuf>,
-}
 
 /// The reviews of a training and their sides.
 #[derive(Clone, Debug)]

@@ -16,7 +16,7 @@ use crate::predict::encode_tail;
 use crate::text::Vocabulary;
 use crate::train::data::example::Example;
 use crate::train::data::minimal_pairs;
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 
 const GRAMMAR: &str = include_str!("sentences.toml");
 
@@ -119,14 +119,14 @@ pub fn sentences(seed: u64, config: &Config, vocabulary: &Vocabulary) -> Result<
     let bare = |text: &str| text.to_lowercase().trim_end_matches(['.', '!']).to_string();
     let pairs = minimal_pairs::load_pairs(None)?;
     let held_out: HashSet<String> = pairs.iter().flat_map(|pair| [bare(&pair.a), bare(&pair.b)]).collect();
-    let (texts, mut rng) = (grammar.texts(), generator(seed, Purpose::Sentences, 0));
+    let (texts, mut rng) = (grammar.texts(), stream_rng(seed, Stream::Sentences, 0));
     let drawn = (0..SENTENCES).map(|_| grammar.draw(&texts, &mut rng));
     let kept = drawn.filter(|sentence| !held_out.contains(&sentence.bare));
     let encoded = kept.map(|Drawn { text, target, .. }| Example {
         ids: encode_tail(&text, config, vocabulary),
         target,
         weight: 1.0,
-        beside: 0.0,
+        logit_offset: 0.0,
     });
     Ok(encoded.collect())
 }
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn praise_and_blame_are_drawn_alike() {
         let grammar = Grammar::built_in();
-        let (texts, mut rng) = (grammar.texts(), generator(1, Purpose::Sentences, 0));
+        let (texts, mut rng) = (grammar.texts(), stream_rng(1, Stream::Sentences, 0));
         let mean =
             (0..20_000).map(|_| f64::from(grammar.draw(&texts, &mut rng).target)).sum::<f64>() / 20_000.0;
         assert!((0.45..0.55).contains(&mean), "{mean}");
@@ -174,7 +174,7 @@ mod tests {
     fn a_seed_draws_its_own_sentences_and_none_of_the_pairs() {
         let grammar = Grammar::built_in();
         let texts = grammar.texts();
-        let draw = |seed| grammar.draw(&texts, &mut generator(seed, Purpose::Sentences, 0));
+        let draw = |seed| grammar.draw(&texts, &mut stream_rng(seed, Stream::Sentences, 0));
         assert_eq!(draw(1), draw(1));
         assert_ne!(draw(1), draw(2));
         let vocabulary = Vocabulary::from_words(["it", "is", "not", "good", "."]).unwrap();

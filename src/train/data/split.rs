@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::train::data::corpus::{Class, Corpus, Review};
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 use crate::train::settings::{Settings, Split};
 
 /// The two sides of a split, as positions in the list of labelled reviews.
@@ -33,7 +33,7 @@ impl Sides {
         let (train, validation, last) = match settings.split {
             Split::Random => {
                 let mut order: Vec<usize> = (0..reviews.len()).collect();
-                order.shuffle(&mut generator(settings.split_seed, Purpose::Split, 0));
+                order.shuffle(&mut stream_rng(settings.split_seed, Stream::Split, 0));
                 let validation = order.split_off((reviews.len() as f64 * (1.0 - share)).round() as usize);
                 (order, validation, Vec::new())
             }
@@ -42,7 +42,7 @@ impl Sides {
                 for (stream, positive) in [false, true].into_iter().enumerate() {
                     let of_class = |at: &usize| (reviews[*at].class == Class::Positive) == positive;
                     let mut order: Vec<usize> = (0..reviews.len()).filter(of_class).collect();
-                    order.shuffle(&mut generator(settings.split_seed, Purpose::Split, 1 + stream as u64));
+                    order.shuffle(&mut stream_rng(settings.split_seed, Stream::Split, 1 + stream as u64));
                     validation.extend(order.split_off((order.len() as f64 * (1.0 - share)).round() as usize));
                     train.extend(order);
                 }

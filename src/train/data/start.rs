@@ -8,7 +8,7 @@ use rand::Rng;
 use crate::error::{Error, Result};
 use crate::model::{Array, Config, NgramTable, load_directory};
 use crate::text::{Scheme, Tokenizer, Vocabulary};
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 
 /// A word of one's own texts joins the vocabulary of a model when it stands in so many of them.
 const MIN_TEXTS: usize = 3;
@@ -48,7 +48,7 @@ pub fn init_model(directory: &Path, texts: &[&str], seed: u64) -> Result<InitMod
         vocabulary = Vocabulary::from_text(&joined)?;
         let embedding =
             tensors.get_mut("embedding.weight").ok_or_else(|| Error::Data("no embedding".into()))?;
-        let mut rng = generator(seed, Purpose::Weights, 1);
+        let mut rng = stream_rng(seed, Stream::Weights, 1);
         let spread = deviation(&embedding.data);
         let more = words.len() * config.embedding_dim;
         embedding.data.extend((0..more).map(|_| rng.random_range(-spread..=spread)));

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use crate::text::sentences;
 use crate::train::data::corpus::{Class, Review};
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 
 /// Where a text comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -147,7 +147,7 @@ pub fn stretches(review: &Review, share: f64, seed: u64) -> Vec<Range<usize>> {
     if sentences.len() < 2 || share <= 0.0 {
         return Vec::new();
     }
-    let mut rng = generator(seed, Purpose::Stretches, (review.class as u64) << 32 | u64::from(review.id));
+    let mut rng = stream_rng(seed, Stream::Stretches, (review.class as u64) << 32 | u64::from(review.id));
     let wanted = (share * sentences.len() as f64 + rng.random::<f64>()) as usize;
     let mut drawn = BTreeSet::new();
     // Draws that were had before are lost, so that a share that asks for every stretch there is comes to an end.

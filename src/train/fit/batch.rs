@@ -26,23 +26,23 @@ pub struct Sampling<'t> {
 
 /// The texts of a step, reviews first.
 #[derive(Clone, Debug, Default)]
-pub struct Step {
+pub struct Batch {
     /// Start id first.
     pub ids: Vec<Vec<u32>>,
     /// As [`Example::target`].
     pub targets: Vec<f32>,
     /// As [`Example::weight`].
     pub weights: Vec<f32>,
-    /// As [`Example::beside`].
-    pub beside: Vec<f32>,
+    /// As [`Example::logit_offset`].
+    pub logit_offset: Vec<f32>,
 }
 
-impl Step {
+impl Batch {
     fn push(&mut self, ids: Vec<u32>, example: &Example, weight: f32) {
         self.ids.push(ids);
         self.targets.push(example.target);
         self.weights.push(weight * example.weight);
-        self.beside.push(example.beside);
+        self.logit_offset.push(example.logit_offset);
     }
 }
 
@@ -54,8 +54,8 @@ const SHORT_WEIGHT: f32 = 0.5;
 
 impl Sampling<'_> {
     /// The texts of the step over `reviews` that has `number` steps before it.
-    pub fn step(&self, reviews: &[&Example], number: u64, rng: &mut impl Rng) -> Step {
-        let mut step = Step::default();
+    pub fn sample_batch(&self, reviews: &[&Example], number: u64, rng: &mut impl Rng) -> Batch {
+        let mut step = Batch::default();
         for review in reviews {
             step.push(self.stretch(&review.ids, rng), review, 1.0);
         }
@@ -137,17 +137,17 @@ fn behind_start(ids: &[u32], range: Range<usize>) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::random::{Purpose, generator};
+    use crate::train::random::{Stream, stream_rng};
 
     fn example(ids: Vec<u32>, target: f32) -> Example {
-        Example { ids, target, weight: 1.0, beside: 0.0 }
+        Example { ids, target, weight: 1.0, logit_offset: 0.0 }
     }
 
     #[test]
     fn a_stretch_keeps_the_start_and_lies_within_the_review() {
         let ids: Vec<u32> = (1..=500).collect();
         let sampling = |crop| Sampling { crop, ..Sampling::default() };
-        let mut rng = generator(1, Purpose::Step, 0);
+        let mut rng = stream_rng(1, Stream::Step, 0);
         assert_eq!(sampling(0).stretch(&ids, &mut rng), ids);
         assert_eq!(sampling(100).stretch(&ids[..50], &mut rng), ids[..50]);
         for _ in 0..200 {
@@ -180,7 +180,7 @@ mod tests {
             "a sentence longer than any stretch is cut"
         );
         assert_eq!(sampling.sentences_from(&ids, 110, 10), 110..118, "and entered where the draw fell");
-        let mut rng = generator(1, Purpose::Step, 0);
+        let mut rng = stream_rng(1, Stream::Step, 0);
         for _ in 0..500 {
             let stretch = sampling.short_stretch(&ids, &mut rng);
             assert!(stretch.len() > 1 && stretch[0] == 1 && stretch.len() <= ids.len());
@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn a_step_has_its_reviews_first_then_short_texts_of_half_the_weight() {
         let reviews = [example((1..=300).collect(), 1.0), example((1..=9).collect(), 0.0)];
-        let made_up = [Example { beside: -1.5, ..example(vec![1, 5, 6], 0.8) }];
+        let made_up = [Example { logit_offset: -1.5, ..example(vec![1, 5, 6], 0.8) }];
         let sampling = Sampling {
             crop: 100,
             short_crops: 1.5,
@@ -198,13 +198,13 @@ mod tests {
             sentence_share: 1.0,
             ..Sampling::default()
         };
-        let step = sampling.step(&[&reviews[0], &reviews[1]], 0, &mut generator(1, Purpose::Step, 0));
+        let step = sampling.sample_batch(&[&reviews[0], &reviews[1]], 0, &mut stream_rng(1, Stream::Step, 0));
         assert_eq!(step.ids.len(), 2 + 3 + 2);
         assert_eq!((step.ids[0].len(), step.ids[1].len()), (100, 9));
         assert_eq!(step.weights, [1.0, 1.0, 0.5, 0.5, 0.5, 0.5, 0.5]);
         assert_eq!(step.targets[..2], [1.0, 0.0]);
         assert_eq!(step.targets[5..], [0.8, 0.8]);
-        assert_eq!(step.beside, [0.0, 0.0, 0.0, 0.0, 0.0, -1.5, -1.5]);
+        assert_eq!(step.logit_offset, [0.0, 0.0, 0.0, 0.0, 0.0, -1.5, -1.5]);
         assert!(step.ids[2..5].iter().all(|ids| ids.len() < 62));
     }
 
@@ -212,14 +212,17 @@ mod tests {
     fn judged_stretches_are_met_in_turn_with_their_own_targets() {
         let reviews = [example((1..=300).collect(), 1.0), example((1..=9).collect(), 0.0)];
         let judged: Vec<Example> = (2..=5)
-            .map(|word| Example { beside: 0.5, ..example(vec![1, word], 0.1 * word as f32) })
+            .map(|word| Example { logit_offset: 0.5, ..example(vec![1, word], 0.1 * word as f32) })
             .collect();
         let sampling = Sampling { short_crops: 1.5, judged: &judged, ..Sampling::default() };
         let mut words = Vec::new();
         for number in 0..4 {
-            let step =
-                sampling.step(&[&reviews[0], &reviews[1]], number, &mut generator(1, Purpose::Step, number));
-            assert_eq!((step.ids.len(), step.weights[2], step.beside[2]), (5, 0.5, 0.5));
+            let step = sampling.sample_batch(
+                &[&reviews[0], &reviews[1]],
+                number,
+                &mut stream_rng(1, Stream::Step, number),
+            );
+            assert_eq!((step.ids.len(), step.weights[2], step.logit_offset[2]), (5, 0.5, 0.5));
             for (ids, target) in step.ids.iter().zip(&step.targets).skip(2) {
                 assert_eq!(*target, 0.1 * ids[1] as f32);
                 words.push(ids[1]);

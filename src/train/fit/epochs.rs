@@ -11,7 +11,7 @@ use super::optimizer::clip_global_norm;
 use super::state::State;
 use crate::error::Result;
 use crate::train::progress;
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 use crate::train::settings::LinearDecay;
 
 /// What of a loop stays the same.
@@ -89,7 +89,7 @@ pub fn train_epochs(
                 bar.finish_and_clear();
                 return Ok(false);
             }
-            let mut rng = generator(plan.seed, Purpose::Step, step);
+            let mut rng = stream_rng(plan.seed, Stream::Step, step);
             let outcome = lessons.step(&batches[state.position.batch], step, &mut rng)?;
             let mut grads = outcome.loss.backward()?;
             if plan.clip_norm > 0.0 {

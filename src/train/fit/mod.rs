@@ -12,7 +12,7 @@ use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use self::batch::{Sampling, Step};
+use self::batch::{Batch, Sampling};
 use self::epochs::{Lessons, Plan, StepOutcome, train_epochs};
 use self::loss::binary_cross_entropy;
 pub use self::state::{EpochRow, Position, State};
@@ -21,7 +21,7 @@ use crate::error::Result;
 use crate::model::{Dropout, Network};
 use crate::train::data::example::Example;
 use crate::train::metrics::Metrics;
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 use crate::train::settings::{Keep, LinearDecay};
 
 /// Which examples make up each step.
@@ -45,7 +45,7 @@ impl Schedule {
     /// The batches of one epoch (from 0), as positions in `examples`: a fresh shuffle, cut; with `bucketed`, stretches
     /// of it sorted by length before the cut, and the batches shuffled.
     pub fn batches(&self, examples: &[Example], epoch: usize) -> Vec<Vec<usize>> {
-        let mut rng = generator(self.seed, Purpose::Order, epoch as u64);
+        let mut rng = stream_rng(self.seed, Stream::Order, epoch as u64);
         let mut order: Vec<usize> = (0..examples.len()).collect();
         order.shuffle(&mut rng);
         if self.bucketed {
@@ -136,10 +136,11 @@ impl Lessons for Classifier<'_, '_, '_> {
 
     fn step(&self, batch: &Vec<usize>, step: u64, rng: &mut ChaCha8Rng) -> Result<StepOutcome> {
         let batch: Vec<&Example> = batch.iter().map(|&at| &self.task.examples[at]).collect();
-        let Step { ids, targets, weights, beside } = self.task.sampling.step(&batch, step, rng);
+        let Batch { ids, targets, weights, logit_offset } =
+            self.task.sampling.sample_batch(&batch, step, rng);
         let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
         let logits = self.network.forward_training(&ids, &self.task.dropout, rng)?; // [B]
-        let logits = (&logits + Tensor::from_slice(&beside, beside.len(), logits.device())?)?;
+        let logits = (&logits + Tensor::from_slice(&logit_offset, logit_offset.len(), logits.device())?)?;
         let loss = binary_cross_entropy(&logits, &targets, &weights)?;
         let logits = logits.to_vec1::<f32>()?;
         let reviews = logits.iter().zip(&targets).take(batch.len());
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn every_epoch_has_each_example_once_in_an_order_of_its_own() {
-        let examples = vec![Example { ids: vec![1], target: 1.0, weight: 1.0, beside: 0.0 }; 10];
+        let examples = vec![Example { ids: vec![1], target: 1.0, weight: 1.0, logit_offset: 0.0 }; 10];
         let schedule = Schedule { epochs: 2, batch_size: 4, bucketed: false, seed: 1 };
         let batches = schedule.batches(&examples, 0);
         assert_eq!(batches.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 2]);
@@ -212,7 +213,7 @@ mod tests {
     #[test]
     fn bucketed_batches_are_of_like_length() {
         let examples: Vec<Example> = (0..960)
-            .map(|n| Example { ids: vec![1; 1 + n * 7 % 300], target: 1.0, weight: 1.0, beside: 0.0 })
+            .map(|n| Example { ids: vec![1; 1 + n * 7 % 300], target: 1.0, weight: 1.0, logit_offset: 0.0 })
             .collect();
         let schedule = Schedule { epochs: 1, batch_size: 10, bucketed: true, seed: 1 };
         let batches = schedule.batches(&examples, 0);

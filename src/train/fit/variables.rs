@@ -8,7 +8,7 @@ use rand::Rng;
 
 use crate::error::{Error, Result};
 use crate::model::{Array, Config, TensorSpec, layout};
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 
 /// Bound of the uniform distribution that an embedding starts from, as in Keras.
 const EMBEDDING_BOUND: f32 = 0.05;
@@ -29,7 +29,7 @@ impl Variables {
     pub fn initial(config: &Config, seed: u64) -> Result<Self> {
         let specs = layout(config);
         let arrays = specs.iter().enumerate().filter(|(_, spec)| !spec.optional).map(|(index, spec)| {
-            let mut rng = generator(seed, Purpose::Weights, index as u64);
+            let mut rng = stream_rng(seed, Stream::Weights, index as u64);
             (spec.name.clone(), Array { shape: spec.shape.clone(), data: initial(spec, &mut rng) })
         });
         Self::from_arrays(&arrays.collect())

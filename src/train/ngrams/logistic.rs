@@ -6,7 +6,7 @@ use crate::train::metrics::{class_weights, cross_entropy, sigmoid};
 
 /// Reviews as rows of a sparse matrix, `X = S B R`: B tells which columns a row has, R scales the columns by `ratios`,
 /// S brings every row to length 1 (a row of length 0 stays 0).
-pub(super) struct Rows {
+pub(super) struct SparseRows {
     /// Columns of row after row, each column at most once in a row.
     pub(super) columns: Vec<u32>,
     /// Where each row ends in `columns`.
@@ -17,7 +17,7 @@ pub(super) struct Rows {
 
 /// What a row should come out as, and how much it counts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Aim {
+pub(super) struct Target {
     /// Probability, 0 to 1.
     pub(super) target: f64,
     /// At least 0.
@@ -26,7 +26,7 @@ pub(super) struct Aim {
 
 /// How long [`Rows::fit`] looks for the minimum.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stop {
+pub(super) struct StopCriteria {
     /// Share of its first length under which the gradient is short enough.
     pub(super) tolerance: f64,
     /// Steps after which it is left at that.
@@ -36,7 +36,7 @@ pub(super) struct Stop {
 /// Steps that L-BFGS remembers: more than 10 gained no time on the reviews.
 const MEMORY: usize = 10;
 
-impl Rows {
+impl SparseRows {
     /// What is to be added to the weights v of the columns and to the bias c, so that the sums w + v and b + c minimise
     ///
     /// `|w|^2 / 2 + strength * sum(weight_i * cross-entropy(target_i, sigmoid((X (v + w))_i + c + b)))`
@@ -47,9 +47,9 @@ impl Rows {
         &self,
         weights: &[f64],
         bias: f64,
-        aims: &[Aim],
+        aims: &[Target],
         strength: f64,
-        stop: Stop,
+        stop: StopCriteria,
     ) -> (Vec<f64>, f64) {
         let (columns, scales) = (self.ratios.len(), self.scales());
         // The bias is the last parameter.
@@ -87,7 +87,7 @@ impl Rows {
 
     /// [`Rows::fit_from`] nothing.
     #[cfg(test)]
-    fn fit(&self, aims: &[Aim], strength: f64, stop: Stop) -> (Vec<f64>, f64) {
+    fn fit(&self, aims: &[Target], strength: f64, stop: StopCriteria) -> (Vec<f64>, f64) {
         self.fit_from(&vec![0.0; self.ratios.len()], 0.0, aims, strength, stop)
     }
 
@@ -117,7 +117,7 @@ impl Rows {
         point: &[f64],
         logits: &[f64],
         scales: &[f64],
-        aims: &[Aim],
+        aims: &[Target],
         strength: f64,
     ) -> Vec<f64> {
         let mut gradient = vec![0.0; self.ratios.len()];
@@ -159,7 +159,7 @@ fn line_search(
     direction: &[f64],
     logits: &[f64],
     along: &[f64],
-    aims: &[Aim],
+    aims: &[Target],
     strength: f64,
 ) -> f64 {
     // The bias, the last parameter, is not held small.
@@ -288,20 +288,20 @@ fn length(a: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    const STOP: Stop = Stop { tolerance: 1e-9, steps: 500 };
+    const STOP: StopCriteria = StopCriteria { tolerance: 1e-9, steps: 500 };
 
-    fn rows() -> (Rows, Vec<Aim>) {
-        let rows = Rows {
+    fn rows() -> (SparseRows, Vec<Target>) {
+        let rows = SparseRows {
             columns: vec![0, 1, 1, 2, 0, 2, 3, 2],
             ends: vec![2, 4, 7, 7, 8],
             ratios: vec![1.5, -0.5, 2.0, 0.25],
         };
-        let aim = |(target, weight)| Aim { target, weight };
+        let aim = |(target, weight)| Target { target, weight };
         let aims = [(1.0, 1.0), (0.0, 2.0), (0.75, 1.0), (0.1, 0.5), (0.5, 1.0)];
         (rows, aims.map(aim).to_vec())
     }
 
-    fn objective(rows: &Rows, aims: &[Aim], strength: f64, point: &[f64]) -> f64 {
+    fn objective(rows: &SparseRows, aims: &[Target], strength: f64, point: &[f64]) -> f64 {
         let logits = rows.products(point, &rows.scales());
         let fit: f64 =
             logits.iter().zip(aims).map(|(z, aim)| aim.weight * cross_entropy(*z, aim.target)).sum();
@@ -345,13 +345,13 @@ mod tests {
 
     #[test]
     fn without_columns_the_bias_is_the_logit_of_the_mean_target() {
-        let rows = Rows { columns: vec![], ends: vec![0, 0], ratios: vec![] };
-        let aims = [Aim { target: 0.9, weight: 2.0 }, Aim { target: 0.0, weight: 1.0 }];
+        let rows = SparseRows { columns: vec![], ends: vec![0, 0], ratios: vec![] };
+        let aims = [Target { target: 0.9, weight: 2.0 }, Target { target: 0.0, weight: 1.0 }];
         let (weights, bias) = rows.fit(&aims, 5.0, STOP);
         assert!(weights.is_empty());
         assert!((sigmoid(bias) - 0.6).abs() < 1e-6);
         // Rows that count nothing leave it at the start.
-        assert_eq!(rows.fit(&[Aim { target: 1.0, weight: 0.0 }; 2], 5.0, STOP), (vec![], 0.0));
+        assert_eq!(rows.fit(&[Target { target: 1.0, weight: 0.0 }; 2], 5.0, STOP), (vec![], 0.0));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use half::f16;
 
-use self::logistic::{Aim, Rows, Stop};
+use self::logistic::{SparseRows, StopCriteria, Target};
 use crate::error::{Error, Result};
 use crate::model::{LONGEST_NGRAM, Ngram, NgramIndex, NgramTable, Scratch, each_gram, parts};
 use crate::train::data::example::Example;
@@ -77,9 +77,9 @@ pub fn train_ngrams(
         let reason = format!("no word stands in {} of {} reviews", settings.min_reviews, examples.len());
         return Err(Error::Data(reason));
     }
-    let aims: Vec<Aim> = examples
+    let aims: Vec<Target> = examples
         .iter()
-        .map(|example| Aim { target: f64::from(example.target), weight: f64::from(example.weight) })
+        .map(|example| Target { target: f64::from(example.target), weight: f64::from(example.weight) })
         .collect();
     let mut fit = fit(&keys, &reviews, &aims, settings, &start);
     if keys.len() > settings.max_ngrams {
@@ -128,7 +128,7 @@ impl Start {
 }
 
 /// Ratios and weights of the grams `keys`.
-fn fit(keys: &[u64], reviews: &[&[u32]], aims: &[Aim], settings: &NgramSettings, start: &Start) -> Fit {
+fn fit(keys: &[u64], reviews: &[&[u32]], aims: &[Target], settings: &NgramSettings, start: &Start) -> Fit {
     let (columns, ends) = places(&NgramIndex::new(keys), reviews);
     let ratios = log_count_ratios(&columns, &ends, aims, keys.len(), settings.alpha);
     let known = |key: &u64| start.grams.get(key).copied();
@@ -137,8 +137,8 @@ fn fit(keys: &[u64], reviews: &[&[u32]], aims: &[Aim], settings: &NgramSettings,
         let ratio = known(key).map_or(ratio, |(ratio, _)| ratio);
         f64::from(f16::from_f64(ratio))
     });
-    let rows = Rows { columns, ends, ratios: ratios.collect() };
-    let stop = Stop { tolerance: settings.tolerance, steps: settings.steps };
+    let rows = SparseRows { columns, ends, ratios: ratios.collect() };
+    let stop = StopCriteria { tolerance: settings.tolerance, steps: settings.steps };
     let before: Vec<f64> = keys.iter().map(|key| known(key).map_or(0.0, |(_, weight)| weight)).collect();
     let (moved, bias) = rows.fit_from(&before, start.bias, aims, settings.strength, stop);
     let weights = before.iter().zip(moved).map(|(before, moved)| before + moved).collect();
@@ -196,7 +196,7 @@ fn places(index: &NgramIndex, reviews: &[&[u32]]) -> (Vec<u32>, Vec<usize>) {
 }
 
 /// r for every column, as [`train_ngrams`] writes it down.
-fn log_count_ratios(columns: &[u32], ends: &[usize], aims: &[Aim], count: usize, alpha: f64) -> Vec<f64> {
+fn log_count_ratios(columns: &[u32], ends: &[usize], aims: &[Target], count: usize, alpha: f64) -> Vec<f64> {
     let (mut positive, mut negative) = (vec![alpha; count], vec![alpha; count]);
     let mut start = 0;
     for (&end, aim) in ends.iter().zip(aims) {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     fn example(ids: &[u32], target: f32) -> Example {
-        Example { ids: [&[1], ids].concat(), target, weight: 1.0, beside: 0.0 }
+        Example { ids: [&[1], ids].concat(), target, weight: 1.0, logit_offset: 0.0 }
     }
 
     /// Made-up reviews in which only the order of the words tells.
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn ratios_are_those_of_the_formula_with_soft_and_weighted_targets() {
-        let aim = |target, weight| Aim { target, weight };
+        let aim = |target, weight| Target { target, weight };
         // Column 0 in rows 0 and 1, column 1 in row 1.
         let ratios = log_count_ratios(&[0, 0, 1], &[1, 3], &[aim(1.0, 2.0), aim(0.25, 1.0)], 2, 1.0);
         let (p, q) = ([1.0 + 2.0 + 0.25, 1.25f64], [1.0 + 0.75, 1.75f64]);

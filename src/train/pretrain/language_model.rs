@@ -25,7 +25,7 @@ use crate::train::fit::{EpochRow, Position, State};
 use crate::train::interrupt::Interrupt;
 use crate::train::pretrain::sampled_softmax::{Rows, sampled_softmax};
 use crate::train::pretrain::word_vectors::{Vectors, load_vectors, save_vectors};
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 use crate::train::score;
 use crate::train::settings::{OptimizerKind, Settings};
 use crate::train::stage::{OutputArgs, ResumeArgs, Stage, on_threads, print};
@@ -198,7 +198,7 @@ impl<'s> Lessons for Stretches<'s, '_> {
 
     fn batches(&self, epoch: usize) -> Vec<Vec<&'s [u32]>> {
         let mut order = self.stretches.to_vec();
-        order.shuffle(&mut generator(self.settings.seed, Purpose::Order, epoch as u64));
+        order.shuffle(&mut stream_rng(self.settings.seed, Stream::Order, epoch as u64));
         order.chunks(self.settings.batch_size).map(<[&[u32]]>::to_vec).collect()
     }
 

@@ -17,7 +17,7 @@ use crate::text::{START_ID, Vocabulary};
 use crate::train::data::corpus::Corpus;
 use crate::train::data::split;
 use crate::train::data::vocabulary::count_vocabulary;
-use crate::train::random::{Purpose, generator};
+use crate::train::random::{Stream, stream_rng};
 use crate::train::settings::Settings;
 use crate::train::stage::{OutputArgs, ResumeArgs, Stage, print};
 use crate::train::{progress, score};
@@ -129,7 +129,7 @@ pub fn train_vectors(
     settings: &VectorSettings,
     mut progress: impl FnMut(f64),
 ) -> Vec<f32> {
-    let mut rng = generator(settings.seed, Purpose::Weights, 0);
+    let mut rng = stream_rng(settings.seed, Stream::Weights, 0);
     let bound = 0.5 / settings.dim as f32;
     let start: Vec<f32> = (0..vocab_size * settings.dim).map(|_| rng.random_range(-bound..bound)).collect();
     let mut model = SkipGram::new(Isa::current(), settings.dim, &start);
@@ -148,7 +148,7 @@ pub fn train_vectors(
             progress(step as f64 / steps as f64);
         }
         let rate = settings.learning_rate * (1.0 - 0.99 * step as f64 / steps as f64);
-        let mut rng = generator(settings.seed, Purpose::Step, step as u64);
+        let mut rng = stream_rng(settings.seed, Stream::Step, step as u64);
         sentence.clear();
         let review = &reviews[step % reviews.len()];
         sentence

@@ -6,8 +6,7 @@ use super::Overrides;
 use super::choices::{Keep, OptimizerKind, Split};
 use crate::error::Result;
 use crate::model::load_directory;
-use crate::train::data::labelled::DataSource;
-use crate::train::data::own::OwnArgs;
+use crate::train::data::labelled::{DataSource, OwnArgs};
 
 /// What suits data of one's own, and a start from a model, better than a preset.
 #[derive(Clone, Debug, Default)]

@@ -9,7 +9,7 @@ use encoding_rs_io::DecodeReaderBytesBuilder;
 use flate2::read::MultiGzDecoder;
 use indicatif::ProgressBar;
 
-use super::Raw;
+use super::row::Raw;
 use crate::error::{Error, Result};
 
 /// Bytes that are looked at before a row is read.

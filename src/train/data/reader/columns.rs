@@ -1,6 +1,6 @@
 //! Which column is the text, which the label: by the names that people give them, or as they are told.
 
-use super::ReadArgs;
+use super::args::ReadArgs;
 
 /// What columns of texts are called.
 const TEXT: [&str; 17] = [

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
 
+use super::args::ReadArgs;
 use super::bytes::{Opened, ROW_LIMIT_BYTES, unpacking};
 use super::columns::{Columns, is_text};
-use super::{Fields, File, ReadArgs, Row};
+use super::row::{Fields, File, Row};
 use crate::error::{Error, Result};
 
 /// How a table separates and quotes its fields.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde_json::value::RawValue;
 
+use super::args::ReadArgs;
 use super::bytes::{Opened, ROW_LIMIT_BYTES, lines, unpacking};
 use super::columns::Columns;
-use super::{Fields, File, Raw, ReadArgs, Row};
+use super::row::{Fields, File, Raw, Row};
 use crate::error::Error;
 
 type Object = IndexMap<String, Box<RawValue>>;

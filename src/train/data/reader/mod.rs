@@ -4,6 +4,7 @@
 //! What the names and the first bytes do not tell is refused with the flag that decides; a row that cannot be read is
 //! given in its place, with the reason.
 
+mod args;
 mod bytes;
 mod columns;
 mod delimited;
@@ -11,128 +12,19 @@ mod json;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod plain;
+mod row;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use indicatif::ProgressBar;
-use serde_json::value::RawValue;
 
+pub use self::args::{Format, ReadArgs};
 pub use self::columns::{Columns, short};
+use self::row::File;
+pub use self::row::{Fields, Row};
 use crate::error::{Error, Result};
 use crate::train::data::output::FileId;
-
-/// How a file holds its reviews.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// Comma-separated, or another delimiter that the header row tells.
-    Csv,
-    /// Tab-separated.
-    Tsv,
-    /// One JSON object (or string) a line.
-    Jsonl,
-    /// JSON lines or one JSON array.
-    Json,
-    /// One text a line, `__label__X` in front of it where fastText wrote it.
-    Txt,
-    /// Apache Parquet.
-    Parquet,
-}
-
-impl Format {
-    /// The format that a file's name tells, what it is packed with left out; `None` where it tells nothing.
-    pub fn of_path(path: &Path) -> Option<Self> {
-        let extension = |path: &Path| Some(path.extension()?.to_str()?.to_ascii_lowercase());
-        let mut name = extension(path)?;
-        if ["gz", "zst", "zstd"].contains(&name.as_str()) {
-            name = extension(Path::new(path.file_stem()?))?;
-        }
-        Some(match name.as_str() {
-            "csv" => Self::Csv,
-            "tsv" | "tab" => Self::Tsv,
-            "jsonl" | "ndjson" => Self::Jsonl,
-            "json" => Self::Json,
-            "txt" | "text" => Self::Txt,
-            "parquet" | "pq" => Self::Parquet,
-            _ => return None,
-        })
-    }
-}
-
-/// How tables are read, where their names and headers do not tell.
-#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
-#[command(next_help_heading = "Reading")]
-pub struct ReadArgs {
-    /// How the reviews are held; needed for standard input, and where a file's name does not tell.
-    #[arg(long)]
-    pub format: Option<Format>,
-    /// The encoding of the text, such as windows-1252 or utf-16le; UTF-8, or what the mark at the start says, otherwise.
-    #[arg(long, value_name = "NAME")]
-    pub encoding: Option<String>,
-    /// What separates the fields of a CSV: one character, or `tab`.
-    #[arg(long, value_name = "CHARACTER", value_parser = delimiter)]
-    pub delimiter: Option<u8>,
-    /// The first row of a CSV is no header; columns are called 1, 2, 3 …
-    #[arg(long)]
-    pub no_header: bool,
-    /// The column of the text, by name or by number from 1.
-    #[arg(long, value_name = "COLUMN")]
-    pub text_column: Option<String>,
-    /// The column of the label.
-    #[arg(long, value_name = "COLUMN")]
-    pub label_column: Option<String>,
-    /// Stop at the first row that cannot be read.
-    #[arg(long)]
-    pub strict: bool,
-}
-
-fn delimiter(text: &str) -> Result<u8, String> {
-    match text.as_bytes() {
-        _ if text == "tab" || text == "\\t" => Ok(b'\t'),
-        [byte] if byte.is_ascii() && !byte.is_ascii_alphanumeric() && *byte != b'"' => Ok(*byte),
-        _ => Err("expected one character such as ; or |, or `tab`".into()),
-    }
-}
-
-/// What a row holds beside its text, as it was read.
-#[derive(Clone, Debug, Default)]
-pub enum Fields {
-    /// Nothing, or nothing that could be read.
-    #[default]
-    None,
-    /// The fields of a CSV row, in the order of its columns.
-    Record(csv::StringRecord),
-    /// The members of an object.
-    Object(IndexMap<String, Box<RawValue>>),
-}
-
-/// One row of an input.
-#[derive(Clone, Debug)]
-pub struct Row {
-    /// Its place: the line, or for arrays and Parquet the number of the element, from 1.
-    pub line: u64,
-    /// The text, or why there is none.
-    pub text: Result<String, String>,
-    /// The label as it was read; `None` where it is empty or the input has none.
-    pub label: Option<String>,
-    /// All that the row holds.
-    pub fields: Fields,
-}
-
-/// A row's place and its text before it is understood, or why it has none.
-type Raw = std::io::Result<(u64, Result<String, String>)>;
-
-/// The rows of one file.
-type Rows = Box<dyn Iterator<Item = Result<Row>> + Send>;
-
-/// An input that has been opened and understood.
-struct File {
-    /// What was taken for what.
-    taken: String,
-    columns: Arc<Columns>,
-    rows: Rows,
-}
 
 /// The rows of one or more files, in order.
 pub struct Reader {

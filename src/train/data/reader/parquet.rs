@@ -7,8 +7,9 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::{Field, Row as Record};
 use serde_json::value::RawValue;
 
+use super::args::ReadArgs;
 use super::columns::Columns;
-use super::{Fields, File, ReadArgs, Row};
+use super::row::{Fields, File, Row};
 use crate::error::Error;
 
 /// Opens a Parquet file.

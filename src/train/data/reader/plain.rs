@@ -1,8 +1,9 @@
 //! Plain text: one text a line.
 
+use super::args::ReadArgs;
 use super::bytes::{Opened, lines, unpacking};
 use super::columns::Columns;
-use super::{Fields, File, ReadArgs, Row};
+use super::row::{Fields, File, Row};
 use crate::error::Error;
 use std::path::Path;
 use std::sync::Arc;

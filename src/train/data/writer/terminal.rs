@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{Ansi256Color, Style};
 
-use super::Answered;
+use super::layout::Answered;
 use crate::predict::{Details, Prediction, WordWeight};
 
 /// Words of either side that are named with their weights.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ANSWER, Answered, Cell, Layout};
+use super::layout::{ANSWER, Answered, Cell, Layout};
 use crate::train::data::reader::{Columns, Fields};
 
 /// The header row.

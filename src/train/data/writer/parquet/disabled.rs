@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use super::super::{Answered, Layout};
+use super::super::layout::{Answered, Layout};
 use crate::error::{Error, Result};
 use crate::train::data::output::Output;
 use crate::train::data::reader::{Columns, NO_PARQUET};

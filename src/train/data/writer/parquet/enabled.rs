@@ -9,8 +9,8 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 use serde_json::Value;
 
+use super::super::layout::{ANSWER, Answered, Cell, Layout};
 use super::super::text::plain;
-use super::super::{ANSWER, Answered, Cell, Layout};
 use crate::error::{Error, Result};
 use crate::train::data::output::Output;
 use crate::train::data::reader::Columns;
