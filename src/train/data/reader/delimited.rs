@@ -10,7 +10,7 @@ use csv::{ByteRecord, ReaderBuilder, StringRecord};
 use super::args::ReadArgs;
 use super::bytes::{Opened, ROW_LIMIT_BYTES, unpacking};
 use super::columns::{Columns, is_text};
-use super::row::{Fields, File, Row};
+use super::row::{Fields, File, Row, Rows};
 use crate::error::{Error, Result};
 
 /// How a table separates and quotes its fields.
@@ -84,7 +84,7 @@ fn rows(
     columns: Arc<Columns>,
     header: bool,
     separator: bool,
-) -> super::Rows {
+) -> Rows {
     let place = |name: &str| columns.names.iter().position(|column| column == name);
     let text_at = place(&columns.text).expect("chosen among the names");
     let label_at = columns.label().and_then(place);

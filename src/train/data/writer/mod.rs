@@ -13,7 +13,6 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-pub use self::explained::ExplainArgs;
 use self::form::{Form, Packing};
 use self::layout::Layout;
 pub use self::layout::{Answered, WriteArgs};
