@@ -17,9 +17,6 @@ use crate::serve::settings::Settings;
 /// gets the answer and not a reset connection.
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
 
-/// Steps in which a body is charged while it comes in many pieces.
-const CHARGE_BYTES: usize = 16 * 1024;
-
 /// A body in memory, and its place among all that is held.
 #[derive(Debug)]
 pub struct BufferedBody {
@@ -153,22 +150,22 @@ impl BodyReader {
         let Some(second) = next_piece(body).await.map_err(broken)? else {
             return Ok(whole(first, charge));
         };
-        // All the room that it may need, at once: what is not written to takes none, while a buffer that grows leaves
-        // as much behind as it holds in the end. Charged is what has come.
-        let mut all = Vec::with_capacity(if announced > 0 { announced } else { limit });
         let mut charged = first.len();
+        let mut all = Vec::new();
         all.extend_from_slice(&first);
-        drop(first);
         let mut piece = Some(second);
         while let Some(bytes) = piece {
             let needed = all.len() + bytes.len();
             if needed > limit {
                 return Err(too_large(limit));
             }
-            if needed > charged {
-                let more = needed.next_multiple_of(CHARGE_BYTES) - charged;
-                charge.add(more)?;
-                charged += more;
+            if all.capacity() < needed {
+                // Twice what has come: the rest that is announced may never come.
+                let most = if announced >= needed { announced } else { limit };
+                let capacity = most.min(2 * needed);
+                charge.add(capacity.saturating_sub(charged))?;
+                charged = charged.max(capacity);
+                all.reserve_exact(capacity - all.len());
             }
             all.extend_from_slice(&bytes);
             piece = next_piece(body).await.map_err(broken)?;
