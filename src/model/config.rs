@@ -138,6 +138,11 @@ impl Config {
         1 + usize::from(self.bidirectional)
     }
 
+    /// What the names of each direction's tensors end with, the forward one first.
+    pub(super) fn direction_suffixes(&self) -> &'static [&'static str] {
+        &["", "_reverse"][..self.directions()]
+    }
+
     /// Length of the vector that the classifier reads.
     pub fn feature_dim(&self) -> usize {
         self.pooling.width() * self.directions() * self.hidden_size

@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 use super::config::Config;
 use super::weights::Array;
 
-/// What the names of a direction's tensors end with, the forward one first.
-pub(super) const SUFFIXES: [&str; 2] = ["", "_reverse"];
-
 /// The tensors of one direction of a layer, gate rows in the order i, f, g, o.
 pub(super) struct DirectionTensors<'t> {
     /// Which layer it belongs to, from 0.
@@ -48,7 +45,5 @@ pub(super) fn for_each_direction<T>(
         })
     };
     let layers = 0..config.num_layers;
-    layers
-        .map(|layer| SUFFIXES[..config.directions()].iter().map(|suffix| of(layer, suffix)).collect())
-        .collect()
+    layers.map(|layer| config.direction_suffixes().iter().map(|suffix| of(layer, suffix)).collect()).collect()
 }

@@ -8,7 +8,6 @@ use half::{bf16, f16};
 use safetensors::tensor::{Dtype, TensorView};
 
 use super::config::Config;
-use super::direction::SUFFIXES;
 use crate::error::{Error, ModelFault, Result};
 
 /// What `__metadata__.format` of a weights file of ours says.
@@ -79,7 +78,7 @@ pub fn layout(config: &Config) -> Vec<TensorSpec> {
     add("embedding.weight".into(), &[config.vocab_size, embedding], false);
     for layer in 0..config.num_layers {
         let input = if layer == 0 { embedding } else { config.directions() * hidden };
-        for suffix in &SUFFIXES[..config.directions()] {
+        for suffix in config.direction_suffixes() {
             add(format!("lstm.weight_ih_l{layer}{suffix}"), &[gates, input], false);
             add(format!("lstm.weight_hh_l{layer}{suffix}"), &[gates, hidden], false);
             add(format!("lstm.bias_ih_l{layer}{suffix}"), &[gates], false);
