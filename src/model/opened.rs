@@ -10,7 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -58,7 +59,8 @@ enum Opened {
     Absent,
     /// A folder, a device, a pipe.
     NotAFile,
-    Unreadable(io::ErrorKind),
+    /// By which fault of the system's.
+    Unreadable(Errno),
 }
 
 impl OpenDirectory {
@@ -82,7 +84,7 @@ impl OpenDirectory {
         let real = fs::canonicalize(path)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         let directory = match rustix::fs::open(&real, flags | OFlags::DIRECTORY, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(None),
             directory => File::from(directory?),
         };
         let files: Vec<Opened> = MODEL_FILES.iter().map(|name| open_in(&directory, name)).collect();
@@ -147,7 +149,7 @@ impl OpenDirectory {
         let path = self.path.join(name);
         match self.file(name)? {
             Some(file) => read_whole(&path, file, limit),
-            None => Err(Error::io(&path)(io::ErrorKind::NotFound.into())),
+            None => Err(Error::io(&path)(Errno::NOENT.into())),
         }
     }
 
@@ -192,7 +194,7 @@ impl OpenDirectory {
             Opened::File(file) => Ok(Some(file)),
             Opened::Absent => Ok(None),
             Opened::NotAFile => Err(Error::model(&path)(ModelFault::NotAFile)),
-            Opened::Unreadable(kind) => Err(Error::io(&path)((*kind).into())),
+            Opened::Unreadable(errno) => Err(Error::io(&path)((*errno).into())),
         }
     }
 }
@@ -217,16 +219,15 @@ fn look(data: &Metadata) -> Option<(u64, SystemTime, u64)> {
 /// Opens the plain file `name` in `directory`; does not wait for a pipe's other end.
 fn open_in(directory: &File, name: &str) -> Opened {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let opened = openat(directory, name, flags, Mode::empty()).map_err(io::Error::from);
     let plain = |file: OwnedFd| {
-        let file = File::from(file);
-        file.metadata().map(|data| if data.is_file() { Opened::File(file) } else { Opened::NotAFile })
+        let kind = FileType::from_raw_mode(fstat(&file)?.st_mode);
+        Ok(if kind == FileType::RegularFile { Opened::File(File::from(file)) } else { Opened::NotAFile })
     };
-    match opened.and_then(plain) {
+    match openat(directory, name, flags, Mode::empty()).and_then(plain) {
         Ok(opened) => opened,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Opened::Absent,
+        Err(Errno::NOENT) => Opened::Absent,
         // What opening a socket says.
-        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => Opened::NotAFile,
-        Err(e) => Opened::Unreadable(e.kind()),
+        Err(Errno::NXIO) => Opened::NotAFile,
+        Err(errno) => Opened::Unreadable(errno),
     }
 }
