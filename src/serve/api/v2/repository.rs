@@ -173,5 +173,5 @@ async fn controlled(app: &App, model: ModelPath, request: Request<Body>) -> Resu
 /// The body of `request`, which these clients leave out or leave empty.
 async fn read<T: Default + for<'a> Deserialize<'a>>(app: &App, request: Request<Body>) -> Result<T, Problem> {
     let body = app.bodies.read(request).await?.unpack()?;
-    if body.bytes.trim_ascii().is_empty() { Ok(T::default()) } else { json::read(&body.bytes) }
+    if matches!(body.bytes.trim_ascii(), b"" | b"null") { Ok(T::default()) } else { json::read(&body.bytes) }
 }
