@@ -49,6 +49,26 @@ fn room(needed: u64, used: u64, limit: u64) -> Result<(), String> {
     ))
 }
 
+/// Runs `load` with huge pages and goes on without them.
+///
+/// The tables of a model are read all over, which is a seventh faster in huge pages. What clients have comes and goes in
+/// small pieces: a few bytes in each of many pages of two megabytes held twice what was charged for them.
+pub fn with_huge_pages<T>(load: impl FnOnce() -> T) -> T {
+    huge_pages(true);
+    let loaded = load();
+    huge_pages(false);
+    loaded
+}
+
+/// Whether memory that is touched for the first time may come in huge pages, whatever the allocator advises. Where the
+/// system does not let that be said, it stays as it is.
+fn huge_pages(allowed: bool) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::disable_transparent_huge_pages(!allowed);
+    #[cfg(not(target_os = "linux"))]
+    let _ = allowed;
+}
+
 /// A server without a model: code, threads, allocator. Measured: 14.9 MB with a model of a few kilobytes.
 const PROCESS_BYTES: u64 = 15_000_000;
 /// What a model's weights (32 bits each) and gate table take while they are loaded and packed, times their own size.

@@ -280,8 +280,10 @@ impl LoadedModel {
         drift_window: u64,
         precision: Option<RecurrentPrecision>,
     ) -> Result<Self> {
-        OpenDirectory::read_whole(directory, |opened| {
-            Self::load_opened(opened, name, drift_window, precision)
+        memory::with_huge_pages(|| {
+            OpenDirectory::read_whole(directory, |opened| {
+                Self::load_opened(opened, name, drift_window, precision)
+            })
         })
     }
 
