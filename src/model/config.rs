@@ -80,6 +80,13 @@ pub struct Config {
     /// What is added to the logit after that: how much more often texts are positive than where the weights were fitted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bias: f32,
+    /// How much surer short texts are made than the weights are: the logit of `n` ids is multiplied by
+    /// `1 + short_gain e^(-n / short_tokens)` before the bias is added. 0 leaves it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub short_gain: f32,
+    /// The number of ids over which [`Config::short_gain`] falls to a share of 1/e.
+    #[serde(default = "short_tokens", skip_serializing_if = "are_short_tokens")]
+    pub short_tokens: f32,
     /// In which numbers the recurrence computes; the model was scored with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recurrent_precision: RecurrentPrecision,
@@ -94,6 +101,14 @@ fn one() -> usize {
 
 fn unit() -> f32 {
     1.0
+}
+
+fn short_tokens() -> f32 {
+    30.0
+}
+
+fn are_short_tokens(value: &f32) -> bool {
+    *value == short_tokens()
 }
 
 fn is_false(value: &bool) -> bool {
@@ -128,6 +143,8 @@ impl Config {
             padding: Padding::Pre,
             temperature: 1.0,
             bias: 0.0,
+            short_gain: 0.0,
+            short_tokens: short_tokens(),
             recurrent_precision: RecurrentPrecision::F32,
             ngrams: false,
         }
@@ -146,6 +163,14 @@ impl Config {
     /// Length of the vector that the classifier reads.
     pub fn feature_dim(&self) -> usize {
         self.pooling.width() * self.directions() * self.hidden_size
+    }
+
+    /// What the logit of a text of `ids` ids is multiplied by; 1 where no gain was fitted.
+    pub fn length_scale(&self, ids: usize) -> f32 {
+        match self.short_gain == 0.0 {
+            true => 1.0,
+            false => 1.0 + self.short_gain * (-(ids as f32) / self.short_tokens).exp(),
+        }
     }
 
     /// Reads and checks the bytes of `path`, a `config.json`.
@@ -205,6 +230,12 @@ impl Config {
         // Beyond, a logit may leave the range of 32 bits.
         if !(1e-3..=1e3).contains(&self.temperature) {
             return Err(format!("temperature is {}, it must lie between 0.001 and 1000", self.temperature));
+        }
+        if !(-0.9..=9.0).contains(&self.short_gain) {
+            return Err(format!("short_gain is {}, it must lie between -0.9 and 9", self.short_gain));
+        }
+        if !(1.0..=1e4).contains(&self.short_tokens) {
+            return Err(format!("short_tokens is {}, it must lie between 1 and 10000", self.short_tokens));
         }
         Ok(())
     }

@@ -118,7 +118,8 @@ impl Engine {
             let texts: Vec<&[u32]> = group.iter().map(|&review| reviews[review]).collect();
             logits.extend(self.features(&texts).iter().zip(texts).map(|(features, ids)| {
                 let dot: f32 = self.classifier_weight.iter().zip(features).map(|(w, x)| w * x).sum();
-                (dot + self.classifier_bias + self.wide(ids)) / self.config.temperature + self.config.bias
+                let logit = (dot + self.classifier_bias + self.wide(ids)) / self.config.temperature;
+                logit * self.config.length_scale(ids.len()) + self.config.bias
             }));
         });
         let mut logits = vec![0.0; reviews.len()];

@@ -43,7 +43,8 @@ impl Engine {
         if let Some(table) = &self.ngrams {
             sums.iter_mut().zip(table.contributions(ids)).for_each(|(sum, share)| *sum += share);
         }
-        sums.iter_mut().for_each(|sum| *sum /= self.config.temperature);
+        let scale = self.config.length_scale(ids.len());
+        sums.iter_mut().for_each(|sum| *sum = *sum / self.config.temperature * scale);
         sums
     }
 

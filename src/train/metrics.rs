@@ -37,6 +37,44 @@ pub struct Metrics {
     pub false_negatives: usize,
 }
 
+/// How it is with texts that are answered only from a score on, as `server --abstain` does.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Coverage {
+    /// The score.
+    pub score: f64,
+    /// Share of the texts whose score is as high.
+    pub answered: f64,
+    /// Share of right labels among these; not a number where there is none.
+    pub accuracy: f64,
+}
+
+/// Scores from which on one may want answers.
+const SCORES: [f64; 8] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99];
+
+/// What is answered, and how often that is right, from scores of .5 to .99 on.
+pub fn coverage(logits: &[f32], targets: &[f32]) -> [Coverage; SCORES.len()] {
+    SCORES.map(|score| {
+        let answers =
+            logits.iter().zip(targets).filter(|(logit, _)| sigmoid(f64::from(logit.abs())) >= score);
+        let (mut answered, mut right) = (0usize, 0usize);
+        for (logit, target) in answers {
+            answered += 1;
+            right += usize::from((*logit >= 0.0) == (*target >= 0.5));
+        }
+        let share = answered as f64 / logits.len().max(1) as f64;
+        Coverage { score, answered: share, accuracy: right as f64 / answered as f64 }
+    })
+}
+
+/// [`coverage`] as it is printed for people.
+pub fn coverage_table(coverage: &[Coverage]) -> String {
+    let mut text = format!("\n{:<20}{:>12}{:>12}\n", "from a score of", "answered", "accuracy");
+    for Coverage { score, answered, accuracy } in coverage {
+        text += &format!("{score:<20.2}{:>10.1} %{accuracy:>12.4}\n", 100.0 * answered);
+    }
+    text
+}
+
 /// The reviews whose probability lies in one fifteenth of 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bin {
@@ -263,6 +301,17 @@ mod tests {
         let logit = |p: f64| (p / (1.0 - p)).ln() as f32;
         let metrics = Metrics::of(&[logit(0.9), logit(0.9), logit(0.1)], &[1.0, 0.0, 0.0]);
         assert!((metrics.ece - (2.0 * 0.4 + 0.1) / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_is_answered_from_a_score_on_is_told_with_how_often_it_is_right() {
+        let logit = |p: f64| (p / (1.0 - p)).ln() as f32;
+        let coverage = coverage(&[logit(0.55), logit(0.25), logit(0.93), logit(0.02)], &[0.0, 0.0, 1.0, 1.0]);
+        let at = |score: f64| coverage.iter().find(|row| row.score == score).unwrap();
+        assert_eq!((at(0.5).answered, at(0.5).accuracy), (1.0, 0.5));
+        assert_eq!((at(0.7).answered, at(0.7).accuracy), (0.75, 2.0 / 3.0));
+        assert_eq!((at(0.95).answered, at(0.95).accuracy), (0.25, 0.0));
+        assert_eq!(at(0.99).answered, 0.0);
     }
 
     #[test]

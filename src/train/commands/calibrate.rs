@@ -1,4 +1,5 @@
-//! `trainer calibrate`: how sure a model sounds on data of one's own; temperature and bias are fitted, weights stay.
+//! `trainer calibrate`: how sure a model sounds on data of one's own; temperature and bias are fitted, or the scale by
+//! length; weights stay.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use crate::model::{
 use crate::predict::{Predictor, Truncate};
 use crate::train::data::labelled::{self, DataSource, TableArgs};
 use crate::train::data::own::file_name;
-use crate::train::metrics::{Metrics, sigmoid};
+use crate::train::metrics::{Metrics, cross_entropy, sigmoid};
 use crate::train::ngrams::logistic::platt;
 use crate::train::report::record::{Calibration, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
@@ -34,13 +35,15 @@ pub struct CalibrateJob {
     pub table: TableArgs,
     /// The wanted share of right answers among those that are given; the others abstain.
     pub precision: Option<f64>,
+    /// Whether the scale by length is fitted in place of temperature and bias.
+    pub by_length: bool,
     /// The model directory to write.
     pub output: OutputArgs,
     /// The command as it was typed, for the record.
     pub command: String,
 }
 
-/// Fits temperature and bias to labelled rows, and finds from which score on answers are as often right as is wanted;
+/// Fits temperature and bias, or the scale by length, to labelled rows, and finds from which score on answers are as often right as is wanted;
 /// writes the model with them, new golden reviews and a new baseline.
 ///
 /// # Errors
@@ -54,11 +57,19 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         ));
     }
     let mut files = load_directory(&job.model)?;
+    if job.by_length {
+        files.config.short_gain = 0.0;
+    }
     let read = labelled::read(&job.data, &job.table, None)?;
     read.notes.iter().try_for_each(|note| print(out, &format!("{note}\n")))?;
     let before = Predictor::new(files.clone());
     let mut rows = read.rows;
-    rows.retain(|row| row.target.is_some() && before.encode(&row.text, Truncate::Tail).is_ok());
+    let mut lengths = Vec::with_capacity(rows.len());
+    rows.retain(|row| {
+        let encoding = row.target.and_then(|_| before.encode(&row.text, Truncate::Tail).ok());
+        lengths.extend(encoding.iter().map(|encoding| encoding.tokens()));
+        encoding.is_some()
+    });
     let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
     let targets: Vec<f32> = rows.iter().filter_map(|row| row.target).collect();
     let positives = targets.iter().filter(|target| **target >= 0.5).count();
@@ -69,13 +80,20 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
     }
     let models = [before];
     let logits = mean_logits_of(&models, &texts);
-    let (factor, shift) = platt(&logits, &targets);
-    // Rising certainty must mean rising odds.
-    if !(factor.is_finite() && factor > 1e-3 && shift.is_finite()) {
-        return Err(Error::Data("the model's probabilities tell nothing about these labels".into()));
+    if job.by_length {
+        (files.config.short_gain, files.config.short_tokens) =
+            fit_lengths(&logits, &lengths, &targets, files.config.bias);
+    } else {
+        let (factor, shift) = platt(&logits, &targets);
+        // Rising certainty must mean rising odds.
+        if !(factor.is_finite() && factor > 1e-3 && shift.is_finite()) {
+            return Err(Error::Data("the model's probabilities tell nothing about these labels".into()));
+        }
+        files.config.temperature = (files.config.temperature / factor).clamp(1e-3, 1e3);
+        files.config.bias = files.config.bias * factor + shift;
     }
-    files.config.temperature = (files.config.temperature / factor).clamp(1e-3, 1e3);
-    files.config.bias = files.config.bias * factor + shift;
+    let short =
+        (files.config.short_gain != 0.0).then_some((files.config.short_gain, files.config.short_tokens));
 
     let after = Predictor::new(files.clone());
     let models = [after];
@@ -83,11 +101,12 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
     let (old, new) = (Metrics::of(&logits, &targets), Metrics::of(&fitted, &targets));
     let abstain = job.precision.map(|wanted| abstain_below(&fitted, &targets, wanted));
     let mut text = format!(
-        "{} rows, {positives} positive\ntemperature {:.3}, bias {:+.3}\nbefore: loss {:.4} accuracy {:.4} calibration error \
+        "{} rows, {positives} positive\ntemperature {:.3}, bias {:+.3}{}\nbefore: loss {:.4} accuracy {:.4} calibration error \
          {:.4}\nafter:  loss {:.4} accuracy {:.4} calibration error {:.4}\n",
         rows.len(),
         files.config.temperature,
         files.config.bias,
+        short.map_or(String::new(), |(gain, ids)| format!(", scale by length 1 {gain:+.3} exp(-n / {ids})")),
         old.loss,
         old.accuracy,
         old.ece,
@@ -119,10 +138,30 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         positives,
         temperature: files.config.temperature,
         bias: files.config.bias,
+        short,
         abstain: abstain.flatten().map(|(score, _)| score),
     };
     save(&stage, job, files, &models[0], calibration, new, (&fitted, &targets), &texts)?;
     stage.end(true, out)
+}
+
+/// Lengths over which the gain may fall, in ids: past the longest, whole reviews would be scaled too.
+const LENGTHS: [f32; 9] = [3.0, 5.0, 8.0, 12.0, 16.0, 20.0, 25.0, 32.0, 40.0];
+
+/// `short_gain` and `short_tokens` of the least cross-entropy; `logits` are without a gain, with `bias` in them.
+fn fit_lengths(logits: &[f32], lengths: &[usize], targets: &[f32], bias: f32) -> (f32, f32) {
+    let loss = |gain: f32, length: f32| -> f64 {
+        let rows = logits.iter().zip(lengths).zip(targets);
+        let losses = rows.map(|((logit, ids), target)| {
+            let scale = 1.0 + gain * (-(*ids as f32) / length).exp();
+            cross_entropy(f64::from((logit - bias) * scale + bias), f64::from(*target))
+        });
+        losses.sum()
+    };
+    // Two parts in a hundred are more than the data tell.
+    let gains = (-45..=250).map(|step| step as f32 / 50.0);
+    let pairs = gains.flat_map(|gain| LENGTHS.map(|length| (gain, length)));
+    pairs.min_by(|a, b| loss(a.0, a.1).total_cmp(&loss(b.0, b.1))).expect("a grid")
 }
 
 /// The score from which on answers are right in the share `wanted` of all cases, and the share of rows that have one.
@@ -188,6 +227,20 @@ fn save(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_texts_are_made_as_sure_as_they_are_right() {
+        // Twenty short texts told at .73 of which nineteen are right, and long ones that are right as often as told.
+        let (mut logits, mut lengths, mut targets) = (vec![1.0f32; 20], vec![4usize; 20], vec![1.0f32; 19]);
+        targets.push(0.0);
+        logits.extend([1.0; 100]);
+        lengths.extend([300; 100]);
+        targets.extend((0..100).map(|at| f32::from(at < 73)));
+        let (gain, length) = fit_lengths(&logits, &lengths, &targets, 0.0);
+        let scale = |ids: f32| 1.0 + gain * (-ids / length).exp();
+        assert!((sigmoid(f64::from(scale(4.0))) - 0.95).abs() < 0.01, "{gain} {length}");
+        assert!((scale(300.0) - 1.0).abs() < 0.01);
+    }
 
     #[test]
     fn one_abstains_below_the_score_that_is_right_often_enough() {

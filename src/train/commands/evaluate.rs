@@ -2,20 +2,32 @@
 
 use std::io::Write;
 
+use serde::Serialize;
+
 use crate::error::Result;
 use crate::predict::Predictor;
 use crate::train::commands::rows::{Evaluation, rows};
-use crate::train::metrics::{Metrics, best_threshold};
+use crate::train::metrics::{Coverage, Metrics, best_threshold, coverage};
 use crate::train::score::mean_logits_of;
 
 /// Reviews from which on a threshold that would be better is no chance.
 const ENOUGH: usize = 50;
 
+/// What was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluated {
+    /// The figures.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// What is answered, and how often that is right, from several scores on.
+    pub coverage: Vec<Coverage>,
+}
+
 /// Figures of the models together, as `evaluation` asks; what was taken for what, and what was left out, goes to `log`.
 ///
 /// # Errors
 /// Those of reading the models, and of [`rows`].
-pub fn evaluate(evaluation: &Evaluation, log: &mut dyn Write) -> Result<Metrics> {
+pub fn evaluate(evaluation: &Evaluation, log: &mut dyn Write) -> Result<Evaluated> {
     let models = evaluation.models.iter().map(Predictor::load).collect::<Result<Vec<_>>>()?;
     let (rows, notes) = rows(evaluation, &models)?;
     let mut note = |text: &str| {
@@ -34,5 +46,5 @@ pub fn evaluate(evaluation: &Evaluation, log: &mut dyn Write) -> Result<Metrics>
              would be right; `trainer calibrate` moves it there"
         ));
     }
-    Ok(metrics)
+    Ok(Evaluated { metrics, coverage: coverage(&logits, &targets).to_vec() })
 }

@@ -36,6 +36,7 @@ use crate::train::data::minimal_pairs;
 use crate::train::data::reader::ReadArgs;
 use crate::train::data::writer::WriteArgs;
 use crate::train::interrupt::Interrupt;
+use crate::train::metrics::coverage_table;
 use crate::train::pretrain::language_model::{LanguageJob, LanguageSettings};
 use crate::train::pretrain::word_vectors::{VectorJob, VectorSettings};
 use crate::train::pretrain::{language_model, word_vectors};
@@ -60,12 +61,13 @@ enum Command {
     Language(LanguageArgs),
     /// Compare models on minimal pairs: texts that differ in one thing (negation, intensity, contrast, a name).
     Pairs(PairsArgs),
-    /// Print loss, accuracy, precision, recall, F1, AUC, calibration error and confusion matrix.
+    /// Print loss, accuracy, precision, recall, F1, AUC, calibration error, confusion matrix, and what is answered, how often
+    /// rightly, from several scores on.
     Evaluate(EvaluateArgs),
     /// Write one page of HTML on a model: curves, calibration, accuracy by length and stars, mistakes, words that weigh most.
     Report(ReportArgs),
-    /// Fit temperature and bias of a model to labelled rows of your own, its weights untouched; tell from which score on it is
-    /// right as often as you want.
+    /// Fit temperature and bias of a model, or its scale by length, to labelled rows of your own, its weights untouched; tell
+    /// from which score on it is right as often as you want.
     Calibrate(CalibrateArgs),
     /// Add to a model directory what is missing beside its weights: golden reviews for the self-test, the baseline for drift,
     /// pictures, card.
@@ -323,6 +325,10 @@ struct CalibrateArgs {
     /// The share of right answers that is wanted among those that are given, such as 0.95.
     #[arg(long, value_name = "SHARE")]
     precision: Option<f64>,
+    /// Leave temperature and bias, and fit how much surer short texts are made than long ones; the rows are to be of many
+    /// lengths, short ones above all.
+    #[arg(long)]
+    by_length: bool,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -441,11 +447,11 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
         Command::Evaluate(args) => {
             let EvaluateArgs { models, part, json, data, download, table } = args;
             let data = download.path(data.as_deref())?;
-            let metrics = evaluate(&Evaluation { models, data, table, part }, &mut std::io::stderr())?;
+            let evaluated = evaluate(&Evaluation { models, data, table, part }, &mut std::io::stderr())?;
             let text = if json {
-                serde_json::to_string(&metrics).expect("plain data") + "\n"
+                serde_json::to_string(&evaluated).expect("plain data") + "\n"
             } else {
-                metrics.to_text()
+                evaluated.metrics.to_text() + &coverage_table(&evaluated.coverage)
             };
             print(out, &text)
         }
@@ -458,13 +464,13 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
             report(&job, out, &mut std::io::stderr())
         }
         Command::Calibrate(args) => {
-            let CalibrateArgs { model, data, precision, output, table } = args;
+            let CalibrateArgs { model, data, precision, by_length, output, table } = args;
             if let Some(share) = precision.filter(|share| !(*share > 0.5 && *share < 1.0)) {
                 return Err(Error::setting("precision", format!("{share} does not lie between 0.5 and 1")));
             }
             let data = DataSource::of(&data, &table.read)?;
             let command = typed_command(std::env::args().skip(1));
-            let job = CalibrateJob { model, data, table, precision, output, command };
+            let job = CalibrateJob { model, data, table, precision, by_length, output, command };
             calibrate(&job, &mut Expendable(out))
         }
         Command::Complete(args) => {

@@ -62,6 +62,11 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         add(&format!(
             "| calibrated on | {data}: {rows} rows, {positives} positive; temperature {temperature:.3}, bias {bias:+.3} |"
         ));
+        if let Some((gain, ids)) = calibration.short {
+            add(&format!(
+                "| scale by length | the logit of n ids is multiplied by 1 {gain:+.3} exp(-n / {ids}), fitted on that |"
+            ));
+        }
         if let Some(score) = calibration.abstain {
             add(&format!(
                 "| abstain | below a score of {score:.3}, by what was wanted (`server --abstain {score:.3}`) |"

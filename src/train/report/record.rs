@@ -28,6 +28,9 @@ pub struct Calibration {
     pub temperature: f32,
     /// What is added to it then.
     pub bias: f32,
+    /// How much surer short texts are made, and over how many ids that falls to a share of 1/e, where that was fitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short: Option<(f32, f32)>,
     /// The score from which on answers are right as often as was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abstain: Option<f64>,

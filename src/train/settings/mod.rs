@@ -231,7 +231,6 @@ impl Settings {
     /// The network that these settings describe.
     pub fn config(&self) -> Config {
         Config {
-            format: 1,
             tokenizer: self.tokenizer,
             vocab_size: self.vocab_size,
             embedding_dim: self.embedding_dim,
@@ -241,10 +240,9 @@ impl Settings {
             pooling: self.pooling,
             max_length: self.max_length,
             padding: self.padding,
-            temperature: 1.0,
-            bias: 0.0,
             recurrent_precision: self.recurrent_precision,
-            ngrams: false,
+            // What is fitted to the answers of trained weights stays at none.
+            ..Config::keras_imdb()
         }
     }
 
