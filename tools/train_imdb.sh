@@ -1,82 +1,75 @@
 #!/usr/bin/env bash
-# Trains models/imdb from the raw reviews: word vectors; language models on labelled and unlabelled reviews; two teachers
-# that start from the small one, and their student (S1), which learns from their opinion of the unlabelled reviews; a
-# teacher that starts from the large one (F3); and the student of S1 and F3, which learns from short stretches and
-# made-up sentences too. A stage that is there already is skipped, a stopped one resumed.
+# Trains models/imdb from the raw reviews: word vectors, which bring the vocabulary; the network that was shipped before
+# (commit b6537b6, itself from a language model of the same reviews) under that vocabulary; and from it the model, taught
+# by labels, by made-up sentences and by the opinions in tools/teacher/opinions. A stage that is there already is skipped,
+# a stopped one resumed.
 #
-#     tools/train_imdb.sh aclImdb_v1.tar.gz [OUTPUT]            # the shipped model, into target/imdb/imdb unless
-#                                                               # OUTPUT says otherwise; two and a half hours on two cores
-#     HOLD_OUT=1 tools/train_imdb.sh aclImdb_v1.tar.gz OUTPUT   # the same with a fifth of the films set aside, to
-#                                                               # measure: trainer evaluate --on final
+#     tools/train_imdb.sh aclImdb_v1.tar.gz pros_cons.zip [OUTPUT]         # the shipped model, into target/imdb/imdb unless
+#                                                                          # OUTPUT says otherwise
+#     HOLD_OUT=1 tools/train_imdb.sh aclImdb_v1.tar.gz pros_cons.zip OUTPUT    # with a third of the films set aside, to
+#                                                                          # measure: trainer evaluate --on final
 #
-# The preset's tokenizer is `typed`. Vectors, language models and whatever is trained from them share one vocabulary, which the
-# vectors bring: what an older checkout left in target/imdb was counted by another tokenizer and has to go first.
-#
-# Vectors and language models never see a film that is held out to choose or to measure, so both ways share them.
+# pros_cons.zip has Liu's phrases from product reviews (CC BY 4.0), on which there are opinions too. Held-out films must
+# not have been seen: with HOLD_OUT the student starts from a language model, which knows none of them, and learns from a
+# teacher that knows none.
 set -euo pipefail
 data="$1"
+phrases_zip="$2"
+output="${3:-}"
 cd "$(dirname "$0")/.."
-cargo build --release --features train --bin trainer
+cargo build --locked --release --features train --bin trainer
 trainer="${CARGO_TARGET_DIR:-target}/release/trainer"
 work=target/imdb
-output="${2:-$work/imdb}"
-shares=(--final-share 0 --validation-share 0.05)
-teachers="$work"
-if [ -n "${HOLD_OUT:-}" ]; then
-    shares=()
-    teachers="$work/held-out"
-fi
-mkdir -p "$teachers"
+output="${output:-$work/imdb}"
+before=b6537b6
+mkdir -p "$work"
 
 resume() {
     if [ -e "$1.checkpoint" ]; then echo --resume; fi
 }
 
-# language DIM OUTPUT RATE: vectors of that length, and from them a language model of as many units.
-language() {
-    if [ ! -f "$work/v$1/vectors.safetensors" ]; then
-        "$trainer" vectors --data "$data" --output "$work/v$1" --dim "$1"
-    fi
-    if [ ! -f "$2/vectors.safetensors" ]; then
-        # shellcheck disable=SC2046
-        "$trainer" language --data "$data" --vectors "$work/v$1" --output "$2" --epochs 4 --learning-rate "$3" \
-            $(resume "$2")
-    fi
-}
-
-# stage OUTPUT FLAGS: one training on one core. Two of them beside each other do more than one after the other on two.
-stage() {
-    local model="$1"
-    shift
-    if [ -f "$model/model.safetensors" ] && [ ! -e "$model.checkpoint" ]; then
-        echo "$model is there already"
-        return
-    fi
+if [ ! -f "$work/venv/bin/python" ]; then
+    python3 -m venv "$work/venv"
     # shellcheck disable=SC2046
-    RAYON_NUM_THREADS=1 "$trainer" train --preset imdb --data "$data" --output "$model" --threads 1 "${shares[@]}" "$@" \
-        $(resume "$model")
-}
+    "$work/venv/bin/pip" install --quiet $(grep -E '^(numpy|safetensors)=' tools/teacher/requirements.txt)
+fi
+python="$work/venv/bin/python"
 
-# two COMMAND… -- COMMAND…: both beside each other; fails when either does, and leaves neither running.
-two() {
-    local first=()
-    while [ "$1" != -- ]; do
-        first+=("$1")
-        shift
+if [ ! -f "$work/phrases.txt" ]; then
+    "$python" tools/teacher/phrases.py "$phrases_zip" "$work/phrases.txt"
+fi
+if [ ! -f "$work/v128/vectors.safetensors" ]; then
+    "$trainer" vectors --data "$data" --output "$work/v128" --dim 128
+fi
+
+if [ -z "${HOLD_OUT:-}" ]; then
+    start="$work/start"
+    if [ ! -f "$start/vectors.safetensors" ]; then
+        mkdir -p "$work/before"
+        for file in model.safetensors vocab.txt; do
+            git show "$before:models/imdb/$file" >"$work/before/$file"
+        done
+        "$python" tools/teacher/start_from.py "$work/before" "$work/v128/vocab.txt" "$start"
+    fi
+    learn=(--final-share 0 --validation-share 0.05)
+    for file in tools/teacher/opinions/imdb-*.safetensors; do
+        learn+=(--opinions "$file")
     done
-    shift
-    local failed=0
-    "${first[@]}" &
-    local beside=$!
-    "$@" || failed=$?
-    wait "$beside" || failed=$?
-    return "$failed"
-}
+else
+    start="$work/lm"
+    if [ ! -f "$start/vectors.safetensors" ]; then
+        # shellcheck disable=SC2046
+        "$trainer" language --data "$data" --vectors "$work/v128" --output "$start" --epochs 4 --learning-rate 0.003 \
+            $(resume "$start")
+    fi
+    learn=(--opinions tools/teacher/opinions/held-out.safetensors)
+fi
 
-language 128 "$work/lm" 0.003
-language 256 "$work/lm256" 0.002
-small=(--vectors "$work/lm")
-wide=(--vectors "$work/lm256" --embedding-dim 256 --hidden-size 256)
-two stage "$teachers/F1" "${small[@]}" -- stage "$teachers/F2" "${small[@]}" --seed 2
-two stage "$teachers/S1" "${small[@]}" --teacher "$teachers/F1" --teacher "$teachers/F2" -- stage "$teachers/F3" "${wide[@]}"
-stage "$output" "${small[@]}" --short-crops 1 --sentences 2 --teacher "$teachers/F3" --teacher "$teachers/S1"
+if [ -f "$output/model.safetensors" ] && [ ! -e "$output.checkpoint" ]; then
+    echo "$output is there already"
+    exit
+fi
+# Nine parts of a batch, whatever the number of cores: the same bytes everywhere.
+# shellcheck disable=SC2046
+"$trainer" train --preset imdb --data "$data" --vectors "$start" "${learn[@]}" --phrases "$work/phrases.txt" --epochs 3 \
+    --short-crops 5 --sentences 2 --threads 9 --output "$output" $(resume "$output")
