@@ -13,6 +13,7 @@ use crate::model::{
 };
 use crate::predict::{Predictor, Truncate};
 use crate::train::data::labelled::{self, DataSource, TableArgs};
+use crate::train::data::minimal_pairs::{Expectation, behaviour, judge, load_pairs};
 use crate::train::data::own::file_name;
 use crate::train::metrics::{Metrics, cross_entropy, sigmoid};
 use crate::train::ngrams::logistic::platt;
@@ -81,8 +82,11 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
     let models = [before];
     let logits = mean_logits_of(&models, &texts);
     if job.by_length {
-        (files.config.short_gain, files.config.short_tokens) =
-            fit_lengths(&logits, &lengths, &targets, files.config.bias);
+        let rows: Vec<Told> = (0..texts.len())
+            .map(|at| Told { logit: logits[at], ids: lengths[at], target: targets[at] })
+            .collect();
+        let sides = [rows, neutral(&models[0])?];
+        (files.config.short_gain, files.config.short_tokens) = fit_lengths(&sides, files.config.bias);
     } else {
         let (factor, shift) = platt(&logits, &targets);
         // Rising certainty must mean rising odds.
@@ -148,20 +152,41 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
 /// Lengths over which the gain may fall, in ids: past the longest, whole reviews would be scaled too.
 const LENGTHS: [f32; 9] = [3.0, 5.0, 8.0, 12.0, 16.0, 20.0, 25.0, 32.0, 40.0];
 
-/// `short_gain` and `short_tokens` of the least cross-entropy; `logits` are without a gain, with `bias` in them.
-fn fit_lengths(logits: &[f32], lengths: &[usize], targets: &[f32], bias: f32) -> (f32, f32) {
+/// What a model without a gain says of a text.
+#[derive(Clone, Copy)]
+struct Told {
+    logit: f32,
+    ids: usize,
+    target: f32,
+}
+
+/// What `predictor` says of texts without an opinion, whose target is one half: rows of opinions alone would make it sure of
+/// those too.
+fn neutral(predictor: &Predictor) -> Result<Vec<Told>> {
+    let pairs = load_pairs(None)?.into_iter().filter(|pair| pair.expect == Expectation::Neutral);
+    let told = pairs.filter_map(|pair| {
+        let encoding = predictor.encode(&pair.a, Truncate::Tail).ok()?;
+        let logit = predictor.run(std::slice::from_ref(&encoding)).pop()?.logit;
+        Some(Told { logit, ids: encoding.tokens(), target: 0.5 })
+    });
+    Ok(told.collect())
+}
+
+/// `short_gain` and `short_tokens` of the least cross-entropy, in which both sides count alike; `bias` is in the logits.
+fn fit_lengths(sides: &[Vec<Told>; 2], bias: f32) -> (f32, f32) {
     let loss = |gain: f32, length: f32| -> f64 {
-        let rows = logits.iter().zip(lengths).zip(targets);
-        let losses = rows.map(|((logit, ids), target)| {
-            let scale = 1.0 + gain * (-(*ids as f32) / length).exp();
-            cross_entropy(f64::from((logit - bias) * scale + bias), f64::from(*target))
-        });
-        losses.sum()
+        let of_row = |told: &Told| {
+            let scale = 1.0 + gain * (-(told.ids as f32) / length).exp();
+            cross_entropy(f64::from((told.logit - bias) * scale + bias), f64::from(told.target))
+        };
+        sides.iter().map(|side| side.iter().map(of_row).sum::<f64>() / side.len().max(1) as f64).sum()
     };
     // Two parts in a hundred are more than the data tell.
     let gains = (-45..=250).map(|step| step as f32 / 50.0);
     let pairs = gains.flat_map(|gain| LENGTHS.map(|length| (gain, length)));
-    pairs.min_by(|a, b| loss(a.0, a.1).total_cmp(&loss(b.0, b.1))).expect("a grid")
+    let losses = pairs.map(|(gain, length)| (loss(gain, length), gain, length));
+    let (_, gain, length) = losses.min_by(|a, b| a.0.total_cmp(&b.0)).expect("a grid");
+    (gain, length)
 }
 
 /// The score from which on answers are right in the share `wanted` of all cases, and the share of rows that have one.
@@ -210,8 +235,12 @@ fn save(
     if let Some(mut record) = TrainingRecord::load(&job.model)? {
         record.results.insert(format!("{}, calibrated on it", calibration.data), metrics);
         record.calibration = Some(calibration);
+        if !record.behaviour.is_empty() {
+            record.behaviour = behaviour(&judge(predictor, load_pairs(None)?)?);
+        }
         extra.push(("README.md", card::model_card(&name, &record).into_bytes()));
         extra.push((curve::CURVE_FILE, curve::curve(&record.epochs, record.kept_epoch).into_bytes()));
+        extra.push(("history.csv", curve::history(&record.epochs).into_bytes()));
         extra.push((TRAINING_FILE, record.to_json().into_bytes()));
     }
     let half = files
@@ -231,15 +260,16 @@ mod tests {
     #[test]
     fn short_texts_are_made_as_sure_as_they_are_right() {
         // Twenty short texts told at .73 of which nineteen are right, and long ones that are right as often as told.
-        let (mut logits, mut lengths, mut targets) = (vec![1.0f32; 20], vec![4usize; 20], vec![1.0f32; 19]);
-        targets.push(0.0);
-        logits.extend([1.0; 100]);
-        lengths.extend([300; 100]);
-        targets.extend((0..100).map(|at| f32::from(at < 73)));
-        let (gain, length) = fit_lengths(&logits, &lengths, &targets, 0.0);
-        let scale = |ids: f32| 1.0 + gain * (-ids / length).exp();
-        assert!((sigmoid(f64::from(scale(4.0))) - 0.95).abs() < 0.01, "{gain} {length}");
-        assert!((scale(300.0) - 1.0).abs() < 0.01);
+        let told = |logit: f32, ids: usize, target: f32| Told { logit, ids, target };
+        let mut rows: Vec<Told> = (0..20).map(|at| told(1.0, 4, f32::from(at < 19))).collect();
+        rows.extend((0..100).map(|at| told(1.0, 300, f32::from(at < 73))));
+        let (gain, length) = fit_lengths(&[rows.clone(), Vec::new()], 0.0);
+        let scale = |gain: f32, length: f32, ids: f32| 1.0 + gain * (-ids / length).exp();
+        assert!((sigmoid(f64::from(scale(gain, length, 4.0))) - 0.95).abs() < 0.01, "{gain} {length}");
+        assert!((scale(gain, length, 300.0) - 1.0).abs() < 0.01);
+        // Texts of no opinion, of which it is half sure, hold it back.
+        let (held, length) = fit_lengths(&[rows, vec![told(0.5, 4, 0.5); 50]], 0.0);
+        assert!(scale(held, length, 4.0) < scale(gain, length, 4.0));
     }
 
     #[test]
