@@ -4,18 +4,18 @@
 # by labels, by made-up sentences and by the opinions in tools/teacher/opinions. A stage that is there already is skipped,
 # a stopped one resumed.
 #
-#     tools/train_imdb.sh aclImdb_v1.tar.gz pros_cons.zip [OUTPUT]         # the shipped model, into target/imdb/imdb unless
-#                                                                          # OUTPUT says otherwise
-#     HOLD_OUT=1 tools/train_imdb.sh aclImdb_v1.tar.gz pros_cons.zip OUTPUT    # with a third of the films set aside, to
-#                                                                          # measure: trainer evaluate --on final
+#     tools/train_imdb.sh aclImdb_v1.tar.gz LIU [OUTPUT]               # the shipped model, into target/imdb/imdb unless
+#                                                                      # OUTPUT says otherwise
+#     HOLD_OUT=1 tools/train_imdb.sh aclImdb_v1.tar.gz LIU OUTPUT      # with a third of the films set aside, to measure:
+#                                                                      # trainer evaluate --on final
 #
-# pros_cons.zip has Liu's phrases from product reviews (CC BY 4.0), on which there are opinions too. Held-out films must
-# not have been seen: with HOLD_OUT the student starts from a language model, which knows none of them, and learns from a
-# teacher that knows none.
+# LIU is a folder with Bing Liu's pros_cons.zip, on whose phrases there are opinions too, product_reviews_1.zip and
+# product_reviews_2.zip, to which the scale by length is fitted (CC BY 4.0). Held-out films must not have been seen: with
+# HOLD_OUT the student starts from a language model, which knows none of them, and learns from a teacher that knows none.
 set -euo pipefail
-data="$1"
-phrases_zip="$2"
-output="${3:-}"
+data="$(realpath "$1")"
+liu="$(realpath "$2")"
+output="${3:+$(realpath -m "$3")}"
 cd "$(dirname "$0")/.."
 cargo build --locked --release --features train --bin trainer
 trainer="${CARGO_TARGET_DIR:-target}/release/trainer"
@@ -36,7 +36,7 @@ fi
 python="$work/venv/bin/python"
 
 if [ ! -f "$work/phrases.txt" ]; then
-    "$python" tools/teacher/phrases.py "$phrases_zip" "$work/phrases.txt"
+    "$python" tools/teacher/phrases.py "$liu/pros_cons.zip" "$work/phrases.txt"
 fi
 if [ ! -f "$work/v128/vectors.safetensors" ]; then
     "$trainer" vectors --data "$data" --output "$work/v128" --dim 128
@@ -65,11 +65,17 @@ else
     learn=(--opinions tools/teacher/opinions/held-out.safetensors)
 fi
 
-if [ -f "$output/model.safetensors" ] && [ ! -e "$output.checkpoint" ]; then
+if [ -f "$output/model.safetensors" ]; then
     echo "$output is there already"
     exit
 fi
-# Nine parts of a batch, whatever the number of cores: the same bytes everywhere.
-# shellcheck disable=SC2046
-"$trainer" train --preset imdb --data "$data" --vectors "$start" "${learn[@]}" --phrases "$work/phrases.txt" --epochs 3 \
-    --short-crops 5 --sentences 2 --threads 9 --output "$output" $(resume "$output")
+student="$work/student${HOLD_OUT:+-held-out}/imdb"
+mkdir -p "$(dirname "$student")"
+if [ ! -f "$student/model.safetensors" ] || [ -e "$student.checkpoint" ]; then
+    # Nine parts of a batch, whatever the number of cores: the same bytes everywhere.
+    # shellcheck disable=SC2046
+    "$trainer" train --preset imdb --data "$data" --vectors "$start" "${learn[@]}" --phrases "$work/phrases.txt" \
+        --epochs 3 --short-crops 5 --sentences 2 --threads 9 --output "$student" $(resume "$student")
+fi
+python3 tools/teacher/short_texts.py "$liu"/product_reviews_[12].zip "$liu/pros_cons.zip" "$work/liu_short_texts.jsonl"
+"$trainer" calibrate --model "$student" --data "$work/liu_short_texts.jsonl" --by-length --output "$output"

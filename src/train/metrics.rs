@@ -70,7 +70,8 @@ pub fn coverage(logits: &[f32], targets: &[f32]) -> [Coverage; SCORES.len()] {
 pub fn coverage_table(coverage: &[Coverage]) -> String {
     let mut text = format!("\n{:<20}{:>12}{:>12}\n", "from a score of", "answered", "accuracy");
     for Coverage { score, answered, accuracy } in coverage {
-        text += &format!("{score:<20.2}{:>10.1} %{accuracy:>12.4}\n", 100.0 * answered);
+        let accuracy = if accuracy.is_nan() { "-".into() } else { format!("{accuracy:.4}") };
+        text += &format!("{score:<20.2}{:>10.1} %{accuracy:>12}\n", 100.0 * answered);
     }
     text
 }
