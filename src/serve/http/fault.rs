@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_path_to_error::{Path, Segment};
 
 use crate::serve::problem::{Problem, ProblemKind, quoted};
@@ -16,7 +16,11 @@ pub fn of_body<'de, T: Deserialize<'de>>(body: &'de [u8], error: &serde_json::Er
     // The reader stops at the first wrong field, and may call a wrong type a fault of syntax: what is no JSON is for a
     // reader to say that takes any.
     if let Err(syntax) = serde_json::from_slice::<Sound>(body) {
-        return Problem::new(ProblemKind::Malformed, no_json(&syntax, body));
+        // What is nested deeply may stand in a field that is not read at all.
+        let deep = syntax.to_string().starts_with(TOO_DEEP) && error.is_data();
+        if !deep || serde_json::from_slice::<IgnoredAny>(body).is_err() {
+            return Problem::new(ProblemKind::Malformed, no_json(&syntax, body));
+        }
     }
     // Keeping the place costs time, so it is asked for only now.
     let mut reader = serde_json::Deserializer::from_slice(body);
@@ -56,10 +60,13 @@ fn no_text(body: &[u8]) -> Option<String> {
     Some(format!("the body is not UTF-8: byte {at} belongs to another encoding"))
 }
 
+/// How the parser begins to say that a body is nested too deeply.
+const TOO_DEEP: &str = "recursion limit exceeded";
+
 /// Why `body`, which is UTF-8, is no JSON.
 fn no_json(error: &serde_json::Error, body: &[u8]) -> String {
     let message = error.to_string();
-    if let Some(place) = message.strip_prefix("recursion limit exceeded") {
+    if let Some(place) = message.strip_prefix(TOO_DEEP) {
         return format!("the body is nested too deeply{place}");
     }
     let several = |(first, rest): (&str, &str)| {
@@ -122,7 +129,7 @@ fn without_values(message: &str) -> String {
     message.into()
 }
 
-/// Any JSON, read to its end and not kept. Unlike serde's own [`serde::de::IgnoredAny`] it looks at the letters of strings.
+/// Any JSON, read to its end and not kept. Unlike serde's own [`IgnoredAny`] it looks at the letters of strings.
 struct Sound;
 
 impl<'de> Deserialize<'de> for Sound {
