@@ -302,6 +302,7 @@ def main():
         step("three widths, light and dark" + (f", axe-core (minor: {', '.join(sorted(minor)) or 'none'})" if AXE else ""))
         the_api(browser, service)
         browser.screen(1280, 900, "light")
+        browser.open(service.url)
         browser.drain()
         complaints, requests = browser.complaints, browser.requests
         assert not complaints, complaints
