@@ -85,7 +85,11 @@ impl Routes {
     pub fn new(routes: impl IntoIterator<Item = DescribedRoute>, keys: bool) -> Self {
         const UNAUTHORIZED: u16 = 401;
         let series = |mut route: DescribedRoute| {
-            route.statuses.retain(|status| keys || *status != UNAUTHORIZED);
+            // What rates and alerts are made of; faults of clients come up when they happen.
+            route.statuses.retain(|status| match *status {
+                UNAUTHORIZED => keys,
+                status => status < 300 || status >= 500,
+            });
             RouteSeries::new(route)
         };
         let other = DescribedRoute { path: OTHER.into(), open: Open::default(), statuses: vec![404] };

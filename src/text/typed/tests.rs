@@ -15,7 +15,7 @@ fn vocabulary() -> Vocabulary {
         let class = classes.contains(word) || word.contains("##") || word.starts_with('<');
         !class && !held(word) && crate::text::reading::canonical(word) == *word
     });
-    let words = words.filter(|word| *word != "awsome").chain(["fucking"]);
+    let words = words.filter(|word| *word != "awsome" && *word != "fucking").chain(["fucking"]);
     let letters = ('a'..='z').flat_map(|letter| [format!("{letter}##"), format!("##{letter}")]);
     let words = class_tokens().chain(words).map(String::from).chain(letters);
     Vocabulary::from_words(words).unwrap()
