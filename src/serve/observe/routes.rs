@@ -88,7 +88,7 @@ impl Routes {
             // What rates and alerts are made of; faults of clients come up when they happen.
             route.statuses.retain(|status| match *status {
                 UNAUTHORIZED => keys,
-                status => status < 300 || status >= 500,
+                status => !(300..500).contains(&status),
             });
             RouteSeries::new(route)
         };
