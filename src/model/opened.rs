@@ -200,6 +200,7 @@ impl OpenDirectory {
 }
 
 /// What the files of the directory at `path` look like from outside now, none of them opened.
+#[cfg(feature = "serve")]
 pub fn fingerprint(path: &Path) -> Fingerprint {
     MODEL_FILES.iter().map(|name| look(&fs::metadata(path.join(name)).ok()?)).collect()
 }
