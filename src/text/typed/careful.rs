@@ -44,7 +44,9 @@ pub(super) fn scan(
         [0xe2, next] => matches!(next, 0x98 | 0x9c | 0xad),
         _ => false,
     };
-    let counted = is_number_word(Letters::at(bytes, start).key);
+    // Marks may stand before the number word.
+    let letters = stretch.iter().position(u8::is_ascii_alphabetic);
+    let counted = letters.is_some_and(|at| is_number_word(Letters::at(bytes, start + at).key));
     let seen = match counted || goes_on(&stretch[stretch.len() - 1..]) || stretch.windows(2).any(goes_on) {
         true => text.floor_char_boundary((end + LOOK_AHEAD_BYTES).min(text.len())),
         false => end,
