@@ -85,7 +85,7 @@ const AFTERS: [After; 256] = {
     let mut byte = 0;
     while byte < 128 {
         afters[byte] = match byte as u8 {
-            b' ' => After::Space,
+            b' ' | b'\t'..=b'\r' => After::Space,
             0..=b' ' | 0x7f => After::End,
             b'!' | b'?' | b',' | b';' | b'"' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'/' | b'%'
             | b'<' | b'>' | b'=' => After::End,

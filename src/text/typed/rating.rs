@@ -59,10 +59,14 @@ pub(super) fn is_number_word(key: Key) -> bool {
     matches!(key.length, 3..=5) && KEYS.contains(&key.value)
 }
 
-/// Whether `rest`, which begins with a space, may go on a rating that a number word begins.
+/// Whether `rest`, which begins with white space, may go on a rating that a number word begins.
 pub(super) fn may_follow_number_word(rest: &[u8]) -> bool {
-    let starts =
-        |literal: &[u8]| rest.get(..literal.len()).is_some_and(|start| start.eq_ignore_ascii_case(literal));
+    // A line may end inside a rating.
+    let stands = |(byte, literal): (&u8, &u8)| match literal {
+        b' ' => matches!(byte, b' ' | b'\t'..=b'\r'),
+        _ => byte.eq_ignore_ascii_case(literal),
+    };
+    let starts = |literal: &[u8]| rest.len() >= literal.len() && rest.iter().zip(literal).all(stands);
     starts(b" out of ") || starts(b" star") || starts(b" and a half") || starts(b" and 1/2")
 }
 
