@@ -13,19 +13,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::Config;
 
-use super::page::digest_source;
+use super::page::{Page, digest_source};
 use crate::serve::app::AppState;
 use crate::serve::http::SharedPage;
 
 const SHELL: &str = include_str!("docs/index.html");
 const STYLE: &str = include_str!("docs/style.css");
 const START: &str = include_str!("docs/start.js");
-
-/// The page and the policy that goes with it.
-struct Page {
-    html: String,
-    policy: HeaderValue,
-}
 
 static PAGE: LazyLock<Page> = LazyLock::new(|| {
     let html = SHELL.replace("/* style */", STYLE).replace("/* start */", START);
@@ -50,13 +44,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/docs", tag = "operation", security(()),
     responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
 async fn docs() -> Response {
-    let mut response = Response::new(Body::from(PAGE.html.as_str()));
-    response.extensions_mut().insert(SharedPage);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, PAGE.policy.clone());
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
+    PAGE.response()
 }
 
 /// The script of `/docs`, packed

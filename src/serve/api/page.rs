@@ -24,10 +24,25 @@ const SCRIPTS: [(&str, &str); 3] = [
     ("/* files */", include_str!("page/files.js")),
 ];
 
-/// The page and the policy that goes with it.
-struct Page {
-    html: String,
-    policy: HeaderValue,
+/// A page of the service and the policy that goes with it.
+pub struct Page {
+    /// The document.
+    pub html: String,
+    /// Its Content-Security-Policy.
+    pub policy: HeaderValue,
+}
+
+impl Page {
+    /// The page as an answer, shared by all clients.
+    pub fn response(&'static self) -> Response {
+        let mut response = Response::new(Body::from(self.html.as_str()));
+        response.extensions_mut().insert(SharedPage);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(header::CONTENT_SECURITY_POLICY, self.policy.clone());
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        response
+    }
 }
 
 static PAGE: LazyLock<Page> = LazyLock::new(|| {
@@ -66,13 +81,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(get, path = "/", tag = "operation", security(()),
     responses((status = 200, description = "The page", body = String, content_type = "text/html")))]
 async fn page() -> Response {
-    let mut response = Response::new(Body::from(PAGE.html.as_str()));
-    response.extensions_mut().insert(SharedPage);
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, PAGE.policy.clone());
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    response
+    PAGE.response()
 }
 
 #[cfg(test)]
