@@ -51,17 +51,25 @@ pub struct Coverage {
 /// Scores from which on one may want answers.
 const SCORES: [f64; 8] = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99];
 
+/// For each number of the surest texts the score of the last of them, and how many of them are labelled rightly.
+pub fn surest_first(logits: &[f32], targets: &[f32]) -> Vec<(f64, usize)> {
+    let mut rows: Vec<(f32, bool)> =
+        logits.iter().zip(targets).map(|(z, t)| (z.abs(), (*z >= 0.0) == (*t >= 0.5))).collect();
+    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let counted = rows.iter().scan(0, |right, (z, is_right)| {
+        *right += usize::from(*is_right);
+        Some((sigmoid(f64::from(*z)), *right))
+    });
+    counted.collect()
+}
+
 /// What is answered, and how often that is right, from scores of .5 to .99 on.
 pub fn coverage(logits: &[f32], targets: &[f32]) -> [Coverage; SCORES.len()] {
+    let rows = surest_first(logits, targets);
     SCORES.map(|score| {
-        let answers =
-            logits.iter().zip(targets).filter(|(logit, _)| sigmoid(f64::from(logit.abs())) >= score);
-        let (mut answered, mut right) = (0usize, 0usize);
-        for (logit, target) in answers {
-            answered += 1;
-            right += usize::from((*logit >= 0.0) == (*target >= 0.5));
-        }
-        let share = answered as f64 / logits.len().max(1) as f64;
+        let answered = rows.partition_point(|(reached, _)| *reached >= score);
+        let right = rows[..answered].last().map_or(0, |(_, right)| *right);
+        let share = answered as f64 / rows.len().max(1) as f64;
         Coverage { score, answered: share, accuracy: right as f64 / answered as f64 }
     })
 }

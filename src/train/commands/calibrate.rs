@@ -15,7 +15,7 @@ use crate::predict::{Predictor, Truncate};
 use crate::train::data::labelled::{self, DataSource, TableArgs};
 use crate::train::data::minimal_pairs::{Expectation, behaviour, judge, load_pairs};
 use crate::train::data::own::file_name;
-use crate::train::metrics::{Metrics, cross_entropy, sigmoid};
+use crate::train::metrics::{Metrics, cross_entropy, surest_first};
 use crate::train::ngrams::logistic::platt;
 use crate::train::report::record::{Calibration, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
@@ -191,18 +191,10 @@ fn fit_lengths(sides: &[Vec<Told>; 2], bias: f32) -> (f32, f32) {
 
 /// The score from which on answers are right in the share `wanted` of all cases, and the share of rows that have one.
 fn abstain_below(logits: &[f32], targets: &[f32], wanted: f64) -> Option<(f64, f64)> {
-    let score = |logit: f32| sigmoid(f64::from(logit).abs());
-    let mut rows: Vec<(f64, bool)> =
-        logits.iter().zip(targets).map(|(z, t)| (score(*z), (*z >= 0.0) == (*t >= 0.5))).collect();
-    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (mut right, mut best) = (0usize, None);
-    for (at, (score, is_right)) in rows.iter().enumerate() {
-        right += usize::from(*is_right);
-        if right as f64 >= wanted * (at + 1) as f64 {
-            best = Some((*score, (at + 1) as f64 / rows.len() as f64));
-        }
-    }
-    best
+    let rows = surest_first(logits, targets);
+    let often_enough = |&at: &usize| rows[at].1 as f64 >= wanted * (at + 1) as f64;
+    let last = (0..rows.len()).rev().find(often_enough)?;
+    Some((rows[last].0, (last + 1) as f64 / rows.len() as f64))
 }
 
 /// Writes the model with what was measured.
@@ -256,6 +248,7 @@ fn save(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::metrics::sigmoid;
 
     #[test]
     fn short_texts_are_made_as_sure_as_they_are_right() {

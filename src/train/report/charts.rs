@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::train::metrics::sigmoid;
+use crate::train::metrics::{sigmoid, surest_first};
 use crate::train::report::svg::{Axis, Picture, grid, line, name_below, rungs};
 
 /// Width of a picture, in pixels.
@@ -123,14 +123,10 @@ pub fn coverage(logits: &[f32], targets: &[f32]) -> Picture {
 
 /// For each number of the surest reviews: their share, their accuracy, and the score of the last of them.
 pub fn covered(logits: &[f32], targets: &[f32]) -> Vec<(f64, f64, f64)> {
-    let mut rows: Vec<(f32, bool)> =
-        logits.iter().zip(targets).map(|(z, t)| (z.abs(), (*z >= 0.0) == (*t >= 0.5))).collect();
-    rows.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let (all, mut right) = (rows.len() as f64, 0usize);
-    let each = rows.iter().enumerate().map(|(at, (z, is_right))| {
-        right += usize::from(*is_right);
+    let rows = surest_first(logits, targets);
+    let each = rows.iter().enumerate().map(|(at, (score, right))| {
         let count = (at + 1) as f64;
-        (count / all, right as f64 / count, sigmoid(f64::from(*z)))
+        (count / rows.len() as f64, *right as f64 / count, *score)
     });
     each.collect()
 }
