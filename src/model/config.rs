@@ -93,6 +93,11 @@ pub struct Config {
     /// Whether a table of grams stands beside the weights, whose score is added to the logit.
     #[serde(default, skip_serializing_if = "is_false")]
     pub ngrams: bool,
+    /// The number of ids over which the share of that score which counts rises to `1 - 1/e`: of a text of `n` ids it is
+    /// `1 - e^(-n / ngram_tokens)`, since a few words without their context say less than those of a review. With 0 all
+    /// of it counts at any length.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ngram_tokens: f32,
 }
 
 fn one() -> usize {
@@ -147,6 +152,7 @@ impl Config {
             short_tokens: short_tokens(),
             recurrent_precision: RecurrentPrecision::F32,
             ngrams: false,
+            ngram_tokens: 0.0,
         }
     }
 
@@ -170,6 +176,14 @@ impl Config {
         match self.short_gain == 0.0 {
             true => 1.0,
             false => 1.0 + self.short_gain * (-(ids as f32) / self.short_tokens).exp(),
+        }
+    }
+
+    /// The share of the n-grams' score that counts in a text of `ids` ids.
+    pub fn ngram_share(&self, ids: usize) -> f32 {
+        match self.ngram_tokens == 0.0 {
+            true => 1.0,
+            false => 1.0 - (-(ids as f32) / self.ngram_tokens).exp(),
         }
     }
 
@@ -234,6 +248,9 @@ impl Config {
         if !(-0.9..=9.0).contains(&self.short_gain) {
             return Err(format!("short_gain is {}, it must lie between -0.9 and 9", self.short_gain));
         }
+        if !(0.0..=1e4).contains(&self.ngram_tokens) {
+            return Err(format!("ngram_tokens is {}, it must lie between 0 and 10000", self.ngram_tokens));
+        }
         if !(1.0..=1e4).contains(&self.short_tokens) {
             return Err(format!("short_tokens is {}, it must lie between 1 and 10000", self.short_tokens));
         }
@@ -244,6 +261,24 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_n_grams_count_whole_unless_the_model_says_from_which_length_on() {
+        let config = Config { ngram_tokens: 40.0, ..Config::keras_imdb() };
+        assert_eq!(Config::keras_imdb().ngram_share(1), 1.0);
+        assert!((config.ngram_share(40) - (1.0 - (-1.0f32).exp())).abs() < 1e-6);
+        assert!(config.ngram_share(4) < 0.1 && config.ngram_share(300) > 0.999);
+        assert!(!Config::keras_imdb().to_json().contains("ngram_tokens"));
+        assert_eq!(
+            Config::from_bytes(Path::new("config.json"), config.to_json().as_bytes()).unwrap(),
+            config
+        );
+        for odd in [-1.0, 1e5, f32::NAN] {
+            assert!(
+                Config { ngram_tokens: odd, ..config.clone() }.check().unwrap_err().contains("ngram_tokens")
+            );
+        }
+    }
 
     #[test]
     fn a_precision_is_one_of_two_words() {

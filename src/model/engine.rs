@@ -131,7 +131,10 @@ impl Engine {
 
     /// What the grams of a review add to its logit.
     fn wide(&self, ids: &[u32]) -> f32 {
-        let score = |table: &NgramTable| SCRATCH.with_borrow_mut(|scratch| table.score(ids, scratch));
+        let score = |table: &NgramTable| {
+            let score = SCRATCH.with_borrow_mut(|scratch| table.score(ids, scratch));
+            score * self.config.ngram_share(ids.len())
+        };
         self.ngrams.as_ref().map_or(0.0, score)
     }
 

@@ -41,7 +41,8 @@ impl Engine {
     pub fn contributions(&self, ids: &[u32]) -> Vec<f32> {
         let (mut sums, _) = self.network_contributions(ids, &NODES);
         if let Some(table) = &self.ngrams {
-            sums.iter_mut().zip(table.contributions(ids)).for_each(|(sum, share)| *sum += share);
+            let counts = self.config.ngram_share(ids.len());
+            sums.iter_mut().zip(table.contributions(ids)).for_each(|(sum, share)| *sum += counts * share);
         }
         let scale = self.config.length_scale(ids.len());
         sums.iter_mut().for_each(|sum| *sum = *sum / self.config.temperature * scale);

@@ -118,4 +118,14 @@ fn grams_are_shared_out_exactly() {
     for ((with, without), share) in with.iter().zip(&without).zip(&found) {
         assert!((with - without - share / config.temperature).abs() < 1e-5);
     }
+    // In a short text less of them counts, in the logit as in what makes it.
+    let part = Config { ngram_tokens: 8.0, ..config.clone() };
+    let engines = [None, Some(table.clone())].map(|table| Engine::new(&part, tensors(&part, 0.6), table));
+    let [without, with] = [&engines[0], &engines[1]].map(|engine| engine.contributions(&ids));
+    let counts = 1.0 - (-1.0f32).exp();
+    for ((with, without), share) in with.iter().zip(&without).zip(&found) {
+        assert!((with - without - counts * share / part.temperature).abs() < 1e-5);
+    }
+    let [without, with] = [&engines[0], &engines[1]].map(|engine| engine.logits(&[&ids])[0]);
+    assert!((with - without - counts * score(&ids) / part.temperature).abs() < 1e-5);
 }

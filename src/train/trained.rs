@@ -57,7 +57,8 @@ impl<'m> TrainedModel<'m> {
     /// # Errors
     /// As [`stack::stack`].
     pub fn add_ngrams(&mut self, table: &NgramTable, share: Option<f32>) -> Result<Stack> {
-        let (table, weights) = stack::stack(&self.logits, table, self.held_out, share, &mut self.tensors)?;
+        let (table, weights) =
+            stack::stack(&self.logits, table, self.held_out, share, &self.config, &mut self.tensors)?;
         self.config.ngrams = true;
         self.ngrams = Some(table);
         self.settle();

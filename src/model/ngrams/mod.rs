@@ -136,14 +136,14 @@ impl NgramTable {
         if squares > 0.0 { self.bias + (products / squares.sqrt()) as f32 } else { self.bias }
     }
 
-    /// The table whose score is `factor` times this one's, plus `bias`, but for the weights' rounding.
+    /// The table whose score is `factor` times this one's, but for the weights' rounding.
     ///
     /// # Errors
     /// The reason in words where a weight or the bias leaves its range.
-    pub fn scaled(&self, factor: f32, bias: f32) -> Result<Self, String> {
+    pub fn scaled(&self, factor: f32) -> Result<Self, String> {
         let scale = |&[ratio, weight]: &[f16; 2]| [ratio, f16::from_f32(weight.to_f32() * factor)];
         let keys: Vec<u64> = self.index.keys().collect();
-        Self::checked(&keys, self.values.iter().map(scale).collect(), self.bias * factor + bias)
+        Self::checked(&keys, self.values.iter().map(scale).collect(), self.bias * factor)
     }
 
     /// The bytes of `ngrams.safetensors`: `key` I64 \[N\] ascending, `bias` F32 \[1\], `value` F16 \[N, 2\] (ratio,

@@ -14,7 +14,7 @@ use crate::model::{
 use crate::predict::Predictor;
 use crate::train::data::corpus::{Corpus, Review};
 use crate::train::data::digest::digest_of_reviews;
-use crate::train::data::split::Sides;
+use crate::train::data::split::DataSplit;
 use crate::train::metrics::Metrics;
 use crate::train::report::record::TrainingRecord;
 use crate::train::report::{companions, curve, reliability};
@@ -143,8 +143,8 @@ pub fn quantize(job: &QuantizeJob, out: &mut dyn Write) -> Result<()> {
 
 /// The reviews of `corpus` that were held out when the model was trained, where this is the data set it was trained on.
 fn held_out<'a>(corpus: &'a Corpus, record: &TrainingRecord) -> Option<Vec<&'a Review>> {
-    let sides = Sides::of(&corpus.train, &record.settings).ok()?;
-    let reviews: Vec<&Review> = sides.validation.iter().map(|&at| &corpus.train[at]).collect();
+    let split = DataSplit::of(&corpus.train, &record.settings).ok()?;
+    let reviews: Vec<&Review> = split.validation.iter().map(|&at| &corpus.train[at]).collect();
     (digest_of_reviews(&reviews) == record.data.validation_sha256).then_some(reviews)
 }
 

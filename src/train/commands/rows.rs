@@ -7,7 +7,7 @@ use crate::predict::{Predictor, Truncate};
 use crate::train::data::corpus::{Corpus, Review};
 use crate::train::data::digest::digest_of_reviews;
 use crate::train::data::labelled::{self, DataSource, LeftOut, TableArgs};
-use crate::train::data::split::Sides;
+use crate::train::data::split::DataSplit;
 use crate::train::report::record::TrainingRecord;
 
 /// Which reviews of a data set to evaluate on.
@@ -109,11 +109,11 @@ fn from_corpus(corpus: &Corpus, evaluation: &Evaluation, model: &Path) -> Result
         }
         Part::Test => corpus.test.iter().collect(),
         part => {
-            let sides = sides(corpus, model)?;
+            let split = split(corpus, model)?;
             let at = match part {
-                Part::Train => &sides.train,
-                Part::Final => &sides.last,
-                _ => &sides.validation,
+                Part::Train => &split.train,
+                Part::Final => &split.final_test,
+                _ => &split.validation,
             };
             at.iter().map(|&at| &corpus.train[at]).collect()
         }
@@ -133,20 +133,20 @@ fn from_corpus(corpus: &Corpus, evaluation: &Evaluation, model: &Path) -> Result
 /// # Errors
 /// [`Error::Data`] where the model does not say which, or these are not the data that it was trained on.
 pub fn held_out<'c>(corpus: &'c Corpus, model: &Path) -> Result<Vec<&'c Review>> {
-    Ok(sides(corpus, model)?.validation.into_iter().map(|at| &corpus.train[at]).collect())
+    Ok(split(corpus, model)?.validation.into_iter().map(|at| &corpus.train[at]).collect())
 }
 
-/// The sides on which the reviews of `corpus` stood when `model` was trained.
-fn sides(corpus: &Corpus, model: &Path) -> Result<Sides> {
+/// The split of the reviews of `corpus` when `model` was trained.
+fn split(corpus: &Corpus, model: &Path) -> Result<DataSplit> {
     let record = TrainingRecord::load(model)?.ok_or_else(|| {
         let reason = "it has no training.json, so nobody knows which reviews were held out";
         Error::Data(format!("{}: {reason}; --on test, or a table, works", model.display()))
     })?;
-    let sides = Sides::of(&corpus.train, &record.settings)?;
-    let held_out: Vec<&Review> = sides.validation.iter().map(|&at| &corpus.train[at]).collect();
+    let split = DataSplit::of(&corpus.train, &record.settings)?;
+    let held_out: Vec<&Review> = split.validation.iter().map(|&at| &corpus.train[at]).collect();
     if digest_of_reviews(&held_out) != record.data.validation_sha256 {
         let reason = "was not trained on these data: other reviews would be held out";
         return Err(Error::Data(format!("{} {reason}", model.display())));
     }
-    Ok(sides)
+    Ok(split)
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::data::output::{FileId, Output};
-use crate::train::data::split::{Sides, unlabelled};
+use crate::train::data::split::{DataSplit, unlabelled};
 use crate::train::data::texts::{Source, TextId, cleaned, read_phrases, short_digest, stretches};
 use crate::train::settings::Settings;
 
@@ -122,10 +122,10 @@ fn listed<'c>(
     settings: &Settings,
     asked: &BTreeSet<Side>,
 ) -> Result<Vec<(Side, &'c Review)>> {
-    let sides = Sides::of(&corpus.train, settings)?;
+    let split = DataSplit::of(&corpus.train, settings)?;
     let mut reviews: Vec<(Side, &Review)> = Vec::new();
     for (side, positions) in
-        [(Side::Train, &sides.train), (Side::Validation, &sides.validation), (Side::Final, &sides.last)]
+        [(Side::Train, &split.train), (Side::Validation, &split.validation), (Side::Final, &split.final_test)]
     {
         if asked.contains(&side) {
             reviews.extend(positions.iter().map(|&at| (side, &corpus.train[at])));

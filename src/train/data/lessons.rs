@@ -12,7 +12,7 @@ use crate::text::Vocabulary;
 use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::data::example::{Example, encode_all};
 use crate::train::data::opinions::{OpinionFile, RowNames, Subject, mean_of_each};
-use crate::train::data::split::{Sides, unlabelled};
+use crate::train::data::split::{DataSplit, unlabelled};
 use crate::train::data::texts::{Source, Texts, read_phrases};
 use crate::train::random::{Stream, stream_rng};
 use crate::train::settings::Settings;
@@ -36,7 +36,7 @@ pub struct Lessons {
 }
 
 impl Lessons {
-    /// Reads the opinions of `files` on `corpus`, of which `sides` are the labelled reviews' sides, and on the lines of
+    /// Reads the opinions of `files` on `corpus`, whose labelled reviews are split as `split` says, and on the lines of
     /// `phrases`. Texts without a word are left out.
     ///
     /// # Errors
@@ -44,7 +44,7 @@ impl Lessons {
     pub fn read(
         files: &[PathBuf],
         phrases: Option<&Path>,
-        (corpus, sides, names): (&Corpus, &Sides, &RowNames),
+        (corpus, split, names): (&Corpus, &DataSplit, &RowNames),
         settings: &Settings,
         (config, vocabulary): (&Config, &Vocabulary),
     ) -> Result<Self> {
@@ -58,7 +58,7 @@ impl Lessons {
         for (path, file) in files.iter().zip(&read) {
             judged.extend(file.texts(path, &texts)?);
         }
-        let free = free_reviews(corpus, sides, settings)?;
+        let free = free_reviews(corpus, split, settings)?;
         let (mut lessons, mut long, mut short) =
             (Self { left_out, ..Self::default() }, Vec::new(), Vec::new());
         for (subject, text, logit) in mean_of_each(judged) {
@@ -115,9 +115,9 @@ impl Lessons {
 }
 
 /// The reviews that may be learnt from, by class and id.
-fn free_reviews(corpus: &Corpus, sides: &Sides, settings: &Settings) -> Result<HashSet<(Class, u32)>> {
+fn free_reviews(corpus: &Corpus, split: &DataSplit, settings: &Settings) -> Result<HashSet<(Class, u32)>> {
     let mut free: HashSet<(Class, u32)> =
-        sides.train.iter().map(|&at| (corpus.train[at].class, corpus.train[at].id)).collect();
+        split.train.iter().map(|&at| (corpus.train[at].class, corpus.train[at].id)).collect();
     if !corpus.unlabelled.is_empty() {
         free.extend(unlabelled(&corpus.unlabelled, settings)?.iter().map(|review| (review.class, review.id)));
     }
@@ -165,7 +165,7 @@ mod tests {
             ..Settings::preset("imdb").unwrap()
         };
         assert!(places[1] < places[0], "choose other films: {places:?}");
-        let sides = Sides::of(&corpus.train, &settings).unwrap();
+        let split = DataSplit::of(&corpus.train, &settings).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (one, two, phrases) =
             (folder.path().join("a.jsonl"), folder.path().join("b.jsonl"), folder.path().join("p.txt"));
@@ -180,7 +180,7 @@ mod tests {
         let lessons = Lessons::read(
             &[one, two],
             Some(&phrases),
-            (&corpus, &sides, &RowNames::default()),
+            (&corpus, &split, &RowNames::default()),
             &settings,
             (&config, &vocabulary),
         )
@@ -194,7 +194,7 @@ mod tests {
         assert_eq!(targets, [0.5, sure, sure]);
         assert_eq!(lessons.labelled, HashMap::from([((Class::Negative, 1), 0.25 * sigmoid(1.0))]));
         assert_eq!(lessons.reviews, HashSet::from([5]));
-        let reviews: Vec<&Review> = sides.train.iter().map(|&at| &corpus.train[at]).collect();
+        let reviews: Vec<&Review> = split.train.iter().map(|&at| &corpus.train[at]).collect();
         let mut examples = crate::train::score::examples(&reviews, &config, &vocabulary);
         lessons.apply(&mut examples, &reviews);
         assert_eq!(

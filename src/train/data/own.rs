@@ -10,7 +10,7 @@ use crate::text::{Scheme, Tokenizer, Vocabulary};
 use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::data::labelled::{self, DataSource, LabelledRow, LeftOut, OwnArgs};
 use crate::train::data::opinions::RowNames;
-use crate::train::data::split::{Sides, film_position};
+use crate::train::data::split::{DataSplit, film_position};
 use crate::train::settings::Settings;
 
 /// The reviews of a training and their sides.
@@ -19,7 +19,7 @@ pub struct Gathered {
     /// The reviews; rows of a table by their number.
     pub corpus: Corpus,
     /// Which of them are held out.
-    pub sides: Sides,
+    pub split: DataSplit,
     /// What was taken for what, and what was left out, a line each.
     pub notes: Vec<String>,
     /// By which rows and ids of a table its reviews can be named.
@@ -29,7 +29,7 @@ pub struct Gathered {
 /// Reads `source` and splits it as `settings` and `own` say; the release's unlabelled reviews are read with `unlabelled`.
 ///
 /// # Errors
-/// Those of [`Corpus::read`], [`labelled::read`] and [`Sides::of`]; [`Error::Data`] where a side of the split has no row
+/// Those of [`Corpus::read`], [`labelled::read`] and [`DataSplit::of`]; [`Error::Data`] where a side of the split has no row
 /// of one class.
 pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &Settings) -> Result<Gathered> {
     if let DataSource::Release(path) = source {
@@ -38,8 +38,8 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
             return Err(Error::setting("group-column, validation-data", reason));
         }
         let corpus = Corpus::read(path, unlabelled)?;
-        let sides = Sides::of(&corpus.train, settings)?;
-        return Ok(Gathered { corpus, sides, notes: Vec::new(), names: RowNames::default() });
+        let split = DataSplit::of(&corpus.train, settings)?;
+        return Ok(Gathered { corpus, split, notes: Vec::new(), names: RowNames::default() });
     }
     let read = |source: &DataSource| labelled::read(source, &own.table, own.group_column.as_deref());
     let mut rows = read(source)?;
@@ -71,12 +71,12 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
     let learnt = add(&mut corpus, rows, 0);
     // Of another table: its rows have numbers of their own.
     let validation = add(&mut corpus, held_out, count);
-    let sides = match &own.validation_data {
+    let split = match &own.validation_data {
         None if own.group_column.is_some() => by_groups(&mut corpus, settings.validation_share)?,
-        None => Sides::of(&corpus.train, settings)?,
-        Some(_) => Sides { train: learnt, validation, last: Vec::new() },
+        None => DataSplit::of(&corpus.train, settings)?,
+        Some(_) => DataSplit { train: learnt, validation, final_test: Vec::new() },
     };
-    for (side, what) in [(&sides.train, "to learn from"), (&sides.validation, "held out")] {
+    for (side, what) in [(&split.train, "to learn from"), (&split.validation, "held out")] {
         for class in [Class::Negative, Class::Positive] {
             if !side.is_empty() && !side.iter().any(|&at| corpus.train[at].class == class) {
                 let class = if class == Class::Positive { "positive" } else { "negative" };
@@ -84,12 +84,12 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
             }
         }
     }
-    Ok(Gathered { corpus, sides, notes, names })
+    Ok(Gathered { corpus, split, notes, names })
 }
 
 /// Holds out whole groups, in the order of their fixed places, until they have `share` of the rows; unlabelled rows of
 /// theirs go.
-fn by_groups(corpus: &mut Corpus, share: f64) -> Result<Sides> {
+fn by_groups(corpus: &mut Corpus, share: f64) -> Result<DataSplit> {
     let mut groups: Vec<u32> = corpus.train.iter().filter_map(|row| row.film).collect();
     groups.sort_by(|a, b| film_position(*a).total_cmp(&film_position(*b)).then(a.cmp(b)));
     groups.dedup();
@@ -109,7 +109,7 @@ fn by_groups(corpus: &mut Corpus, share: f64) -> Result<Sides> {
     let is_held = |row: &Review| row.film.is_some_and(|group| held.contains(&group));
     corpus.unlabelled.retain(|row| !is_held(row));
     let (validation, train) = (0..corpus.train.len()).partition(|&at| is_held(&corpus.train[at]));
-    Ok(Sides { train, validation, last: Vec::new() })
+    Ok(DataSplit { train, validation, final_test: Vec::new() })
 }
 
 /// The rows with a word.

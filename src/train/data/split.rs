@@ -10,16 +10,16 @@ use crate::train::settings::{Settings, Split};
 
 /// The two sides of a split, as positions in the list of labelled reviews.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sides {
+pub struct DataSplit {
     /// Reviews to learn from; in shuffled order for a random split, ascending for a split by film.
     pub train: Vec<usize>,
     /// Reviews held out.
     pub validation: Vec<usize>,
     /// Reviews set aside for one last look, of films that neither other side has.
-    pub last: Vec<usize>,
+    pub final_test: Vec<usize>,
 }
 
-impl Sides {
+impl DataSplit {
     /// Splits `reviews` (sorted, as a [`Corpus`] has them) as `settings` say.
     ///
     /// A random split shuffles by `split_seed` and holds out the last share, as the published tutorial does. A split
@@ -30,7 +30,7 @@ impl Sides {
     /// [`Error::Data`] when a split by film meets a review whose film is not known, or when a side stays empty.
     pub fn of(reviews: &[Review], settings: &Settings) -> Result<Self> {
         let share = settings.validation_share;
-        let (train, validation, last) = match settings.split {
+        let (train, validation, final_test) = match settings.split {
             Split::Random => {
                 let mut order: Vec<usize> = (0..reviews.len()).collect();
                 order.shuffle(&mut stream_rng(settings.split_seed, Stream::Split, 0));
@@ -71,7 +71,7 @@ impl Sides {
             let reason = format!("{} reviews are too few to hold out {share} of them", reviews.len());
             return Err(Error::Data(reason));
         }
-        Ok(Self { train, validation, last })
+        Ok(Self { train, validation, final_test })
     }
 }
 
@@ -112,9 +112,9 @@ pub fn film_position(film: u32) -> f64 {
 /// ones that no held-out film has.
 ///
 /// # Errors
-/// As [`Sides::of`].
+/// As [`DataSplit::of`].
 pub fn texts_to_learn_from<'c>(corpus: &'c Corpus, settings: &Settings) -> Result<Vec<&'c str>> {
-    let sides = Sides::of(&corpus.train, settings)?;
+    let sides = DataSplit::of(&corpus.train, settings)?;
     let labelled = sides.train.iter().map(|&at| &corpus.train[at]);
     Ok(labelled.chain(unlabelled(&corpus.unlabelled, settings)?).map(|review| review.text.as_str()).collect())
 }
@@ -135,19 +135,19 @@ mod tests {
 
     #[test]
     fn a_random_split_holds_out_the_share_and_every_review_stands_once() {
-        let sides = Sides::of(&reviews(50, |_| None), &settings(Split::Random)).unwrap();
+        let sides = DataSplit::of(&reviews(50, |_| None), &settings(Split::Random)).unwrap();
         assert_eq!((sides.train.len(), sides.validation.len()), (40, 10));
         let mut all = [sides.train.clone(), sides.validation.clone()].concat();
         all.sort_unstable();
         assert_eq!(all, (0..50).collect::<Vec<_>>());
         let other = Settings { split_seed: 7, ..settings(Split::Random) };
-        assert_ne!(Sides::of(&reviews(50, |_| None), &other).unwrap(), sides);
+        assert_ne!(DataSplit::of(&reviews(50, |_| None), &other).unwrap(), sides);
     }
 
     #[test]
     fn a_split_by_film_has_no_film_on_both_sides() {
         let reviews = reviews(3000, |id| Some(id / 3));
-        let sides = Sides::of(&reviews, &settings(Split::Film)).unwrap();
+        let sides = DataSplit::of(&reviews, &settings(Split::Film)).unwrap();
         assert!((500..700).contains(&sides.validation.len()), "{}", sides.validation.len());
         let film = |at: &usize| reviews[*at].film;
         let held: std::collections::BTreeSet<_> = sides.validation.iter().map(film).collect();
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_split_by_film_needs_films() {
-        let fault = Sides::of(&reviews(10, |_| None), &settings(Split::Film)).unwrap_err();
+        let fault = DataSplit::of(&reviews(10, |_| None), &settings(Split::Film)).unwrap_err();
         assert!(fault.to_string().contains("urls_pos.txt"));
     }
 }

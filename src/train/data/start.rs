@@ -67,7 +67,7 @@ pub fn init_model(directory: &Path, texts: &[&str], seed: u64) -> Result<InitMod
     if let Some(bias) = tensors.get_mut("classifier.bias").and_then(|array| array.data.first_mut()) {
         *bias += config.bias;
     }
-    let ngrams = files.ngrams.map(|table| table.scaled(factor, 0.0)).transpose();
+    let ngrams = files.ngrams.map(|table| table.scaled(factor)).transpose();
     let ngrams = ngrams.map_err(|reason| Error::Data(format!("n-grams: {reason}")))?;
     (config.temperature, config.bias, config.short_gain) = (1.0, 0.0, 0.0);
     Ok(InitModel { name: files.name, config, vocabulary, added: words.len(), tensors, ngrams })

@@ -1,4 +1,4 @@
-//! What a step learns from: stretches of its reviews, long and short, and made-up sentences.
+//! What a step learns from: crops of its reviews, long and short, and made-up sentences.
 
 use std::ops::{Range, RangeInclusive};
 
@@ -11,12 +11,12 @@ use crate::train::data::example::Example;
 pub struct Sampling<'t> {
     /// Tokens of a review that a step reads at most; 0 for all.
     pub crop: usize,
-    /// Short stretches that are drawn beside a step's reviews, per review.
+    /// Short crops that are drawn beside a step's reviews, per review.
     pub short_crops: f64,
-    /// Stretches with an opinion of their own, in the order in which they are met; where there are any, the short
-    /// stretches are these.
+    /// Stretches with an opinion of their own, in the order in which they are met; where there are any, they
+    /// stand in for the short crops.
     pub judged: &'t [Example],
-    /// The tokens that end a sentence: a short stretch holds whole ones. Without any it begins anywhere.
+    /// The tokens that end a sentence: a short crop holds whole ones. Without any it begins anywhere.
     pub sentence_ends: &'t [u32],
     /// Made-up sentences.
     pub sentences: &'t [Example],
@@ -46,7 +46,7 @@ impl Batch {
     }
 }
 
-/// Lengths between which a short stretch is drawn, in tokens: a sentence or a few.
+/// Lengths between which a short crop is drawn, in tokens: a sentence or a few.
 const SHORT_TOKENS: RangeInclusive<usize> = 5..=60;
 
 /// What a short text counts beside a review, which tells more.
@@ -57,20 +57,20 @@ impl Sampling<'_> {
     pub fn sample_batch(&self, reviews: &[&Example], number: u64, rng: &mut impl Rng) -> Batch {
         let mut step = Batch::default();
         for review in reviews {
-            step.push(self.stretch(&review.ids, rng), review, 1.0);
+            step.push(self.crop(&review.ids, rng), review, 1.0);
         }
         let count = |share: f64| (share * reviews.len() as f64).round() as usize;
         let short = count(self.short_crops);
         if !self.judged.is_empty() {
             let from = (number as usize).wrapping_mul(short);
             for at in 0..short {
-                let stretch = &self.judged[from.wrapping_add(at) % self.judged.len()];
-                step.push(stretch.ids.clone(), stretch, SHORT_WEIGHT);
+                let judged = &self.judged[from.wrapping_add(at) % self.judged.len()];
+                step.push(judged.ids.clone(), judged, SHORT_WEIGHT);
             }
         }
         for _ in 0..if self.judged.is_empty() { short } else { 0 } {
             let review = reviews[rng.random_range(0..reviews.len())];
-            step.push(self.short_stretch(&review.ids, rng), review, SHORT_WEIGHT);
+            step.push(self.short_crop(&review.ids, rng), review, SHORT_WEIGHT);
         }
         for _ in 0..if self.sentences.is_empty() { 0 } else { count(self.sentence_share) } {
             let sentence = &self.sentences[rng.random_range(0..self.sentences.len())];
@@ -79,8 +79,8 @@ impl Sampling<'_> {
         step
     }
 
-    /// The ids of a review that a step reads: all of them, or a stretch behind the start id.
-    fn stretch(&self, ids: &[u32], rng: &mut impl Rng) -> Vec<u32> {
+    /// The ids of a review that a step reads: all of them, or a crop behind the start id.
+    fn crop(&self, ids: &[u32], rng: &mut impl Rng) -> Vec<u32> {
         if self.crop == 0 || ids.len() <= self.crop {
             return ids.to_vec();
         }
@@ -89,7 +89,7 @@ impl Sampling<'_> {
     }
 
     /// A sentence or a few of a review, behind the start id.
-    fn short_stretch(&self, ids: &[u32], rng: &mut impl Rng) -> Vec<u32> {
+    fn short_crop(&self, ids: &[u32], rng: &mut impl Rng) -> Vec<u32> {
         let limit = rng.random_range(SHORT_TOKENS);
         if ids.len() <= limit + 1 {
             return ids.to_vec();
@@ -99,7 +99,7 @@ impl Sampling<'_> {
     }
 
     /// Whole sentences from the one that holds `from` on: as many as fit into `limit` tokens, at least the first, cut
-    /// where it alone is longer than any short stretch.
+    /// where it alone is longer than any short crop.
     fn sentences_from(&self, ids: &[u32], from: usize, limit: usize) -> Range<usize> {
         let longest = *SHORT_TOKENS.end();
         let ends = |at: usize| self.sentence_ends.contains(&ids[at]);
@@ -144,26 +144,26 @@ mod tests {
     }
 
     #[test]
-    fn a_stretch_keeps_the_start_and_lies_within_the_review() {
+    fn a_crop_keeps_the_start_and_lies_within_the_review() {
         let ids: Vec<u32> = (1..=500).collect();
         let sampling = |crop| Sampling { crop, ..Sampling::default() };
         let mut rng = stream_rng(1, Stream::Step, 0);
-        assert_eq!(sampling(0).stretch(&ids, &mut rng), ids);
-        assert_eq!(sampling(100).stretch(&ids[..50], &mut rng), ids[..50]);
+        assert_eq!(sampling(0).crop(&ids, &mut rng), ids);
+        assert_eq!(sampling(100).crop(&ids[..50], &mut rng), ids[..50]);
         for _ in 0..200 {
-            let long = sampling(100).stretch(&ids, &mut rng);
+            let long = sampling(100).crop(&ids, &mut rng);
             assert_eq!(long.len(), 100);
-            let short = sampling(100).short_stretch(&ids, &mut rng);
+            let short = sampling(100).short_crop(&ids, &mut rng);
             assert!(SHORT_TOKENS.contains(&(short.len() - 1)));
-            for stretch in [long, short] {
-                assert_eq!(stretch[0], 1);
-                assert!(stretch[1] > 1 && stretch[1..].windows(2).all(|pair| pair[1] == pair[0] + 1));
+            for crop in [long, short] {
+                assert_eq!(crop[0], 1);
+                assert!(crop[1] > 1 && crop[1..].windows(2).all(|pair| pair[1] == pair[0] + 1));
             }
         }
     }
 
     #[test]
-    fn a_short_stretch_holds_whole_sentences() {
+    fn a_short_crop_holds_whole_sentences() {
         // Sentences of 4, 9, 2 and 100 tokens; 7 ends them, and a run of it ends one.
         let sentence = |tokens: usize| std::iter::repeat_n(3, tokens - 1).chain([7]);
         let lengths = [4, 9, 2, 100];
@@ -174,16 +174,12 @@ mod tests {
         assert_eq!(sampling.sentences_from(&ids, 4, 3), 1..5);
         assert_eq!(sampling.sentences_from(&ids, 5, 8), 5..14);
         assert_eq!(sampling.sentences_from(&ids, 2, 15), 1..16);
-        assert_eq!(
-            sampling.sentences_from(&ids, 20, 10),
-            16..76,
-            "a sentence longer than any stretch is cut"
-        );
+        assert_eq!(sampling.sentences_from(&ids, 20, 10), 16..76, "a sentence longer than any crop is cut");
         assert_eq!(sampling.sentences_from(&ids, 110, 10), 110..118, "and entered where the draw fell");
         let mut rng = stream_rng(1, Stream::Step, 0);
         for _ in 0..500 {
-            let stretch = sampling.short_stretch(&ids, &mut rng);
-            assert!(stretch.len() > 1 && stretch[0] == 1 && stretch.len() <= ids.len());
+            let crop = sampling.short_crop(&ids, &mut rng);
+            assert!(crop.len() > 1 && crop[0] == 1 && crop.len() <= ids.len());
         }
     }
 

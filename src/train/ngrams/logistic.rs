@@ -39,7 +39,7 @@ const MEMORY: usize = 10;
 impl SparseRows {
     /// What is to be added to the weights v of the columns and to the bias c, so that the sums w + v and b + c minimise
     ///
-    /// `|w|^2 / 2 + strength * sum(weight_i * cross-entropy(target_i, sigmoid((X (v + w))_i + c + b)))`
+    /// `|w|^2 / 2 + inverse_regularization * sum(weight_i * cross-entropy(target_i, sigmoid((X (v + w))_i + c + b)))`
     ///
     /// by L-BFGS (Nocedal and Wright 2006, algorithm 7.4) with an almost exact line search, which costs one pass over
     /// the rows however many points it tries. The same input gives the same bits.
@@ -48,14 +48,14 @@ impl SparseRows {
         weights: &[f64],
         bias: f64,
         aims: &[Target],
-        strength: f64,
+        inverse_regularization: f64,
         stop: StopCriteria,
     ) -> (Vec<f64>, f64) {
         let (columns, scales) = (self.ratios.len(), self.scales());
         // The bias is the last parameter.
         let mut point = vec![0.0; columns + 1];
         let mut logits = self.products(&[weights, &[bias]].concat(), &scales);
-        let mut gradient = self.gradient(&point, &logits, &scales, aims, strength);
+        let mut gradient = self.gradient(&point, &logits, &scales, aims, inverse_regularization);
         let enough = stop.tolerance * length(&gradient);
         let mut memory: VecDeque<(Vec<f64>, Vec<f64>, f64)> = VecDeque::new();
         for _ in 0..stop.steps {
@@ -64,10 +64,10 @@ impl SparseRows {
             }
             let direction = descent(&gradient, &memory);
             let along = self.products(&direction, &scales);
-            let step = line_search(&point, &direction, &logits, &along, aims, strength);
+            let step = line_search(&point, &direction, &logits, &along, aims, inverse_regularization);
             point.iter_mut().zip(&direction).for_each(|(at, d)| *at += step * d);
             logits.iter_mut().zip(&along).for_each(|(z, d)| *z += step * d);
-            let next = self.gradient(&point, &logits, &scales, aims, strength);
+            let next = self.gradient(&point, &logits, &scales, aims, inverse_regularization);
             let moved: Vec<f64> = direction.iter().map(|d| step * d).collect();
             let change: Vec<f64> = next.iter().zip(&gradient).map(|(next, old)| next - old).collect();
             let curvature = dot(&moved, &change);
@@ -87,8 +87,8 @@ impl SparseRows {
 
     /// [`Rows::fit_from`] nothing.
     #[cfg(test)]
-    fn fit(&self, aims: &[Target], strength: f64, stop: StopCriteria) -> (Vec<f64>, f64) {
-        self.fit_from(&vec![0.0; self.ratios.len()], 0.0, aims, strength, stop)
+    fn fit(&self, aims: &[Target], inverse_regularization: f64, stop: StopCriteria) -> (Vec<f64>, f64) {
+        self.fit_from(&vec![0.0; self.ratios.len()], 0.0, aims, inverse_regularization, stop)
     }
 
     fn rows(&self) -> impl Iterator<Item = &[u32]> {
@@ -118,12 +118,12 @@ impl SparseRows {
         logits: &[f64],
         scales: &[f64],
         aims: &[Target],
-        strength: f64,
+        inverse_regularization: f64,
     ) -> Vec<f64> {
         let mut gradient = vec![0.0; self.ratios.len()];
         let mut bias = 0.0;
         for (((row, scale), z), aim) in self.rows().zip(scales).zip(logits).zip(aims) {
-            let error = strength * aim.weight * (sigmoid(*z) - aim.target);
+            let error = inverse_regularization * aim.weight * (sigmoid(*z) - aim.target);
             bias += error;
             row.iter().for_each(|&j| gradient[j as usize] += scale * error);
         }
@@ -160,7 +160,7 @@ fn line_search(
     logits: &[f64],
     along: &[f64],
     aims: &[Target],
-    strength: f64,
+    inverse_regularization: f64,
 ) -> f64 {
     // The bias, the last parameter, is not held small.
     let held = point.len() - 1;
@@ -170,8 +170,8 @@ fn line_search(
         let (mut first, mut second) = (cross + step * square, square);
         for ((z, d), aim) in logits.iter().zip(along).zip(aims) {
             let p = sigmoid(z + step * d);
-            first += strength * aim.weight * (p - aim.target) * d;
-            second += strength * aim.weight * p * (1.0 - p) * d * d;
+            first += inverse_regularization * aim.weight * (p - aim.target) * d;
+            second += inverse_regularization * aim.weight * p * (1.0 - p) * d * d;
         }
         (first, second)
     };
@@ -301,11 +301,11 @@ mod tests {
         (rows, aims.map(aim).to_vec())
     }
 
-    fn objective(rows: &SparseRows, aims: &[Target], strength: f64, point: &[f64]) -> f64 {
+    fn objective(rows: &SparseRows, aims: &[Target], inverse_regularization: f64, point: &[f64]) -> f64 {
         let logits = rows.products(point, &rows.scales());
         let fit: f64 =
             logits.iter().zip(aims).map(|(z, aim)| aim.weight * cross_entropy(*z, aim.target)).sum();
-        dot(&point[..4], &point[..4]) / 2.0 + strength * fit
+        dot(&point[..4], &point[..4]) / 2.0 + inverse_regularization * fit
     }
 
     #[test]
@@ -328,16 +328,19 @@ mod tests {
     #[test]
     fn the_fit_is_a_minimum_whatever_the_strength_and_repeats_its_bits() {
         let (rows, aims) = rows();
-        for strength in [1e-3, 1.0, 30.0, 1e4] {
-            let (mut point, bias) = rows.fit(&aims, strength, STOP);
-            assert_eq!((point.clone(), bias), rows.fit(&aims, strength, STOP));
+        for inverse_regularization in [1e-3, 1.0, 30.0, 1e4] {
+            let (mut point, bias) = rows.fit(&aims, inverse_regularization, STOP);
+            assert_eq!((point.clone(), bias), rows.fit(&aims, inverse_regularization, STOP));
             point.push(bias);
-            let lowest = objective(&rows, &aims, strength, &point);
+            let lowest = objective(&rows, &aims, inverse_regularization, &point);
             for at in 0..5 {
                 for by in [-1e-3, 1e-3] {
                     let mut moved = point.clone();
                     moved[at] += by;
-                    assert!(objective(&rows, &aims, strength, &moved) > lowest, "{strength} {at} {by}");
+                    assert!(
+                        objective(&rows, &aims, inverse_regularization, &moved) > lowest,
+                        "{inverse_regularization} {at} {by}"
+                    );
                 }
             }
         }

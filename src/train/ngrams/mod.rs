@@ -22,7 +22,7 @@ pub struct NgramSettings {
     /// What is added to every count before ratios are formed.
     pub alpha: f64,
     /// How much the reviews count against small weights (C in liblinear).
-    pub strength: f64,
+    pub inverse_regularization: f64,
     /// Share of its first length under which the gradient is short enough.
     pub tolerance: f64,
     /// Steps of the solver at most.
@@ -31,7 +31,14 @@ pub struct NgramSettings {
 
 impl Default for NgramSettings {
     fn default() -> Self {
-        Self { min_reviews: 3, max_ngrams: 150_000, alpha: 1.0, strength: 30.0, tolerance: 1e-3, steps: 200 }
+        Self {
+            min_reviews: 3,
+            max_ngrams: 150_000,
+            alpha: 1.0,
+            inverse_regularization: 30.0,
+            tolerance: 1e-3,
+            steps: 200,
+        }
     }
 }
 
@@ -40,7 +47,7 @@ impl Default for NgramSettings {
 /// With x_ij = 1 where review i holds gram j, its target t_i and its weight c_i:
 /// `r_j = ln(p_j / sum(p)) - ln(q_j / sum(q))`, `p_j = alpha + sum(c_i t_i x_ij)`,
 /// `q_j = alpha + sum(c_i (1 - t_i) x_ij)`; then the weights w and the bias b minimise
-/// `|w|^2 / 2 + strength * sum(c_i * cross-entropy(t_i, sigmoid(score_i)))`, [`NgramTable`]'s score.
+/// `|w|^2 / 2 + inverse_regularization * sum(c_i * cross-entropy(t_i, sigmoid(score_i)))`, [`NgramTable`]'s score.
 ///
 /// With `start`, the table goes on from that one: its grams keep their ratios, `|w|^2` becomes the distance from its weights,
 /// and grams of these examples that it has not begin at 0. What no example says anything of stays as it was.
@@ -48,7 +55,7 @@ impl Default for NgramSettings {
 /// One thread, no chance: equal examples in equal order give an equal file.
 ///
 /// # Errors
-/// [`Error::Setting`] for an alpha or a strength that is not a positive number, or where they make weights that 16 bits
+/// [`Error::Setting`] for an alpha or a inverse_regularization that is not a positive number, or where they make weights that 16 bits
 /// cannot hold; [`Error::Data`] for a target that is no probability, for a weight that is negative or not finite, and
 /// where no word stands in enough reviews.
 pub fn train_ngrams(
@@ -56,7 +63,9 @@ pub fn train_ngrams(
     settings: &NgramSettings,
     start: Option<&NgramTable>,
 ) -> Result<NgramTable> {
-    for (name, value) in [("alpha", settings.alpha), ("strength", settings.strength)] {
+    for (name, value) in
+        [("alpha", settings.alpha), ("inverse_regularization", settings.inverse_regularization)]
+    {
         if !(value.is_finite() && value > 0.0) {
             return Err(Error::setting(name, format!("{value} is not a positive number")));
         }
@@ -140,7 +149,7 @@ fn fit(keys: &[u64], reviews: &[&[u32]], aims: &[Target], settings: &NgramSettin
     let rows = SparseRows { columns, ends, ratios: ratios.collect() };
     let stop = StopCriteria { tolerance: settings.tolerance, steps: settings.steps };
     let before: Vec<f64> = keys.iter().map(|key| known(key).map_or(0.0, |(_, weight)| weight)).collect();
-    let (moved, bias) = rows.fit_from(&before, start.bias, aims, settings.strength, stop);
+    let (moved, bias) = rows.fit_from(&before, start.bias, aims, settings.inverse_regularization, stop);
     let weights = before.iter().zip(moved).map(|(before, moved)| before + moved).collect();
     Fit { keys: keys.to_vec(), ratios: rows.ratios, weights, bias: start.bias + bias }
 }
@@ -301,7 +310,7 @@ mod tests {
         assert_eq!(train(&more, &settings()).unwrap(), hard);
         let mut doubled = examples();
         doubled.iter_mut().for_each(|example| example.weight = 2.0);
-        let half = NgramSettings { alpha: 2.0, strength: 15.0, ..settings() };
+        let half = NgramSettings { alpha: 2.0, inverse_regularization: 15.0, ..settings() };
         let (ours, theirs) = (score(&train(&doubled, &half).unwrap(), &ids), score(&hard, &ids));
         assert!((ours - theirs).abs() < 1e-2, "{ours} {theirs}");
     }
@@ -354,7 +363,8 @@ mod tests {
         for wrong in [0.0, -1.0, f64::NAN] {
             assert!(fault(&examples(), &NgramSettings { alpha: wrong, ..settings() }).contains("`alpha`"));
             assert!(
-                fault(&examples(), &NgramSettings { strength: wrong, ..settings() }).contains("`strength`")
+                fault(&examples(), &NgramSettings { inverse_regularization: wrong, ..settings() })
+                    .contains("`inverse_regularization`")
             );
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::model::{Array, NgramTable, Scratch};
+use crate::model::{Array, Config, NgramTable, Scratch};
 use crate::train::data::example::Example;
 use crate::train::ngrams::logistic::combine;
 use crate::train::ngrams::{NgramSettings, train_ngrams};
@@ -38,7 +38,7 @@ pub struct Stack {
 }
 
 /// How much the rows of one's own count against what a table held before: measured on products that were not learnt from.
-const STRENGTH_FROM: f64 = 5.0;
+const INVERSE_REGULARIZATION_FROM: f64 = 5.0;
 /// Rows that a gram must stand in where a table goes on from another.
 const MIN_REVIEWS_FROM: usize = 2;
 
@@ -64,14 +64,15 @@ pub fn wide_part(
         (true, Some(_)) => MIN_REVIEWS_FROM,
         (false, _) => MIN_REVIEWS_WITH_SOFT,
     };
-    let strength = if start.is_some() { STRENGTH_FROM } else { defaults.strength };
+    let inverse_regularization =
+        if start.is_some() { INVERSE_REGULARIZATION_FROM } else { defaults.inverse_regularization };
     // What the start holds stays: rows of another field say nothing of most of it.
     let max_ngrams = start.map_or(max_ngrams, |start| max_ngrams.max(start.len()) + max_ngrams / 4);
-    train_ngrams(&all, &NgramSettings { min_reviews, max_ngrams, strength, ..defaults }, start)
+    train_ngrams(&all, &NgramSettings { min_reviews, max_ngrams, inverse_regularization, ..defaults }, start)
 }
 
 /// Weighs the network, whose logits of the reviews `held_out` are `deep`, against `table`: the classifier in `tensors`
-/// and the table are scaled so that their sum fits the labels best. With `share`, the table's factor is that share of
+/// and the table are scaled so that their sum fits the labels best, and what is to be added goes into the classifier. With `share`, the table's factor is that share of
 /// the network's.
 ///
 /// # Errors
@@ -81,6 +82,7 @@ pub fn stack(
     table: &NgramTable,
     held_out: &[Example],
     share: Option<f32>,
+    config: &Config,
     tensors: &mut BTreeMap<String, Array>,
 ) -> Result<(NgramTable, Stack)> {
     if held_out.is_empty() {
@@ -90,7 +92,8 @@ pub fn stack(
         ));
     }
     let mut scratch = Scratch::default();
-    let wide: Vec<f32> = held_out.iter().map(|example| table.score(&example.ids, &mut scratch)).collect();
+    let mut score = |ids: &[u32]| config.ngram_share(ids.len()) * table.score(ids, &mut scratch);
+    let wide: Vec<f32> = held_out.iter().map(|example| score(&example.ids)).collect();
     let targets: Vec<f32> = held_out.iter().map(|example| example.target).collect();
     let (lstm, ngrams, bias) = match share {
         None => combine(deep, &wide, &targets),
@@ -105,7 +108,11 @@ pub fn stack(
             array.data.iter_mut().for_each(|value| *value *= lstm);
         }
     }
-    let scaled = table.scaled(ngrams, bias).map_err(|reason| Error::Data(format!("n-grams: {reason}")))?;
+    // Not the table's, of which less counts in a short text.
+    if let Some(array) = tensors.get_mut("classifier.bias") {
+        array.data.iter_mut().for_each(|value| *value += bias);
+    }
+    let scaled = table.scaled(ngrams).map_err(|reason| Error::Data(format!("n-grams: {reason}")))?;
     let rounded = |value: f32| (f64::from(value) * 1e6).round() / 1e6;
     let stack =
         Stack { count: table.len(), lstm: rounded(lstm), ngrams: rounded(ngrams), bias: rounded(bias) };

@@ -175,6 +175,8 @@ settings! {
     "what is saved" {
         /// Entries of the table of 1- to 3-grams that is added to the network, at most; 0 for none.
         ngrams: usize,
+        /// Tokens over which the share of their score that counts rises to 1 - 1/e; 0 for all of it at any length.
+        ngram_tokens: f64,
         /// Which epoch's weights are saved: best or last.
         keep: Keep,
         /// Whether the logits are divided by the temperature that fits the held-out reviews best: true or false.
@@ -241,6 +243,7 @@ impl Settings {
             max_length: self.max_length,
             padding: self.padding,
             recurrent_precision: self.recurrent_precision,
+            ngram_tokens: self.ngram_tokens as f32,
             // What is fitted to the answers of trained weights stays at none.
             ..Config::keras_imdb()
         }
