@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::body::Bytes;
+use tokio::sync::watch;
 use tower_http::cors::CorsLayer;
 
 use super::budget::Budget;
@@ -45,6 +46,8 @@ pub struct App {
     pub(super) metrics_page: CachedPage,
     pub(super) info_page: CachedPage,
     draining: AtomicBool,
+    /// When streams have to be over, once the server stops.
+    streams_end: watch::Sender<Option<tokio::time::Instant>>,
     pub(super) started: Instant,
 }
 
@@ -84,6 +87,7 @@ impl App {
             metrics_page: CachedPage::default(),
             info_page: CachedPage::default(),
             draining: AtomicBool::new(false),
+            streams_end: watch::Sender::new(None),
             started: Instant::now(),
             settings,
         }))
@@ -97,6 +101,15 @@ impl App {
     /// Turns readiness off for good: the server is about to stop.
     pub(super) fn drain(&self) {
         self.draining.store(true, Relaxed);
+        // The second half of the grace is for the answers to what was read in the first.
+        let Settings { shutdown_delay, shutdown_grace, .. } = self.settings;
+        self.streams_end
+            .send_replace(Some(tokio::time::Instant::now() + shutdown_delay + shutdown_grace / 2));
+    }
+
+    /// When streams have to be over: none until the server stops.
+    pub(super) fn streams_end(&self) -> watch::Receiver<Option<tokio::time::Instant>> {
+        self.streams_end.subscribe()
     }
 
     /// Whether the server is about to stop.

@@ -17,7 +17,7 @@ use super::budget::{Charge, Client};
 use super::forwarded::client_address;
 use super::http::trace::{REQUEST_ID, TRACEPARENT, TraceContext, request_id};
 use super::http::{SharedPage, Streamed};
-use super::observe::access::{self, Asked, Notice};
+use super::observe::access::{self, Asked, Notice, Outcome, ToldAtTheEnd};
 use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
 use super::problem::{Problem, ProblemKind, ProblemType};
@@ -55,6 +55,7 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
         (next.run(request).await, None)
     };
     // What packs answers has found that none of its ways is taken.
+    let streamed = response.extensions().get::<Streamed>().cloned();
     let response = match response.status() {
         StatusCode::NOT_ACCEPTABLE => Problem::new(
             ProblemKind::NotAcceptable,
@@ -70,10 +71,26 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
         span.answered(status);
     }
     guard.finish(status);
-    if let Some(notice) = notice(&app, &response) {
-        asked.log(notice, &guard.route.path, &response, texts, &id, context.as_ref());
-    }
-    response
+    let Some(notice) = notice(&app, &response) else { return response };
+    let outcome = Outcome::of(&response, texts);
+    let Some(streamed) = streamed else {
+        asked.log(notice, &guard.route.path, outcome, &id, context.as_ref());
+        return response;
+    };
+    let route = guard.route.path.clone();
+    response.map(|body| {
+        Body::new(ToldAtTheEnd::new(body, move |sent| {
+            let (texts, bytes, problem) = streamed.figures();
+            let outcome = Outcome {
+                request_bytes: Some(bytes),
+                response_bytes: Some(sent),
+                texts: Some(texts),
+                problem,
+                ..outcome
+            };
+            asked.log(notice, &route, outcome, &id, context.as_ref());
+        }))
+    })
 }
 
 /// What the log may have to tell of `request`.
@@ -102,7 +119,7 @@ pub fn turn_away<B: HttpBody>(
     finish(app, &mut response, request.version(), &id, None);
     guard.finish(status);
     if let Some(notice) = notice(app, &response) {
-        asked.log(notice, &guard.route.path, &response, None, &id, None);
+        asked.log(notice, &guard.route.path, Outcome::of(&response, None), &id, None);
     }
     response
 }

@@ -106,7 +106,7 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_HEADER_TIMEOUT", default_value = "30s", value_parser = duration)]
     pub header_timeout: Duration,
 
-    /// Time from an answer to the next request, after which the connection is closed; longer than the proxy's own in front, so that no request meets a closing connection
+    /// Time from an answer to the next request, after which the connection is closed, and from one piece of a stream to the next; longer than the proxy's own in front, so that no request meets a closing connection
     #[arg(long, env = "IMDB_SENTIMENT_IDLE_TIMEOUT", default_value = "75s", value_parser = duration)]
     pub idle_timeout: Duration,
 
@@ -147,7 +147,7 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_SHUTDOWN_DELAY", default_value = "0s", value_parser = duration_or_zero)]
     pub shutdown_delay: Duration,
 
-    /// Time in which accepted requests may finish at shutdown
+    /// Time in which accepted requests may finish at shutdown; a stream ends after half of it
     #[arg(long, env = "IMDB_SENTIMENT_SHUTDOWN_GRACE", default_value = "10s", value_parser = duration_or_zero)]
     pub shutdown_grace: Duration,
 

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::common::{Server, start};
+use crate::common::{Server, command, start, write_model};
 use serde_json::{Value, json};
 
 /// A request whose body goes on, in chunks.
@@ -302,4 +302,112 @@ fn a_stream_that_goes_on_outlives_the_time_for_a_header() {
     }
     stream.end();
     assert_eq!(stream.chunk(), b"");
+}
+
+/// Lines of a log that tell of requests to `/predict`.
+fn logged(log: &std::path::Path) -> Vec<Value> {
+    let log = std::fs::read_to_string(log).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["route"] == "/predict").collect()
+}
+
+#[test]
+fn the_log_tells_of_a_stream_when_it_has_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, log) = (folder.path().join("m"), folder.path().join("log"));
+    write_model(&model, 1, 8);
+    let arguments = ["--model", model.to_str().unwrap(), "--log-requests", "--idle-timeout", "1s"];
+    let server = Server::launch(command(&arguments).stderr(std::fs::File::create(&log).unwrap()));
+    let body = "{\"text\": \"a good film\"}\nno json\n{\"text\": \"bad plot\"}\n";
+    let mut stream = Stream::open(&server, "");
+    stream.send(body.as_bytes());
+    assert_eq!(stream.status(), 200);
+    let mut taken = 0;
+    while taken < 3 {
+        let chunk = stream.chunk();
+        taken += parsed(&chunk).len();
+    }
+    assert_eq!(logged(&log), [] as [Value; 0], "it goes on");
+    stream.send(body.as_bytes());
+    stream.end();
+    assert_eq!(stream.lines().len(), 3);
+    server.wait_until("the line", |_| logged(&log).len() == 1);
+    let line = logged(&log).remove(0);
+    assert_eq!((&line["status"], &line["texts"]), (&json!(200), &json!(4)), "{line}");
+    assert_eq!(line["request_bytes"], 2 * body.len(), "{line}");
+    assert!(line["response_bytes"].as_u64().unwrap() > 600 && line.get("problem").is_none(), "{line}");
+    // One that ends early says why.
+    let mut stream = Stream::open(&server, "");
+    stream.send(body.as_bytes());
+    assert_eq!(stream.status(), 200);
+    assert_eq!(stream.lines().len(), 4);
+    server.wait_until("the line", |_| logged(&log).len() == 2);
+    let line = logged(&log).remove(1);
+    assert_eq!((&line["problem"], &line["texts"]), (&json!("body-timeout"), &json!(2)), "{line}");
+}
+
+#[test]
+fn a_silent_client_is_let_go_after_the_idle_time_and_told() {
+    let (_folder, server) = start(&["--idle-timeout", "2s"]);
+    let mut stream = Stream::open(&server, "");
+    stream.send(b"{\"text\": \"a good film\"}\n\n{\"text\": \"bad pl");
+    assert_eq!(stream.status(), 200);
+    assert_eq!(parsed(&stream.chunk()).len(), 1);
+    // Empty lines keep it open.
+    stream.send(b"ot\"}\n");
+    assert_eq!(parsed(&stream.chunk()).len(), 1);
+    for _ in 0..15 {
+        std::thread::sleep(Duration::from_millis(200));
+        stream.send(b"\n");
+    }
+    stream.send(b"{\"text\": \"the first half of a li");
+    let [last] = &stream.lines()[..] else { panic!("one line") };
+    assert_eq!((&last["status"], last.get("line")), (&json!(408), None), "{last}");
+    assert!(last["detail"].as_str().unwrap().contains("behind line 18;"), "{last}");
+    // The connection goes on with whatever is asked next.
+    stream.end();
+    stream.socket.write_all(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
+    assert_eq!(stream.status(), 200);
+}
+
+#[test]
+fn at_a_stop_what_was_read_is_answered_and_the_last_line_says_where_a_stream_ends() {
+    let (_folder, mut server) = start(&["--shutdown-grace", "6s"]);
+    let line = b"{\"text\": \"a good film\"}\n";
+    // One that is silent, and one that never ends.
+    let mut silent = Stream::open(&server, "");
+    silent.send(&line.repeat(3));
+    assert_eq!(silent.status(), 200);
+    let mut endless = Stream::open(&server, "");
+    let mut sender = endless.socket.try_clone().unwrap();
+    let lines = line.repeat(100);
+    let chunk = [format!("{:x}\r\n", lines.len()).as_bytes(), &lines, b"\r\n"].concat();
+    sender.write_all(&chunk).unwrap();
+    assert_eq!(endless.status(), 200);
+    // One that is sent whole and ends by itself, however slowly its answers are taken.
+    let mut whole = Stream::open(&server, "");
+    let mut whole_sender = whole.socket.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || while sender.write_all(&chunk).is_ok() {});
+        let body = line.repeat(20_000);
+        let body = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+        scope.spawn(move || whole_sender.write_all(&body).unwrap());
+        assert_eq!(whole.status(), 200);
+        server.signal("-TERM");
+        let ended = |answers: Vec<Value>| {
+            let (last, answered) = answers.split_last().unwrap();
+            assert_eq!((&last["status"], last.get("line")), (&json!(503), None), "{last}");
+            assert!(answered.iter().all(|answer| answer.get("label").is_some()));
+            let end = format!("behind line {};", answered.len());
+            assert!(last["detail"].as_str().unwrap().contains(&end), "{last}, {end}");
+        };
+        let silent = scope.spawn(move || ended(silent.lines()));
+        let endless = scope.spawn(move || ended(endless.lines()));
+        let answers = whole.lines();
+        assert_eq!(answers.len(), 20_000);
+        assert!(answers.iter().all(|answer| answer.get("label").is_some()), "{:?}", answers.last());
+        silent.join().unwrap();
+        endless.join().unwrap();
+    });
+    assert_eq!(server.exit_code(), Some(0));
 }

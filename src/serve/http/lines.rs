@@ -68,6 +68,11 @@ impl Lines {
         Self { limit, rest: Vec::new(), too_long: false, number: 0 }
     }
 
+    /// Lines whose end has come so far.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Bytes that are kept of a line whose end has not come.
     pub fn kept(&self) -> usize {
         self.rest.capacity()

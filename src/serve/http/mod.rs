@@ -21,9 +21,11 @@ pub mod trace;
 pub mod unpacker;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Result};
+use crate::serve::problem::ProblemType;
 
 /// The media type of a stream of JSON objects, one a line.
 pub const NDJSON: &str = "application/x-ndjson";
@@ -38,9 +40,39 @@ pub const LINES: [&str; 6] = [
     "application/x-jsonlines",
 ];
 
-/// Marks an answer whose bytes are made while its client takes them.
-#[derive(Clone, Copy, Debug)]
-pub struct Streamed;
+/// Marks an answer whose bytes are made while its client takes them; what has come of it so far, for the log.
+#[derive(Clone, Debug, Default)]
+pub struct Streamed(Arc<StreamFigures>);
+
+#[derive(Debug, Default)]
+struct StreamFigures {
+    texts: AtomicUsize,
+    bytes: AtomicU64,
+    problem: OnceLock<ProblemType>,
+}
+
+impl Streamed {
+    /// Notes that so many more texts are asked for.
+    pub fn note_texts(&self, count: usize) {
+        self.0.texts.fetch_add(count, Relaxed);
+    }
+
+    /// Notes that so many more bytes have come.
+    pub fn note_bytes(&self, count: usize) {
+        self.0.bytes.fetch_add(count as u64, Relaxed);
+    }
+
+    /// Notes why the stream ends early.
+    pub fn note_problem(&self, problem: ProblemType) {
+        let _ = self.0.problem.set(problem);
+    }
+
+    /// Texts that were asked for, bytes that have come, and why it ended early if it did.
+    pub fn figures(&self) -> (usize, u64, Option<ProblemType>) {
+        let StreamFigures { texts, bytes, problem } = &*self.0;
+        (texts.load(Relaxed), bytes.load(Relaxed), problem.get().copied())
+    }
+}
 
 /// What keeps a request open: whoever answers it bit by bit keeps this until the end.
 #[derive(Clone)]

@@ -4,10 +4,13 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::future::Future;
 use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, Method, Request, Response, Uri};
+use hyper::body::{Frame, SizeHint};
 
 use crate::serve::http::trace::TraceContext;
 use crate::serve::problem::ProblemType;
@@ -54,6 +57,34 @@ pub enum Notice {
     Failed { suppressed: Option<u64> },
 }
 
+/// What came of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// The answer's status.
+    pub status: u16,
+    /// Bytes of its body, where they are known.
+    pub request_bytes: Option<u64>,
+    /// Bytes of the answer's body, where they are known.
+    pub response_bytes: Option<u64>,
+    /// Texts that it asked for.
+    pub texts: Option<usize>,
+    /// Why it was not answered, or not to its end.
+    pub problem: Option<ProblemType>,
+}
+
+impl Outcome {
+    /// What is known of it when its answer begins.
+    pub fn of(response: &Response<Body>, texts: Option<usize>) -> Self {
+        Self {
+            status: response.status().as_u16(),
+            request_bytes: None,
+            response_bytes: response.body().size_hint().exact(),
+            texts,
+            problem: response.extensions().get().copied(),
+        }
+    }
+}
+
 impl Asked {
     /// The request `request` of `client`.
     pub fn new<B: HttpBody>(request: &Request<B>, client: Option<IpAddr>) -> Self {
@@ -66,8 +97,7 @@ impl Asked {
         &self,
         notice: Notice,
         route: &str,
-        response: &Response<Body>,
-        texts: Option<usize>,
+        outcome: Outcome,
         id: &HeaderValue,
         context: Option<&TraceContext>,
     ) {
@@ -75,9 +105,9 @@ impl Asked {
         let (method, path) = (&*method, &*path);
         let client = self.client.map_or(Cow::Borrowed("unix"), |address| address.to_string().into());
         let client = &*client;
-        let status = response.status().as_u16();
-        let (request_bytes, response_bytes) = (self.bytes, response.body().size_hint().exact());
-        let problem = response.extensions().get::<ProblemType>().map(|problem| problem.0);
+        let Outcome { status, response_bytes, texts, .. } = outcome;
+        let request_bytes = outcome.request_bytes.or(self.bytes);
+        let problem = outcome.problem.map(|problem| problem.0);
         let elapsed_us = self.start.elapsed().as_micros() as u64;
         let request_id = id.to_str().unwrap_or_default();
         let (trace_id, span_id) =
@@ -107,6 +137,52 @@ impl Asked {
         match notice {
             Notice::Plain => line!(info, "request", None::<u64>),
             Notice::Failed { suppressed } => line!(warn, "request failed", suppressed),
+        }
+    }
+}
+
+/// An answer that is made bit by bit: when it has ended, or its client is gone, it is told how many bytes it had.
+pub struct ToldAtTheEnd<F: FnOnce(u64)> {
+    body: Body,
+    bytes: u64,
+    tell: Option<F>,
+}
+
+impl<F: FnOnce(u64)> ToldAtTheEnd<F> {
+    /// `body`, at whose end `tell` is called.
+    pub fn new(body: Body, tell: F) -> Self {
+        Self { body, bytes: 0, tell: Some(tell) }
+    }
+}
+
+impl<F: FnOnce(u64) + Unpin> HttpBody for ToldAtTheEnd<F> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<F: FnOnce(u64)> Drop for ToldAtTheEnd<F> {
+    fn drop(&mut self) {
+        if let Some(tell) = self.tell.take() {
+            tell(self.bytes);
         }
     }
 }

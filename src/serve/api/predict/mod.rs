@@ -35,7 +35,9 @@ pub fn routes() -> OpenApiRouter<AppState> {
 /// each sentence and each point of a trajectory as one review, each window to explain as 8. All texts of one request are answered by the same version of the model, or none is.
 ///
 /// With `content-type: application/x-ndjson` the body is a stream: an object with one `text` a line, an answer a line back
-/// as they come, in order; a line that cannot be answered gets a problem with its `line`. Read answers while sending.
+/// as they come, in order; a line that cannot be answered gets a problem with its `line`. Read answers while sending. A
+/// last line that is a problem without a `line` says why the stream ends early: 503 while the server stops, 408 where nothing
+/// came for `--idle-timeout`; lines behind the one that it names are not answered.
 ///
 /// A body with `inputs` is read and answered as text-embeddings-inference does: `"a"` or `["a"]` gives a list of labels with
 /// scores, `[["a"], ["b"]]` a list of such lists; `truncate`, `truncation_direction` and `raw_scores` are obeyed, and

@@ -3,6 +3,10 @@
 //! Lines are scored some at a time, several such batches at once. Each waits for room instead of being refused, and nothing
 //! is read while too many are under way: a client that sends too fast waits, one that takes no answers is cut off after
 //! `--write-timeout`. So a stream of any length takes the same memory.
+//!
+//! A stream that ends early says why in its last line, a problem without the number of a line: its client has been silent for
+//! `--idle-timeout`, or the server stops. It goes on for half of `--shutdown-grace` then, as long as its client is not silent,
+//! and what was read by its end is answered.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -15,8 +19,9 @@ use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, Request, header};
 use axum::response::Response;
 use hyper::body::Frame;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::answer::{ANSWER_BYTES, Answer, ItemProblem};
 use super::request::{Id, LineProblem, parse_line};
@@ -38,6 +43,10 @@ const COST_OF_BYTE: usize = 10;
 const COST_OF_LINE: usize = 1024;
 /// How often room for a batch is looked for.
 const LOOK: Duration = Duration::from_millis(10);
+/// Silence for which a client that sends has no more to send, once the server stops.
+const LULL: Duration = Duration::from_millis(250);
+/// How long what a client goes on sending is taken after the last line, so that it can read that line, while the server stops.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Answers `request`, whose body is a stream of lines.
 ///
@@ -66,14 +75,25 @@ pub async fn answer(app: &AppState, request: Request<Body>) -> Result<Response, 
     let depth = (2 * app.scorer.pool().threads()).max(MIN_BATCHES);
     let (sender, batches) = mpsc::channel(depth);
     let lines = Lines::new(app.settings.max_body_bytes);
-    let reader = Reader { app: app.clone(), client, charge, charged: 0, lines, unpacker, sender };
+    let (streamed, end) = (Streamed::default(), app.streams_end());
+    let reader = Reader {
+        app: app.clone(),
+        client,
+        charge,
+        charged: 0,
+        lines,
+        unpacker,
+        sender,
+        end,
+        figures: streamed.clone(),
+    };
     tokio::spawn(async move {
         reader.run(first, body).await;
         drop(held);
     });
     let mut response = Response::new(Body::new(Answers { batches, current: None, _open: open }));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-    response.extensions_mut().insert(Streamed);
+    response.extensions_mut().insert(streamed);
     Ok(response)
 }
 
@@ -123,46 +143,71 @@ struct Reader {
     lines: Lines,
     unpacker: Option<Unpacker>,
     sender: mpsc::Sender<Scoring>,
+    /// When it has to be over, once the server stops.
+    end: watch::Receiver<Option<Instant>>,
+    figures: Streamed,
 }
 
 /// The client has gone, or the rest of its stream is of no use.
 struct Ended;
 
 impl Reader {
-    async fn run(mut self, first: Bytes, body: Body) {
+    async fn run(mut self, first: Bytes, mut body: Body) {
         let mut batch = Batch::default();
-        let outcome = self.read(first, body, &mut batch).await;
+        let outcome = self.read(first, &mut body, &mut batch).await;
         let problem = match outcome {
             Ok(()) => None,
             Err(Some(problem)) => Some(problem),
             Err(None) => return,
         };
-        if self.hand_on(&mut batch).await.is_ok()
-            && let Some(problem) = problem
-        {
-            // What goes wrong with the stream itself is its last line.
-            let _ = self
-                .send(tokio::spawn(async move {
-                    let mut line = Vec::new();
-                    write(&mut line, &ItemProblem::new(&problem, None, None));
-                    line.into()
-                }))
-                .await;
+        if self.hand_on(&mut batch).await.is_err() {
+            return;
+        }
+        let Some(problem) = problem else { return };
+        self.figures.note_problem(problem.kind().problem_type());
+        // What goes wrong with the stream itself is its last line.
+        let last = tokio::spawn(async move {
+            let mut line = Vec::new();
+            write(&mut line, &ItemProblem::new(&problem, None, None));
+            line.into()
+        });
+        if self.send(last).await.is_err() {
+            return;
+        }
+        // The answer ends here. A socket that is closed on what its client still sends loses what the client has not read.
+        let Self { app, sender, mut end, .. } = self;
+        drop(sender);
+        let stopped = async {
+            let _ = end.wait_for(Option::is_some).await;
+            sleep(FAREWELL).await;
+        };
+        tokio::select! {
+            () = app.bodies.drain(body) => {}
+            () = stopped => {}
         }
     }
 
     /// Reads to the end; what is not handed on yet stands in `batch`. The problem where the rest is of no use, none where
     /// the client has gone.
-    async fn read(&mut self, first: Bytes, mut body: Body, batch: &mut Batch) -> Result<(), Option<Problem>> {
+    async fn read(
+        &mut self,
+        first: Bytes,
+        body: &mut Body,
+        batch: &mut Batch,
+    ) -> Result<(), Option<Problem>> {
         let mut piece = first;
         loop {
+            self.figures.note_bytes(piece.len());
             self.take(&piece, batch).await?;
+            if self.end.borrow().is_some_and(|end| end <= Instant::now()) {
+                return Err(Some(self.stopping()));
+            }
             // What has come already joins the batch; else those who wait for an answer get theirs.
             let come = match batch.is_empty() {
                 true => None,
                 false => tokio::select! {
                     biased;
-                    next = next_piece(&mut body) => Some(next),
+                    next = next_piece(body) => Some(next),
                     () = std::future::ready(()) => None,
                 },
             };
@@ -172,8 +217,10 @@ impl Reader {
                     self.hand_on(batch).await.map_err(|Ended| None)?;
                     let _waiting = self.client.wait();
                     tokio::select! {
-                        next = next_piece(&mut body) => next,
+                        next = next_piece(body) => next,
                         () = self.sender.closed() => return Err(None),
+                        () = sleep(self.app.settings.idle_timeout) => return Err(Some(self.silent())),
+                        () = lull(self.end.clone()) => return Err(Some(self.stopping())),
                     }
                 }
             };
@@ -190,6 +237,23 @@ impl Reader {
         }
         self.lines.finish(batch);
         Ok(())
+    }
+
+    fn silent(&self) -> Problem {
+        let idle = self.app.settings.idle_timeout;
+        let detail = format!(
+            "nothing came for {idle:?}: the stream ends behind line {}; an empty line now and then keeps it open",
+            self.lines.number()
+        );
+        Problem::new(ProblemKind::BodyTimeout, detail)
+    }
+
+    fn stopping(&self) -> Problem {
+        let detail = format!(
+            "the server is shutting down: the stream ends behind line {}; send what follows it again, elsewhere",
+            self.lines.number()
+        );
+        Problem::new(ProblemKind::NotReady, detail)
     }
 
     /// Takes a piece as it came.
@@ -240,8 +304,8 @@ impl Reader {
                 None => tokio::time::sleep(LOOK).await,
             }
         };
-        let app = self.app.clone();
-        self.send(tokio::spawn(async move { score(&app, batch, charge).await })).await
+        let (app, figures) = (self.app.clone(), self.figures.clone());
+        self.send(tokio::spawn(async move { score(&app, &figures, batch, charge).await })).await
     }
 
     async fn send(&self, task: JoinHandle<Bytes>) -> Result<(), Ended> {
@@ -249,11 +313,24 @@ impl Reader {
     }
 }
 
+/// Ready when a stream whose client is silent has to end because the server stops.
+async fn lull(mut end: watch::Receiver<Option<Instant>>) {
+    // The state that holds the other side outlives every stream.
+    let last = end.wait_for(Option::is_some).await.ok().and_then(|end| *end);
+    let _ = timeout(LULL, async {
+        match last {
+            Some(last) => sleep_until(last).await,
+            None => std::future::pending().await,
+        }
+    })
+    .await;
+}
+
 /// A line that was read: its number, and its question or what is wrong with it.
 type Asked<'a> = (u64, Result<(ScoreRequest<'a>, Option<Id<'static>>), LineProblem>);
 
 /// The answers to the lines of `batch`; held with `charge` until the client has taken them.
-async fn score(app: &App, batch: Batch, charge: Charge) -> Bytes {
+async fn score(app: &App, figures: &Streamed, batch: Batch, charge: Charge) -> Bytes {
     let limit = app.settings.max_body_bytes;
     let mut answers = Vec::with_capacity(ANSWER_BYTES * batch.len());
     let (mut group, mut first): (Vec<Asked>, _) = (Vec::new(), None);
@@ -264,6 +341,7 @@ async fn score(app: &App, batch: Batch, charge: Charge) -> Bytes {
             first = None;
         }
         if asked.1.is_ok() {
+            figures.note_texts(1);
             first.get_or_insert(group.len());
         }
         group.push(asked);
