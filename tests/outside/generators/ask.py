@@ -17,7 +17,12 @@ def openapi_generator():
     assert one.label == generated.Label.POSITIVE and one.score > 0.5, one
     many = generated.ManyTexts(texts=[TEXT, *ODD])
     many = sentiment.predict(generated.PredictRequest(many)).actual_instance
-    assert len(many.predictions) == 1 + len(ODD), many
+    assert isinstance(many, generated.Answers) and len(many.predictions) == 1 + len(ODD), many
+    for texts, failed in (([TEXT, "..."], 1), ([TEXT], 0)):
+        # A text without a word is refused by the client itself, which knows the pattern.
+        reported = generated.ManyTexts.model_construct(texts=texts, on_error="report")
+        reported = sentiment.predict(generated.PredictRequest.model_construct(actual_instance=reported)).actual_instance
+        assert isinstance(reported, generated.ReportedAnswers) and reported.failed == failed, reported
     try:
         sentiment.predict(generated.PredictRequest(generated.OneText(text=TEXT, model="nobody")))
     except generated.ApiException as error:

@@ -73,7 +73,9 @@ fn is_zero(value: &usize) -> bool {
 }
 
 /// What the service says of several texts.
+// Nothing else: reported answers, which have `failed` besides, are none of these.
 #[derive(Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Answers<'a> {
     /// One for each text, in order.
     pub predictions: Vec<Answer<'a>>,

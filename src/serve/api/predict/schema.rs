@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::AnyOfBuilder;
-use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::openapi::{OneOfBuilder, Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::answer::{Answer, Answers, ReportedAnswers};
@@ -93,15 +92,15 @@ pub struct ManyTexts {
     offsets: Option<OffsetsIn>,
 }
 
-/// The schema of an answer. Reported answers of which none failed fit two of its shapes: any of them, not one.
+/// The schema of an answer: three shapes, of which it has one. Of any of them generators make what can be read in no language.
 pub struct PredictAnswer;
 
 impl PartialSchema for PredictAnswer {
     fn schema() -> RefOr<Schema> {
         let shapes = [Answer::name(), ReportedAnswers::name(), Answers::name()];
-        let any =
-            shapes.iter().fold(AnyOfBuilder::new(), |any, name| any.item(Ref::from_schema_name(&**name)));
-        RefOr::T(Schema::AnyOf(any.build()))
+        let one =
+            shapes.iter().fold(OneOfBuilder::new(), |one, name| one.item(Ref::from_schema_name(&**name)));
+        RefOr::T(Schema::OneOf(one.build()))
     }
 }
 
