@@ -123,7 +123,7 @@ impl App {
     /// 503 while the server shuts down, and where a model failed its self-test.
     pub(super) fn readiness(&self) -> Result<(), Problem> {
         self.check_serving()?;
-        self.models().iter().try_for_each(|slot| slot.current().check_ready())
+        self.models().iter().filter_map(|slot| slot.current()).try_for_each(|loaded| loaded.check_ready())
     }
 
     /// Whether the server goes on.

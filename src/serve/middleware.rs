@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, State};
-use axum::http::{HeaderName, HeaderValue, Request, StatusCode, Version, header};
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode, Uri, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
@@ -20,7 +20,7 @@ use super::http::{SharedPage, Streamed};
 use super::observe::access::{self, Asked, Notice, Outcome, ToldAtTheEnd};
 use super::observe::routes::{CLIENT_GONE, RouteSeries};
 use super::observe::telemetry::Telemetry;
-use super::problem::{Problem, ProblemKind, ProblemType};
+use super::problem::{PROBLEM_JSON, Problem, ProblemKind, ProblemType};
 
 /// Headers of every answer that has none of its own (the page has): it is data, never to be framed, sniffed or kept.
 const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
@@ -31,6 +31,22 @@ const FIXED_HEADERS: [(HeaderName, HeaderValue); 3] = [
 
 /// Most short errors that a connection may leave untaken where there is no room to charge it for them.
 const MAX_UNCHARGED: usize = 8;
+
+/// Whose errors are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Ours,
+    OpenInference,
+}
+
+impl Protocol {
+    fn of(uri: &Uri) -> Self {
+        match uri.path().strip_prefix("/v2") {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Self::OpenInference,
+            _ => Self::Ours,
+        }
+    }
+}
 
 /// The one layer around the routes.
 pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Next) -> Response {
@@ -43,7 +59,7 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
     let charge = request.extensions().get::<Arc<Charge>>().cloned();
     let asked = asked(&app, &client, &request);
-    let version = request.version();
+    let (version, protocol) = (request.version(), Protocol::of(request.uri()));
     let (response, texts) = if !(guard.route.is_open(request.method()) || app.keys.admit(request.headers())) {
         app.bodies.drain(request.into_body()).await;
         let detail = "send one of the server's keys: `Authorization: Bearer KEY`";
@@ -66,7 +82,7 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     };
     let mut response = hold(&app, &client, response, charge).await;
     let status = response.status().as_u16();
-    finish(&app, &mut response, version, &id, context.as_ref());
+    finish(&app, protocol, &mut response, version, &id, context.as_ref());
     if let Some(span) = &mut span {
         span.answered(status);
     }
@@ -116,7 +132,7 @@ pub fn turn_away<B: HttpBody>(
     }
     let mut response = Response::from_parts(parts, client.watch(whole(body), (None, None)).into());
     let status = response.status().as_u16();
-    finish(app, &mut response, request.version(), &id, None);
+    finish(app, Protocol::of(request.uri()), &mut response, request.version(), &id, None);
     guard.finish(status);
     if let Some(notice) = notice(app, &response) {
         asked.log(notice, &guard.route.path, Outcome::of(&response, None), &id, None);
@@ -127,6 +143,7 @@ pub fn turn_away<B: HttpBody>(
 /// Headers that every answer has.
 fn finish(
     app: &App,
+    protocol: Protocol,
     response: &mut Response,
     version: Version,
     id: &HeaderValue,
@@ -151,6 +168,12 @@ fn finish(
     // HTTP/2 a GOAWAY tells it.
     if app.is_draining() && version < Version::HTTP_2 {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    // The protocol's clients look for `error` in what is called JSON alone.
+    if protocol == Protocol::OpenInference
+        && headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON)
+    {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     headers.insert(REQUEST_ID, id.clone());
     if let Some(context) = context {

@@ -61,7 +61,11 @@ pub async fn watch(app: AppState) {
         })
     };
     // What was loaded, not what is there by now: it may have changed while other models were being loaded.
-    let mut taken: Vec<_> = app.models().iter().map(|slot| slot.current().fingerprint.clone()).collect();
+    let mut taken: Vec<_> = app
+        .models()
+        .iter()
+        .map(|slot| slot.current().map_or_else(|| slot.fingerprint(), |loaded| loaded.fingerprint.clone()))
+        .collect();
     let mut before = taken.clone();
     loop {
         interval.tick().await;
@@ -70,7 +74,7 @@ pub async fn watch(app: AppState) {
             if now[index] != taken[index] && now[index] == before[index] {
                 taken[index] = now[index].clone();
                 let app = app.clone();
-                let reload = move || drop(app.models().iter().nth(index).map(|slot| slot.reload()));
+                let reload = move || app.models().iter().nth(index).map_or((), |slot| slot.reload());
                 in_time(tokio::task::spawn_blocking(reload)).await;
             }
         }

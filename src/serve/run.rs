@@ -61,7 +61,7 @@ fn run_logged(settings: Settings) -> Result<()> {
         };
         let mut addresses = vec![format!("listening on {}", shown(&listener, "--port")?)];
         for slot in app.models().iter() {
-            let loaded = slot.current();
+            let Some(loaded) = slot.current() else { continue };
             tracing::info!(
                 model = &*slot.name,
                 version = loaded.version,

@@ -134,6 +134,8 @@ fn every_status_described_is_produced_and_no_other_is_seen() {
     .unwrap();
     let failing = format!("m={}", failing.display());
     let failing = Server::start(&["--model", &failing]);
+    let unloaded = Server::start(&["--model", model, "--repository-control"]);
+    assert_eq!(unloaded.post("/v2/repository/models/m/unload", "").status, 200);
 
     // The server's own: the image, which `tests/outside/container.sh` starts in its place, is built without some routes.
     let described = described(&open.get("/openapi.json").json());
@@ -149,7 +151,7 @@ fn every_status_described_is_produced_and_no_other_is_seen() {
         let path = path_on(&open);
         let mut note = |answer: &Answer| statuses.insert(answer.status);
         if method == "GET" {
-            for server in [&open, &guarded, &failing] {
+            for server in [&open, &guarded, &failing, &unloaded] {
                 note(&server.get(&path_on(server)));
             }
             note(&open.get(&unknown(template)));

@@ -237,8 +237,55 @@ fn the_repository_is_for_those_with_a_key_or_by_a_flag() {
         (&json!("UNAVAILABLE"), &json!("model `m` is unloaded"))
     );
     assert_eq!(server.post("/v2/repository/index", r#"{"ready": true}"#).json(), json!([]));
+    server.get("/v2/models/m").problem(503);
+    server.get("/v1/models/m").problem(503);
+    assert_eq!(server.get("/v1/models").json()["data"], json!([]));
+    assert_eq!(server.get("/v2/models/m/stats").status, 200);
+    assert_eq!(server.get("/health/ready").status, 200);
+    assert_eq!(control("m/unload", "").status, 200);
+    // Neither does a signal bring it back, nor what cannot be loaded.
+    server.signal("-HUP");
+    let bytes = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, &bytes[..100]).unwrap();
+    control("m/load", "").problem(422);
+    server.post("/predict", r#"{"text": "good film"}"#).problem(503);
+    std::fs::write(&weights, bytes).unwrap();
     assert_eq!(control("m/load", "").status, 200);
     assert_eq!(server.post("/predict", r#"{"text": "good film"}"#).status, 200);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_unloaded_model_gives_its_memory_back() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let (large, small) = (format!("{}/imdb", models.display()), format!("{}/keras-imdb", models.display()));
+    let server = Server::start(&["--repository-control", "--model", &small, "--model", &large]);
+    let memory = |server: &Server| server.metric("process_resident_memory_bytes");
+    let ask = || server.post("/predict", r#"{"text": "a good film", "model": "imdb"}"#);
+    let answer = ask();
+    let loaded = memory(&server);
+    for _ in 0..3 {
+        assert_eq!(server.post("/v2/repository/models/imdb/unload", "").status, 200);
+        server.wait_until("memory given back", |server| memory(server) < loaded - 40e6);
+        ask().problem(503);
+        assert_eq!(server.get("/info").json()["models"].as_array().unwrap().len(), 1);
+        assert_eq!(server.post("/v2/repository/models/imdb/load", "").status, 200);
+        assert_eq!(ask().body, answer.body);
+    }
+    assert!(memory(&server) < loaded + 20e6, "{} after three loads, {loaded} before", memory(&server));
+}
+
+#[test]
+fn what_a_model_computes_in_is_told() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    for (model, flag, told) in
+        [("imdb", None, "int8"), ("imdb", Some("f32"), "float32"), ("keras-imdb", None, "float32")]
+    {
+        let path = models.join(model).display().to_string();
+        let precision = flag.map_or(vec![], |flag| vec!["--recurrent-precision", flag]);
+        let server = Server::start(&[&["--model", &path][..], &precision].concat());
+        assert_eq!(server.get("/info").json()["model_dtype"], told, "{model} {flag:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Other people's Python clients ask the running server: huggingface_hub, tritonclient, open-inference-openapi, openai,
-# tei_client. perf_analyzer's wheel wants a newer glibc than Debian's; what it reads is compared with its sources.
+# Other people's Python clients ask the running server: huggingface_hub, tritonclient, kserve, open-inference-openapi,
+# openai, tei_client.
 source "$(dirname "$0")/common.bash"
 PYTHON="$(venv tests/outside/clients/requirements.txt)" || skip "the clients could not be installed from PyPI"
 serve --model models/keras-imdb --api-key secret

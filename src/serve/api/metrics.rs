@@ -68,7 +68,7 @@ fn write_models(text: &mut Exposition, models: &Models) {
         text,
         names.iter().map(|labels| &labels[..]).zip(models.iter().map(|slot| &slot.series)),
     );
-    let loaded: Vec<_> = models.iter().map(|slot| slot.current()).collect();
+    let loaded: Vec<_> = models.iter().filter_map(|slot| slot.current()).collect();
     let mut samples = text.metric("imdb_sentiment_model_info", "gauge", "The loaded version; always 1.");
     for model in &loaded {
         samples.sample(&[("model", &model.name), ("version", &model.version)], 1);

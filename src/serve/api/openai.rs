@@ -14,8 +14,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::shared::{
-    Address, KeyProblem, ModelProblems, NamedModelProblem, Review, ScoringProblems, answer, json_response,
-    path_text,
+    Address, KeyProblem, ModelProblems, NamedModelProblem, NotReadyProblem, Review, ScoringProblems, answer,
+    json_response, path_text,
 };
 use crate::predict::Label;
 use crate::serve::app::{App, AppState};
@@ -167,19 +167,19 @@ async fn classify_v1(State(app): State<AppState>, request: Request<Body>) -> Res
 #[utoipa::path(get, path = "/v1/models", operation_id = "v1_models", tag = "openai",
     responses((status = 200, description = "The models", body = ModelList), KeyProblem))]
 async fn models(State(app): State<AppState>) -> Json<ModelList> {
-    let data = app.models().iter().map(|slot| card(&slot.current())).collect();
+    let data = app.models().iter().filter_map(|slot| Some(card(&*slot.current()?))).collect();
     Json(ModelList { object: "list", data })
 }
 
 /// One of the models that are served
 #[utoipa::path(get, path = "/v1/models/{model}", operation_id = "v1_model", tag = "openai",
     params(("model" = String, Path, description = "The model's name")),
-    responses((status = 200, description = "The model", body = ModelCard), ModelProblems))]
+    responses((status = 200, description = "The model", body = ModelCard), ModelProblems, NotReadyProblem))]
 async fn model(
     State(app): State<AppState>,
     model: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ModelCard>, Problem> {
-    Ok(Json(card(&app.scorer.slot(Some(&path_text(model)?))?.current())))
+    Ok(Json(card(&*app.scorer.slot(Some(&path_text(model)?))?.loaded()?)))
 }
 
 fn card(loaded: &LoadedModel) -> ModelCard {

@@ -25,7 +25,7 @@ use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
 #[openapi(
     info(
         title = "imdb-sentiment",
-        description = "How positive is a film review? Every error is an RFC 9457 `application/problem+json`; an \
+        description = "How positive is a film review? Every error is an RFC 9457 `application/problem+json` (the same as `application/json` under `/v2`); an \
             unknown path is 404, a wrong method 405 with `Allow`. Every answer of a path bears `x-request-id`. With keys \
             configured, every path but health and the pages for people needs `Authorization: Bearer KEY` (401).",
         license(name = "MIT", identifier = "MIT"),
@@ -72,8 +72,11 @@ impl Modify for SharedResponses {
         for response in SharedResponse::ALL {
             let schema = Ref::from_schema_name("Problem");
             let content = ContentBuilder::new().schema(Some(schema)).build();
-            let mut described =
-                ResponseBuilder::new().description(response.meaning()).content(PROBLEM_JSON, content);
+            // The same is called JSON under /v2.
+            let mut described = ResponseBuilder::new()
+                .description(response.meaning())
+                .content(PROBLEM_JSON, content.clone())
+                .content("application/json", content);
             if response == SharedResponse::Unavailable {
                 let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).build();
                 let header = HeaderBuilder::new()

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::shared::KeyProblem;
-use crate::model::Config;
+use crate::model::{Config, RecurrentPrecision};
 use crate::predict::Label;
 use crate::serve::app::{App, AppState};
 use crate::serve::http::SharedPage;
@@ -34,7 +34,7 @@ pub struct Info {
     pub model: String,
     /// The default model's name again, as text-embeddings-inference's clients look for it.
     pub model_id: String,
-    /// The default model's version.
+    /// The default model's version; empty while it is unloaded.
     pub model_sha: String,
     /// The server's commit, which is not known to it: null.
     #[schema(value_type = Option<String>)]
@@ -42,8 +42,8 @@ pub struct Info {
     /// The image's name, which is not known to it: null.
     #[schema(value_type = Option<String>)]
     pub docker_label: (),
-    /// In what numbers the default model's weights are computed.
-    #[schema(example = "float32")]
+    /// In what numbers the default model's recurrence computes: `float32` or `int8`; empty while it is unloaded.
+    #[schema(example = "int8")]
     pub model_dtype: &'static str,
     /// What kind of model it is, and its labels.
     pub model_type: ModelType,
@@ -65,7 +65,7 @@ pub struct Info {
     pub ready: bool,
     /// Seconds since the start.
     pub uptime_seconds: u64,
-    /// Every model, the default first.
+    /// Every model that is loaded, the default first.
     pub models: Vec<ModelInfo>,
     /// The limits that a client should know.
     pub limits: Limits,
@@ -174,8 +174,9 @@ async fn info(State(app): State<AppState>) -> Response {
 
 fn facts(app: &App) -> Info {
     let settings = &app.settings;
-    let model = app.models().get(None).map(|slot| slot.current());
-    let name = model.as_ref().map_or_else(String::new, |model| model.name.to_string());
+    let slot = app.models().get(None);
+    let model = slot.and_then(|slot| slot.current());
+    let name = slot.map_or_else(String::new, |slot| slot.name.to_string());
     let longest = model.as_ref().map_or(0, |model| model.predictor.config().max_length);
     let labels = [Label::Negative, Label::Positive];
     Info {
@@ -185,7 +186,10 @@ fn facts(app: &App) -> Info {
         model_sha: model.as_ref().map_or_else(String::new, |model| model.version.clone()),
         sha: (),
         docker_label: (),
-        model_dtype: "float32",
+        model_dtype: model.as_ref().map_or("", |model| match model.predictor.config().recurrent_precision {
+            RecurrentPrecision::F32 => "float32",
+            RecurrentPrecision::Int8 => "int8",
+        }),
         model_type: ModelType {
             classifier: ClassifierModel {
                 id2label: labels.into_iter().map(|label| ((label as usize).to_string(), label)).collect(),
@@ -201,7 +205,7 @@ fn facts(app: &App) -> Info {
         auto_truncate: true,
         ready: app.readiness().is_ok(),
         uptime_seconds: app.started.elapsed().as_secs(),
-        models: app.models().iter().map(model_info).collect(),
+        models: app.models().iter().filter_map(model_info).collect(),
         limits: Limits {
             max_body_bytes: settings.max_body_bytes,
             max_texts: settings.max_texts,
@@ -212,9 +216,9 @@ fn facts(app: &App) -> Info {
     }
 }
 
-fn model_info(slot: &ModelSlot) -> ModelInfo {
-    let loaded = slot.current();
-    ModelInfo {
+fn model_info(slot: &ModelSlot) -> Option<ModelInfo> {
+    let loaded = slot.current()?;
+    Some(ModelInfo {
         name: loaded.name.to_string(),
         version: loaded.version.clone(),
         loaded_at: unix_seconds(loaded.loaded_at),
@@ -238,5 +242,5 @@ fn model_info(slot: &ModelSlot) -> ModelInfo {
                 baseline_unknown_share: drift.baseline().unknown_share,
             })
         }),
-    }
+    })
 }

@@ -156,8 +156,11 @@ impl Scorer {
             }
         }
         let threads = Settings::threads(settings.compute_threads);
-        let longest =
-            models.iter().map(|slot| slot.current().predictor.config().max_length).max().unwrap_or(1);
+        let longest = models
+            .iter()
+            .filter_map(|slot| Some(slot.current()?.predictor.config().max_length))
+            .max()
+            .unwrap_or(1);
         let pool = Pool::start(threads, settings.max_pending_reviews, longest, telemetry.clone())
             .map_err(|e| Error::setting("--compute-threads", e.to_string()))?;
         let limits = Limits {
@@ -212,9 +215,9 @@ impl Scorer {
         mut request: ScoreRequest<'_>,
         start: Instant,
     ) -> Result<ScoreResponse, Problem> {
-        let loaded = slot.current();
+        let loaded = slot.loaded()?;
         loaded.check_version(request.version.as_deref())?;
-        slot.check_ready(&loaded)?;
+        loaded.check_ready()?;
         let count = request.texts.len();
         note_texts(count);
         if count == 0 {

@@ -60,7 +60,8 @@ impl Shadow {
                 telemetry.shadow_dropped.inc();
                 continue;
             }
-            let (shadow, counted, answer) = (slot.current(), telemetry.clone(), prediction.probability);
+            let Some(shadow) = slot.current() else { return };
+            let (counted, answer) = (telemetry.clone(), prediction.probability);
             let compare = move || {
                 let Ok(encoding) = shadow.encode(&text, truncate, max_windows) else { return };
                 for prediction in shadow.predictor.run(std::slice::from_ref(&encoding)) {

@@ -1,11 +1,11 @@
 //! The models that are served: loading, self-test, and the swap in one step.
 
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -102,9 +102,8 @@ pub struct ModelSlot {
     pub answered: Tally,
     /// Requests about it that were not.
     pub refused: Tally,
-    /// Whether it was taken out of service.
-    unloaded: AtomicBool,
-    current: ArcSwap<LoadedModel>,
+    /// None where it was unloaded.
+    current: ArcSwapOption<LoadedModel>,
     last_reload: Mutex<Option<Reload>>,
     /// Held while the directory is read, so that SIGHUP and the watcher do not both do it.
     reading: Mutex<()>,
@@ -127,8 +126,7 @@ impl ModelSlot {
             series: ModelSeries::default(),
             answered: Tally::default(),
             refused: Tally::default(),
-            unloaded: AtomicBool::new(false),
-            current: ArcSwap::from_pointee(loaded),
+            current: ArcSwapOption::from_pointee(loaded),
             last_reload: Mutex::new(None),
             reading: Mutex::new(()),
             drift_window: settings.drift_window,
@@ -136,27 +134,49 @@ impl ModelSlot {
         })
     }
 
-    /// Whether `loaded`, a state of it, may answer.
+    /// What is loaded now, if anything is; the answer to one request comes from one such state, whatever is swapped meanwhile.
+    pub fn current(&self) -> Option<Arc<LoadedModel>> {
+        self.current.load_full()
+    }
+
+    /// What is loaded now.
     ///
     /// # Errors
-    /// 503 where it was taken out of service or failed its self-test.
-    pub fn check_ready(&self, loaded: &LoadedModel) -> Result<(), Problem> {
-        if self.unloaded.load(Relaxed) {
-            let detail = format!("model `{}` is unloaded", self.name);
-            return Err(Problem::new(ProblemKind::NotReady, detail));
+    /// 503 where it was unloaded.
+    pub fn loaded(&self) -> Result<Arc<LoadedModel>, Problem> {
+        self.current()
+            .ok_or_else(|| Problem::new(ProblemKind::NotReady, format!("model `{}` is unloaded", self.name)))
+    }
+
+    /// Whether it has the version asked for, if one is; what is unloaded may have any.
+    ///
+    /// # Errors
+    /// As [`LoadedModel::check_version`].
+    pub fn check_version(&self, version: Option<&str>) -> Result<(), Problem> {
+        self.current().map_or(Ok(()), |loaded| loaded.check_version(version))
+    }
+
+    /// Whether it may answer.
+    ///
+    /// # Errors
+    /// 503 where it was unloaded or failed its self-test.
+    pub fn check_ready(&self) -> Result<(), Problem> {
+        self.loaded()?.check_ready()
+    }
+
+    /// Gives its memory back, once those who are being answered have their answers; not, and false, while it is being loaded.
+    pub fn unload(&self) -> bool {
+        // A load that is under way would bring it back.
+        let Ok(_reading) = self.reading.try_lock() else { return false };
+        if self.current.swap(None).is_some() {
+            tracing::info!(model = &*self.name, "model unloaded");
         }
-        loaded.check_ready()
+        true
     }
 
-    /// Has it answer, or not.
-    pub fn put_in_service(&self, serves: bool) {
-        tracing::info!(model = &*self.name, serves, "model put in service or taken out of it");
-        self.unloaded.store(!serves, Relaxed);
-    }
-
-    /// What is loaded now; the answer to one request comes from one such state, whatever is swapped meanwhile.
-    pub fn current(&self) -> Arc<LoadedModel> {
-        self.current.load_full()
+    /// Loads it where it is unloaded; else as [`ModelSlot::reload`].
+    pub fn load_or_reload(&self) -> Reload {
+        self.take_up(true)
     }
 
     /// The latest attempt to take up a changed directory, if there was one.
@@ -165,28 +185,33 @@ impl ModelSlot {
     }
 
     /// Loads the directory beside what is served, tries it, and swaps it in; keeps the old one where the new one
-    /// cannot be loaded or fails its self-test. Blocks while it reads.
-    pub fn reload(&self) -> Reload {
-        let start = Instant::now();
-        let old = self.current();
-        let (outcome, reason) = match self.load_changed(&old) {
+    /// cannot be loaded or fails its self-test, and one that is unloaded as it is. Blocks while it reads.
+    pub fn reload(&self) {
+        if self.current().is_some() {
+            self.take_up(false);
+        }
+    }
+
+    /// Takes up what lies in the directory; where it is unloaded, only with `unloaded` as well.
+    fn take_up(&self, unloaded: bool) -> Reload {
+        let (start, old) = (Instant::now(), self.current());
+        let (outcome, reason) = match self.load_changed(unloaded) {
             Err(reason) => (ReloadOutcome::Refused, Some(reason)),
             Ok(None) => (ReloadOutcome::Unchanged, None),
             Ok(Some(new)) => {
                 tracing::info!(
                     model = &*self.name,
-                    from = old.version,
+                    from = old.as_ref().map(|old| &*old.version),
                     to = new.version,
                     elapsed_ms = start.elapsed().as_millis() as u64,
                     "model swapped"
                 );
-                self.current.store(Arc::new(new));
                 (ReloadOutcome::Swapped, None)
             }
         };
         match &reason {
             Some(reason) => {
-                tracing::error!(model = &*self.name, reason, "changed model refused, the old one stays")
+                tracing::error!(model = &*self.name, reason, "changed model refused, what was there stays")
             }
             None if outcome == ReloadOutcome::Unchanged => {
                 tracing::info!(model = &*self.name, "model unchanged")
@@ -202,16 +227,23 @@ impl ModelSlot {
         reload
     }
 
-    /// The directory's model, where it is another one than `old` and can be served; the reason where it cannot.
-    fn load_changed(&self, old: &LoadedModel) -> Result<Option<LoadedModel>, String> {
+    /// Swaps the directory's model in, where it is another one than what is loaded, or anything with `unloaded`; the reason
+    /// where it cannot be served.
+    fn load_changed(&self, unloaded: bool) -> Result<Option<Arc<LoadedModel>>, String> {
         // A file system that does not answer holds a reload for ever; the next one must not wait behind it.
         let Ok(_reading) = self.reading.try_lock() else {
             return Err(format!("{}: an earlier reload is still reading it", self.directory.display()));
         };
+        let old = self.current();
+        if old.is_none() && !unloaded {
+            return Ok(None);
+        }
         // A fault in the loader must cost the reload, never the server.
         let load = || -> Result<Option<LoadedModel>> {
             // Read once without keeping it: what is served already need not lie in memory twice.
-            if version(&OpenDirectory::open(&self.directory)?)? == old.version {
+            if let Some(old) = &old
+                && version(&OpenDirectory::open(&self.directory)?)? == old.version
+            {
                 return Ok(None);
             }
             memory::check_room(&self.directory)?;
@@ -221,8 +253,13 @@ impl ModelSlot {
             .unwrap_or_else(|_| Err(Error::invalid(&self.directory, "loading it panicked")));
         match loaded.map_err(|error| error.to_string())? {
             Some(new) if !new.self_test.passed => Err(new.self_test.reason(&self.directory)),
-            Some(new) if new.version == old.version => Ok(None),
-            loaded => Ok(loaded),
+            Some(new) if old.is_some_and(|old| new.version == old.version) => Ok(None),
+            Some(new) => {
+                let new = Arc::new(new);
+                self.current.store(Some(new.clone()));
+                Ok(Some(new))
+            }
+            None => Ok(None),
         }
     }
 
@@ -280,10 +317,15 @@ impl LoadedModel {
         drift_window: u64,
         precision: Option<RecurrentPrecision>,
     ) -> Result<Self> {
-        memory::with_huge_pages(|| {
+        let load = || {
             OpenDirectory::read_whole(directory, |opened| {
                 Self::load_opened(opened, name, drift_window, precision)
             })
+        };
+        // On a thread of its own: what a thread has allocated the allocator gives back when others free it after its end, and
+        // the threads of a pool do not end.
+        memory::with_huge_pages(|| {
+            std::thread::scope(|scope| scope.spawn(load).join().unwrap_or_else(|panic| resume_unwind(panic)))
         })
     }
 

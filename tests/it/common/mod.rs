@@ -73,7 +73,8 @@ impl Server {
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         write_request(&mut stream, method, path, headers, body);
-        Answer::read(&mut BufReader::new(stream)).expect("an answer")
+        let answer = Answer::read(&mut BufReader::new(stream)).expect("an answer");
+        Answer { is_v2: path == "/v2" || path.starts_with("/v2/"), ..answer }
     }
 
     /// What `/metrics` says of `series` (name and labels as they stand there).
@@ -148,6 +149,8 @@ pub struct Answer {
     pub status: u16,
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
+    /// Whether a path of the Open Inference Protocol was asked for, by [`Server::send`].
+    pub is_v2: bool,
 }
 
 impl Answer {
@@ -165,7 +168,7 @@ impl Answer {
         }
         let mut body = vec![0; headers.get("content-length").map_or(0, |length| length.parse().unwrap())];
         stream.read_exact(&mut body).ok()?;
-        Some(Self { status, headers, body })
+        Some(Self { status, headers, body, is_v2: false })
     }
 
     pub fn text(&self) -> String {
@@ -179,7 +182,9 @@ impl Answer {
     /// Asserts that this is an error in the error format, and returns its detail.
     pub fn problem(&self, status: u16) -> String {
         assert_eq!(self.status, status, "{}", self.text());
-        assert_eq!(self.headers["content-type"], "application/problem+json");
+        // The clients of the Open Inference Protocol read what is called JSON alone.
+        let media_type = if self.is_v2 { "application/json" } else { "application/problem+json" };
+        assert_eq!(self.headers["content-type"], media_type);
         let body = self.json();
         assert_eq!(body["status"], status);
         assert!(body["type"].is_string() && body["title"].is_string(), "{body}");

@@ -85,6 +85,43 @@ def tritonclient():
     stranger.close()
 
 
+def kserve():
+    import asyncio
+    from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
+    from kserve.protocol.infer_type import RequestedOutput
+
+    async def ask():
+        client = InferenceRESTClient(RESTConfig(protocol="v2"))
+        assert await client.is_server_live(url) and await client.is_server_ready(url)
+        model = "keras-imdb"
+        assert await client.is_model_ready(url, model) and not await client.is_model_ready(url, "nobody")
+        for binary in (True, False):
+            texts = InferInput("text", [2], "BYTES")
+            texts.set_data_from_numpy(np.array([GOOD.encode(), BAD.encode()], dtype=object), binary_data=binary)
+            wanted = [RequestedOutput(name, parameters={"binary_data": binary}) for name in ("label", "probabilities")]
+            answer = await client.infer(url, InferRequest(model, [texts], request_id="7", request_outputs=wanted), model)
+            labels = [label.decode() if isinstance(label, bytes) else label for label in answer.outputs[0].as_numpy()]
+            assert labels == ["positive", "negative"] and answer.id == "7", answer
+            assert answer.outputs[1].as_numpy().shape == (2, 2), answer
+        for texts, said in [(["..."], "word"), ([], "no text")]:
+            body = {"inputs": [{"name": "text", "shape": [len(texts)], "datatype": "BYTES", "data": texts}]}
+            try:
+                await client.infer(url, body, model)
+            except Exception as error:
+                assert error.response.status_code == 422 and said in str(error), error
+            else:
+                raise AssertionError("a text without a word was classified")
+        try:
+            await client.infer(guarded, body, model)
+        except Exception as error:
+            assert error.response.status_code == 401 and "key" in str(error), error
+        else:
+            raise AssertionError("no key was asked for")
+        await client.close()
+
+    asyncio.run(ask())
+
+
 def open_inference():
     from open_inference.openapi.client import OpenInferenceClient
 
@@ -131,7 +168,8 @@ def text_embeddings_inference():
 
 huggingface_hub()
 tritonclient()
+kserve()
 open_inference()
 openai()
 text_embeddings_inference()
-print("huggingface_hub, tritonclient, open-inference-openapi, openai and tei_client are answered")
+print("huggingface_hub, tritonclient, kserve, open-inference-openapi, openai and tei_client are answered")

@@ -143,7 +143,8 @@ async fn ready(State(app): State<AppState>) -> Result<Json<Ready>, Problem> {
 /// A model's inputs and outputs
 #[utoipa::path(get, path = "/v2/models/{model}", operation_id = "v2_model", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
-    responses((status = 200, description = "The model", body = ModelMetadata), ModelProblems))]
+    responses((status = 200, description = "The model", body = ModelMetadata), ModelProblems,
+        NotReadyProblem))]
 async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json<ModelMetadata>, Problem> {
     describe(&app, &path_text(model)?, None)
 }
@@ -151,7 +152,8 @@ async fn model(State(app): State<AppState>, model: ModelPath) -> Result<Json<Mod
 /// A model's inputs and outputs, if it has that version
 #[utoipa::path(get, path = "/v2/models/{model}/versions/{version}", operation_id = "v2_model_version", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name"), ("version" = String, Path, description = "Its version, as /info gives it, or 1")),
-    responses((status = 200, description = "The model", body = ModelMetadata), ModelProblems))]
+    responses((status = 200, description = "The model", body = ModelMetadata), ModelProblems,
+        NotReadyProblem))]
 async fn model_version(
     State(app): State<AppState>,
     path: VersionPath,
@@ -221,7 +223,7 @@ async fn infer_version(
 }
 
 fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<ModelMetadata>, Problem> {
-    let loaded = app.scorer.slot(Some(model))?.current();
+    let loaded = app.scorer.slot(Some(model))?.loaded()?;
     loaded.check_version(version)?;
     let outputs = tensors::Output::ALL.iter();
     let outputs = outputs.map(|output| TensorMetadata {
@@ -241,10 +243,9 @@ fn describe(app: &App, model: &str, version: Option<&str>) -> Result<Json<ModelM
 fn is_ready(app: &App, model: &str, version: Option<&str>) -> Result<Json<ModelReady>, Problem> {
     let check = || {
         let slot = app.scorer.slot(Some(model))?;
-        let loaded = slot.current();
-        loaded.check_version(version)?;
+        slot.check_version(version)?;
         app.check_serving()?;
-        slot.check_ready(&loaded)
+        slot.check_ready()
     };
     check()?;
     Ok(Json(ModelReady { name: model.to_string(), ready: true }))
@@ -257,8 +258,7 @@ async fn infer_model(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     // The name comes first: a client that asks for another model should not be told of its tensors.
-    let known =
-        app.scorer.slot(Some(&model)).and_then(|slot| slot.current().check_version(version.as_deref()));
+    let known = app.scorer.slot(Some(&model)).and_then(|slot| slot.check_version(version.as_deref()));
     let header_length = match known.and_then(|()| header_length(&request)) {
         Ok(length) => length,
         Err(problem) => {

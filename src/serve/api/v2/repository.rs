@@ -1,13 +1,16 @@
 //! The repository of models, as Triton's clients ask for it: what there is, loading, unloading.
 //!
-//! To load is to take up what changed in the model's directory, as SIGHUP does for all; an unloaded model answers nothing
-//! until it is loaded again. Models that the server was not started with cannot be loaded.
+//! To load is to take up what changed in the model's directory, as SIGHUP does for all; an unloaded model takes no memory and
+//! answers nothing until it is loaded again. Models that the server was not started with cannot be loaded.
+
+use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -15,8 +18,8 @@ use utoipa_axum::routes;
 use crate::serve::api::shared::{BodyProblems, ForbiddenProblem, ModelPath, NamedModelProblem, path_text};
 use crate::serve::app::{App, AppState};
 use crate::serve::http::json::{self, Object};
-use crate::serve::models::ModelSlot;
 use crate::serve::models::series::ReloadOutcome;
+use crate::serve::models::{ANY_VERSION, ModelSlot};
 use crate::serve::problem::{Problem, ProblemKind};
 
 /// The routes of this file.
@@ -38,7 +41,7 @@ struct IndexBody {
 struct IndexEntry {
     /// Its name.
     name: String,
-    /// Its version, as /info gives it.
+    /// Its version, as /info gives it; 1 where it is unloaded.
     version: String,
     /// `READY` or `UNAVAILABLE`.
     state: &'static str,
@@ -94,13 +97,13 @@ async fn load(
     let slot = controlled(&app, model, request).await?;
     let reloading = app.clone();
     let outcome = tokio::task::spawn_blocking(move || {
-        reloading.models().iter().nth(slot).map(|slot| (slot.reload(), slot.put_in_service(true)))
+        reloading.models().iter().nth(slot).map(ModelSlot::load_or_reload)
     });
     let failed = || Problem::new(ProblemKind::Internal, "loading it failed");
-    let (reload, ()) = outcome.await.map_err(|_| failed())?.ok_or_else(failed)?;
+    let reload = outcome.await.map_err(|_| failed())?.ok_or_else(failed)?;
     match (reload.outcome, reload.reason) {
         (ReloadOutcome::Refused, reason) => {
-            let detail = format!("refused, what was loaded stays: {}", reason.unwrap_or_default());
+            let detail = format!("refused, it stays as it was: {}", reason.unwrap_or_default());
             Err(Problem::new(ProblemKind::InvalidFields, detail))
         }
         _ => Ok(Json(Done {})),
@@ -109,8 +112,8 @@ async fn load(
 
 /// Takes a model out of service
 ///
-/// It answers 503 from then on; its memory stays, so that it can be loaded at once. Only where the server has API keys or
-/// was started with `--repository-control` (403).
+/// It answers 503 from then on and takes no memory, until it is loaded again; SIGHUP and `--watch` leave it unloaded. Only
+/// where the server has API keys or was started with `--repository-control` (403).
 #[utoipa::path(post, path = "/v2/repository/models/{model}/unload", operation_id = "v2_repository_unload", tag = "open inference protocol",
     params(("model" = String, Path, description = "The model's name")),
     request_body(content = Option<LoadBody>, content_type = "application/json"),
@@ -122,19 +125,26 @@ async fn unload(
     request: Request<Body>,
 ) -> Result<Json<Done>, Problem> {
     let slot = controlled(&app, model, request).await?;
-    if let Some(slot) = app.models().iter().nth(slot) {
-        slot.put_in_service(false);
+    let end = Instant::now() + app.settings.request_timeout;
+    while app.models().iter().nth(slot).is_some_and(|slot| !slot.unload()) {
+        if Instant::now() >= end {
+            return Err(Problem::new(ProblemKind::Internal, "an earlier load of it does not end"));
+        }
+        sleep(LOOK).await;
     }
     Ok(Json(Done {}))
 }
 
 const READY: &str = "READY";
+/// How often it is looked whether a load has ended.
+const LOOK: Duration = Duration::from_millis(20);
 
 fn entry(slot: &ModelSlot) -> IndexEntry {
-    let problem = slot.check_ready(&slot.current()).err();
+    let loaded = slot.current();
+    let problem = slot.check_ready().err();
     IndexEntry {
         name: slot.name.to_string(),
-        version: slot.current().version.clone(),
+        version: loaded.map_or_else(|| ANY_VERSION.into(), |loaded| loaded.version.clone()),
         state: if problem.is_none() { READY } else { "UNAVAILABLE" },
         reason: problem.map_or_else(String::new, |problem| problem.into_detail()),
     }
