@@ -10,7 +10,7 @@ async function main() {
     const one = await sentiment.predict({ predictRequest: { text } });
     if (!("label" in one) || one.label !== Label.Positive) throw new Error(JSON.stringify(one));
     const many = await sentiment.predict({ predictRequest: { texts: [text, "..."], onError: "report" } });
-    if (!("failed" in many) || many.failed !== 1 || many.predictions.length !== 2) throw new Error(JSON.stringify(many));
+    if (!("predictions" in many) || many.failed !== 1 || many.predictions.length !== 2) throw new Error(JSON.stringify(many));
     try {
         await sentiment.predict({ predictRequest: { text, model: "nobody" } });
         throw new Error("an unknown model was served");

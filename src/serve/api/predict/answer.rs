@@ -72,10 +72,8 @@ fn is_zero(value: &usize) -> bool {
     *value == 0
 }
 
-/// What the service says of several texts.
-// Nothing else: reported answers, which have `failed` besides, are none of these.
-#[derive(Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+/// What the service says of several texts; [`ReportedAnswers`] describes it.
+#[derive(Serialize)]
 pub struct Answers<'a> {
     /// One for each text, in order.
     pub predictions: Vec<Answer<'a>>,
@@ -83,12 +81,15 @@ pub struct Answers<'a> {
     pub model: &'a str,
 }
 
-/// What the service says of several texts, some of which may have no answer (`"on_error": "report"`).
+/// What the service says of several texts.
+// One shape for both: of two that differ by `failed` alone, some generated clients find that both fit.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Answers)]
 pub struct ReportedAnswers<'a> {
-    /// One for each text, in order: an answer, or a problem in its place.
+    /// One for each text, in order: an answer, or, with `"on_error": "report"` alone, a problem in its place.
     pub predictions: Vec<AnswerOrProblem<'a>>,
-    /// How many are problems.
+    /// How many are problems; only with `"on_error": "report"`.
+    #[schema(required = false)]
     pub failed: usize,
     /// The model that says so.
     pub model: &'a str,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use utoipa::openapi::{OneOfBuilder, Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::answer::{Answer, Answers, ReportedAnswers};
+use super::answer::{Answer, ReportedAnswers};
 use super::parts::OffsetsIn;
 use super::request::OnError;
 use crate::serve::api::shared::{Review, TruncateMode};
@@ -92,12 +92,13 @@ pub struct ManyTexts {
     offsets: Option<OffsetsIn>,
 }
 
-/// The schema of an answer: three shapes, of which it has one. Of any of them generators make what can be read in no language.
+/// The schema of an answer: two shapes, of which it has one. Of `anyOf` some generators make a single
+/// shape that no answer fits.
 pub struct PredictAnswer;
 
 impl PartialSchema for PredictAnswer {
     fn schema() -> RefOr<Schema> {
-        let shapes = [Answer::name(), ReportedAnswers::name(), Answers::name()];
+        let shapes = [Answer::name(), ReportedAnswers::name()];
         let one =
             shapes.iter().fold(OneOfBuilder::new(), |one, name| one.item(Ref::from_schema_name(&**name)));
         RefOr::T(Schema::OneOf(one.build()))
@@ -111,7 +112,6 @@ impl ToSchema for PredictAnswer {
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push((Answer::name().into(), Answer::schema()));
-        schemas.push((Answers::name().into(), Answers::schema()));
         schemas.push((ReportedAnswers::name().into(), ReportedAnswers::schema()));
         Answer::schemas(schemas);
         ReportedAnswers::schemas(schemas);
