@@ -37,7 +37,7 @@ RUN here="$(dpkg --print-architecture)"; arch="${TARGETARCH:-$here}"; \
 COPY Cargo.toml Cargo.lock ./
 RUN awk '/^\[/ { kept = !/^\[\[(bench|test|example)\]\]/ } kept' Cargo.toml >kept.toml && mv kept.toml Cargo.toml; \
     mkdir -p src && touch src/lib.rs; \
-    cargo fetch --locked
+    cargo fetch --locked --target "$(cat /triple)"
 COPY docker/build.sh docker/licenses.sh docker/
 
 # Dependencies in a layer of their own: a change of our code does not touch it.
@@ -77,6 +77,8 @@ ENTRYPOINT ["/server"]
 
 FROM toolchain AS trainer-build
 ARG TRAINER_FEATURES=parquet
+# The trainer's time goes into the kernels, which gain nothing from optimizing all of it at once, and that takes longest.
+ENV CARGO_PROFILE_DIST_LTO=off CARGO_PROFILE_DIST_CODEGEN_UNITS=16
 RUN docker/build.sh dependencies trainer "$TRAINER_FEATURES"
 COPY src src
 RUN docker/build.sh binary trainer "$TRAINER_FEATURES"; \

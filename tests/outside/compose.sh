@@ -55,7 +55,7 @@ for _ in $(seq 100); do restarted && break; sleep 0.1; done
 restarted || fail "it is not started again"
 start=$(now_ms)
 compose stop sentiment 2>/dev/null
-[ "$(inspect .State.Status)" = exited ] || fail "it does not stop"
+[ "$(inspect .State.Status) $(inspect .State.ExitCode)" = "exited 0" ] || fail "it does not stop by itself: $(inspect .State.Status) $(inspect .State.ExitCode)"
 note "docker-compose $(docker-compose version --short): up, healthy, scraped by Prometheus, stopped in $(($(now_ms) - start)) ms"
 compose --profile monitoring down -v >/dev/null 2>&1
 echo "compose.yaml plays"

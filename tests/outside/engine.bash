@@ -63,7 +63,10 @@ base() {
         mkdir -p "$root/usr/local/cargo/bin" "$root/opt/rust/"{bin,lib/rustlib,share/doc/rust}
         cp -a "$rust/bin/"{cargo,rustc} "$root/opt/rust/bin/"
         find "$rust/lib" -maxdepth 1 -name '*.so*' -exec cp -a {} "$root/opt/rust/lib/" ';'
-        cp -a "$rust/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')" "$root/opt/rust/lib/rustlib/"
+        # Every target that this machine has: what `rustup target add` gives in the real image.
+        for target in "$rust/lib/rustlib"/*-unknown-linux-gnu; do cp -a "$target" "$root/opt/rust/lib/rustlib/"; done
+        printf '#!/bin/sh\n[ "$1 $2" = "target add" ] && [ -d "/opt/rust/lib/rustlib/$3/lib" ]\n' >"$root/usr/local/cargo/bin/rustup"
+        chmod +x "$root/usr/local/cargo/bin/rustup"
         cp -a "$rust/share/doc/rust/licenses" "$root/opt/rust/share/doc/rust/" 2>/dev/null || true
         ln -s /opt/rust/bin/cargo /opt/rust/bin/rustc "$root/usr/local/cargo/bin/"
         rm -rf "$root/var/cache/apt/archives/"*.deb
@@ -75,9 +78,10 @@ base() {
 }
 
 # Builds the image of TARGET as the README says, under the name NAME, where it was not made from the same sources before: by
-# hand, or by a script before this one. BUILDKIT says which of Docker's two builders does it.
-build() { # TARGET NAME BUILDKIT
-    local target="$1" name="$2" key tag code=0 late="$CACHE/engine/late-$1" left
+# hand, or by a script before this one. BUILDKIT says which of Docker's two builders does it; ARGUMENTs are its
+# own.
+build() { # TARGET NAME BUILDKIT ARGUMENT…
+    local target="$1" name="$2" key tag code=0 late="$CACHE/engine/late-$2" left
     key="$(cat Dockerfile .dockerignore Cargo.toml Cargo.lock docker/build.sh docker/licenses.sh <(find src models LICENSE -type f | LC_ALL=C sort | xargs sha256sum) | sha256sum | cut -c1-16)"
     tag="$name:sources-$key"
     if [ -z "$(docker images -q "$tag")" ]; then
@@ -87,7 +91,7 @@ build() { # TARGET NAME BUILDKIT
         left=$((LIMIT * 2 / 3 - SECONDS))
         find "$late" -mmin -30 2>/dev/null | grep -q . && left=0
         [ "$left" -gt 30 ] || skip "this machine is too busy to build the image in this script's time"
-        DOCKER_BUILDKIT="$3" timeout "$left" "$docker" build --network host --target "$target" -t "$tag" . >"$WORK/build.log" 2>&1 || code=$?
+        DOCKER_BUILDKIT="$3" timeout "$left" "$docker" build --network host --target "$target" -t "$tag" "${@:4}" . >"$WORK/build.log" 2>&1 || code=$?
         [ "$code" != 124 ] || { touch "$late"; skip "this machine is too busy to build the image in this script's time"; }
         [ "$code" = 0 ] || { tail -30 "$WORK/build.log" >&2; echo "docker build failed" >&2; return 1; }
     fi
@@ -95,6 +99,8 @@ build() { # TARGET NAME BUILDKIT
 }
 
 image() { build server imdb-sentiment 0; }
+
+arm64_image() { build server imdb-sentiment-arm64 1 --platform linux/arm64; }
 
 trainer_image() { build trainer imdb-sentiment-trainer 1; }
 
