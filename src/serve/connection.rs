@@ -1,16 +1,15 @@
 //! From listening socket to router: bounded connections, time-outs, TLS, a stop that loses nothing and has an end.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use hyper::Version;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
@@ -22,7 +21,7 @@ use tower::Service;
 
 use super::activity::{Activity, Watched};
 use super::app::AppState;
-use super::budget::REQUEST_BYTES;
+use super::budget::{CONNECTION_BYTES, REQUEST_BYTES};
 use super::http::KeptOpen;
 use super::listener::{Listener, Stream};
 use super::middleware::turn_away;
@@ -30,6 +29,7 @@ use super::observe::telemetry::CloseReason;
 use super::router::{router, trim_slashes};
 use super::settings::Settings;
 use super::slots::{Slot, Slots};
+use super::streams::Streams;
 
 /// Connections of a listener for health checks and figures: a prober has one or two.
 const SIDE_CONNECTIONS: usize = 32;
@@ -117,14 +117,12 @@ struct Acceptor {
     app: AppState,
     router: Router,
     slots: Arc<Slots>,
-    builder: Arc<Builder<TokioExecutor>>,
     phases: watch::Receiver<Phase>,
 }
 
 impl Acceptor {
     fn new(app: AppState, router: Router, slots: Arc<Slots>, phases: watch::Receiver<Phase>) -> Self {
-        let builder = Arc::new(builder(&app.settings));
-        Self { app, router, slots, builder, phases }
+        Self { app, router, slots, phases }
     }
 
     /// Accepts, for ever; where there is no place and nobody can give way, connections wait in the kernel's backlog.
@@ -157,12 +155,12 @@ impl Acceptor {
             slot: Arc::new(slot),
             phases: self.phases.clone(),
         };
-        tokio::spawn(connection.run(stream, self.builder.clone()));
+        tokio::spawn(connection.run(stream));
     }
 }
 
-fn builder(settings: &Settings) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn builder(settings: &Settings, streams: Streams) -> Builder<Streams> {
+    let mut builder = Builder::new(streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -194,7 +192,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: Stream, builder: Arc<Builder<TokioExecutor>>) {
+    async fn run(self, stream: Stream) {
         let app = self.app.clone();
         let client = self.slot.client.clone();
         let _open = app.telemetry.connections.track();
@@ -208,7 +206,7 @@ impl Connection {
         // A client that asks and takes no answer would keep its place for ever.
         let mut stream = Box::pin(TimeoutStream::new(stream));
         stream.as_mut().set_write_timeout_pinned(Some(app.settings.write_timeout));
-        let Some(tls) = &app.tls else { return self.serve(stream, &builder).await };
+        let Some(tls) = &app.tls else { return self.serve(stream).await };
         let handshake = tls.acceptor().accept(stream);
         let mut phases = self.phases.clone();
         let stopped = async {
@@ -223,13 +221,13 @@ impl Connection {
             () = stopped => return,
         };
         match outcome {
-            Ok(Ok(stream)) => self.serve(stream, &builder).await,
+            Ok(Ok(stream)) => self.serve(stream).await,
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake too slow"),
         }
     }
 
-    async fn serve<S>(mut self, stream: S, builder: &Builder<TokioExecutor>)
+    async fn serve<S>(mut self, stream: S)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -237,10 +235,15 @@ impl Connection {
             (self.slot.clone(), self.slot.client.clone(), Arc::<Activity>::default());
         let router = self.router;
         let (asked_by, app, requests) = (client.clone(), self.app.clone(), activity.clone());
+        let (streams, aside) = (Streams::default(), OnceLock::new());
+        let builder = builder(&app.settings, streams.clone());
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             let begun = requests.begin(request.version() == Version::HTTP_2);
             let open = KeptOpen::new((asked_by.work(), begun));
             trim_slashes(request.uri_mut());
+            if request.version() == Version::HTTP_2 {
+                aside.get_or_init(|| app.budget.set_aside(&asked_by, CONNECTION_BYTES));
+            }
             // Before anything is made for it: of streams there may be very many.
             let answer = match app.budget.charge(&asked_by, REQUEST_BYTES) {
                 Ok(charge) => {
@@ -249,12 +252,17 @@ impl Connection {
                     request.extensions_mut().insert(open.clone());
                     Ok(router.clone().call(request))
                 }
-                Err(problem) => Err(turn_away(&app, &asked_by, &request, problem)),
+                Err(problem) => {
+                    if request.version() == Version::HTTP_2 {
+                        streams.next_is_turned_away();
+                    }
+                    Err(turn_away(&app, &asked_by, &request, problem))
+                }
             };
             async move {
-                let answer: Result<_, Infallible> = match answer {
-                    Ok(answer) => answer.await,
-                    Err(response) => Ok(response),
+                let answer = match answer {
+                    Ok(answer) => answer.await.map_err(|never| match never {}),
+                    Err(turned_away) => turned_away,
                 };
                 drop(open);
                 answer

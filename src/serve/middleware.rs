@@ -115,21 +115,26 @@ fn asked<B: HttpBody>(app: &App, client: &Client, request: &Request<B>) -> Asked
 }
 
 /// The answer to a request for which there is no room: made at once, without a look at its path or its body.
+///
+/// # Errors
+/// Where the connection has left some of them untaken already: HTTP/2 gets a frame of thirteen bytes for the stream
+/// (REFUSED_STREAM: nothing was done for it, it may be sent again), HTTP/1 an end.
 pub fn turn_away<B: HttpBody>(
     app: &App,
     client: &Arc<Client>,
     request: &Request<B>,
     problem: Problem,
-) -> Response {
+) -> Result<Response, h2::Error> {
     let served = app.served.get().expect("the router is made before it is asked");
     let mut guard = RequestGuard::new(&app.telemetry, served.routes.get(None));
     let id = request_id(request.headers());
     let asked = asked(app, client, request);
-    let (parts, body) = problem.into_response().into_parts();
-    // Nothing is held for it beside this short error; but a connection that takes not even these has to go.
-    if client.untaken() > MAX_UNCHARGED {
-        client.close();
+    // Nothing is held for it beside a short error, and not many of those.
+    if client.untaken() >= MAX_UNCHARGED {
+        guard.finish(problem.kind().status().as_u16());
+        return Err(h2::Reason::REFUSED_STREAM.into());
     }
+    let (parts, body) = problem.into_response().into_parts();
     let mut response = Response::from_parts(parts, client.watch(whole(body), (None, None)).into());
     let status = response.status().as_u16();
     finish(app, Protocol::of(request.uri()), &mut response, request.version(), &id, None);
@@ -137,7 +142,7 @@ pub fn turn_away<B: HttpBody>(
     if let Some(notice) = notice(app, &response) {
         asked.log(notice, &guard.route.path, Outcome::of(&response, None), &id, None);
     }
-    response
+    Ok(response)
 }
 
 /// Headers that every answer has.

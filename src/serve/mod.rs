@@ -5,7 +5,7 @@
 //! | `run`, `settings`, `healthcheck` | from the command line to a running server; asking one whether it is well |
 //! | `environment`, `memory` | what platforms leave in the environment; the memory that the system grants |
 //! | `listener`, `socket_file` | where it listens: a TCP port, or a Unix socket and its file |
-//! | `connection`, `activity`, `slots` | sockets and their time-outs; what they ask for; places for them |
+//! | `connection`, `activity`, `slots`, `streams` | sockets and their time-outs; what they ask for; places for them; where streams run |
 //! | `forwarded` | the client's address where proxies stand in front |
 //! | `router`, `middleware` | the routes; what happens around every request |
 //! | `budget` | one budget for all that is held for clients |
@@ -43,6 +43,7 @@ mod settings;
 mod slots;
 #[cfg(unix)]
 mod socket_file;
+mod streams;
 
 pub use self::api::{description, openapi_yaml};
 pub use self::app::{App, AppState};

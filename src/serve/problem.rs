@@ -70,6 +70,11 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// Its status.
+    pub fn status(self) -> StatusCode {
+        self.status_urn_title().0
+    }
+
     /// What is kept with an answer that tells of it.
     pub fn problem_type(self) -> ProblemType {
         ProblemType(self.status_urn_title().1)

@@ -189,6 +189,58 @@ fn what_is_held_is_one_budget_and_a_small_request_has_its_own() {
 }
 
 #[test]
+fn one_connection_of_many_clients_outlives_a_full_house() {
+    // Room for the heads of some requests, and a proxy that sends sixty by one connection.
+    let limits = ["--max-buffered-bytes", "65536", "--max-body-bytes", "8192", "--body-timeout", "60s"];
+    let (_folder, server) = start(&limits);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(&server.address).await.unwrap();
+        let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let body = r#"{"text": "good film"}"#;
+        let request = || {
+            axum::http::Request::post(format!("http://{}/predict", server.address))
+                .header("content-type", "application/json")
+                .body(())
+                .unwrap()
+        };
+        let mut open = Vec::new();
+        for _ in 0..60 {
+            client = client.ready().await.unwrap();
+            open.push(client.send_request(request(), false).unwrap());
+        }
+        // All heads are under way before the first body.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let answers: Vec<_> = open
+            .into_iter()
+            .map(|(answer, mut sending)| {
+                // Of one that was turned away no more is taken.
+                let _ = sending.send_data(body.into(), true);
+                answer
+            })
+            .collect();
+        let (mut answered, mut turned_away, mut refused) = (0, 0, 0);
+        for answer in answers {
+            match answer.await {
+                Ok(answer) if answer.status() == 200 => answered += 1,
+                Ok(answer) if answer.status() == 503 => turned_away += 1,
+                Err(error) if error.reason() == Some(h2::Reason::REFUSED_STREAM) => refused += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        let counts = format!("{answered} answered, {turned_away} turned away, {refused} refused");
+        assert!(answered >= 3 && turned_away > 0 && answered + turned_away + refused == 60, "{counts}");
+        // And goes on.
+        client = client.ready().await.unwrap();
+        let (answer, mut sending) = client.send_request(request(), false).unwrap();
+        sending.send_data(body.into(), true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+    });
+    serves(&server);
+}
+
+#[test]
 fn health_and_figures_have_places_of_their_own() {
     let (folder, _server) = start(&[]);
     let model = folder.path().join("m").to_str().unwrap().to_string();

@@ -14,6 +14,7 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::predict::Truncate;
 use crate::serve::compute::score::{ScoreRequest, ScoreResponse, Scorer};
 use crate::serve::http::body::BufferedBody;
+use crate::serve::http::json;
 use crate::serve::named::named;
 use crate::serve::problem::{Problem, ProblemKind};
 
@@ -21,6 +22,9 @@ use crate::serve::problem::{Problem, ProblemKind};
 const PARSE_INLINE_BYTES: usize = 64 * 1024;
 /// Packed bodies up to this many bytes are unpacked on the HTTP thread: a thousand times as many bytes at most.
 const UNPACK_INLINE_BYTES: usize = 256;
+/// What a value of a body takes while it is read: lists double as they grow. Measured with `1,1,…` in the place of texts,
+/// rows of one text, and outputs without a name.
+const VALUE_BYTES: usize = 96;
 /// Answers up to this many predictions are written on the HTTP thread.
 const WRITE_INLINE: usize = 128;
 
@@ -64,7 +68,13 @@ where
         charge.add(bytes.len())?;
         let owned = {
             let bytes = bytes.clone();
-            move || (read(&bytes).map(|(request, options)| (request.into_owned(), options)), charge)
+            move || {
+                // Very many values are more than the body that they stand in; what is left of them are the texts.
+                let values = charge.another(json::values(&bytes).saturating_mul(VALUE_BYTES));
+                let read = values
+                    .and_then(|_held| read(&bytes).map(|(request, options)| (request.into_owned(), options)));
+                (read, charge)
+            }
         };
         let (outcome, back) = on_compute_thread(scorer, owned).await?;
         charge = back;

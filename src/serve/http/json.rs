@@ -1,7 +1,6 @@
 //! Reading JSON strictly, and without copying what can be borrowed.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -9,6 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::discreet::Discreet;
 use super::fault;
 use crate::serve::problem::Problem;
 
@@ -22,7 +22,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     match serde_json::from_slice(body) {
-        Ok(Object(value)) => Ok(value),
+        Ok(Discreet(Object(value))) => Ok(value),
         Err(error) => Err(fault::of_body::<Object<T>>(body, &error)),
     }
 }
@@ -30,8 +30,50 @@ pub fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
 /// Whether the JSON object of `body` has a field of one of these names, whatever it holds; no where it is none.
 pub fn has_field(body: &[u8], names: &[&str]) -> bool {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
-    let fields: Result<BTreeMap<Cow<str>, IgnoredAny>, _> = serde_json::from_slice(body);
-    fields.is_ok_and(|fields| names.iter().any(|name| fields.contains_key(*name)))
+    // Looked for on the way: the names together may be the whole body.
+    struct Fields<'n>(&'n [&'n str]);
+    impl<'de> Visitor<'de> for Fields<'_> {
+        type Value = bool;
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+        fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<bool, M::Error> {
+            let mut found = false;
+            while let Some((name, _)) = map.next_entry::<Text, IgnoredAny>()? {
+                found |= self.0.contains(&&*name.0);
+            }
+            Ok(found)
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let found = Deserializer::deserialize_map(&mut reader, Fields(names));
+    found.is_ok_and(|found| found && reader.end().is_ok())
+}
+
+/// Values that the JSON of `body` may have, which is about what reading it takes beside the texts: 1 and one more for each
+/// comma and each bracket that opens, up to the end of the first value.
+pub fn values(body: &[u8]) -> usize {
+    let (mut count, mut depth, mut rest) = (1, 0u32, body.iter());
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => {
+                while let Some(byte) = rest.next() {
+                    match byte {
+                        b'"' => break,
+                        b'\\' => _ = rest.next(),
+                        _ => {}
+                    }
+                }
+            }
+            b',' => count += 1,
+            b'[' | b'{' => (count, depth) = (count + 1, depth.saturating_add(1)),
+            // What lies behind is no JSON.
+            b']' | b'}' if depth <= 1 => break,
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 /// A structure that is read from a JSON object only: derived ones also take a list of their fields' values.
@@ -170,6 +212,24 @@ mod tests {
     #[derive(Debug, Deserialize)]
     struct Options {
         top: WholeNumber,
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_texts_and_up_to_the_end() {
+        assert_eq!(values(b"1"), 1);
+        assert_eq!(values(br#"{"texts": ["a, b, [", "c \", d"]}"#), 4);
+        assert_eq!(values(br#" [[1, 2], {"a": []}] ,,,[[["#), 7);
+        assert_eq!(values(br#"{"texts": ["cut"#), 3);
+        assert_eq!(values(b"]]],,"), 1);
+        assert_eq!(values(b""), 1);
+    }
+
+    #[test]
+    fn a_field_is_found_whatever_it_holds() {
+        assert!(has_field(br#"{"a": [1, {"b": 2}], "inp\u0075ts": null}"#, &["inputs"]));
+        assert!(!has_field(br#"{"a": {"inputs": 1}}"#, &["inputs"]));
+        assert!(!has_field(br#"{"inputs": 1} 2"#, &["inputs"]));
+        assert!(!has_field(br#"["inputs"]"#, &["inputs"]));
     }
 
     #[test]

@@ -5,13 +5,14 @@
 //! | `body` | reading a body within the limits of size, time and memory |
 //! | `packed`, `unpacker` | bodies that come packed, whole or piece by piece |
 //! | `lines` | lines of a body, some at a time |
-//! | `json`, `fault` | reading JSON strictly; what is said of what is none |
+//! | `json`, `discreet`, `fault` | reading JSON strictly, and repeating nothing long; what is said of what is none |
 //! | `auth` | API keys and browsers' origins |
 //! | `tls` | certificate and key, which can be replaced |
 //! | `trace` | `x-request-id` and `traceparent` |
 
 pub mod auth;
 pub mod body;
+mod discreet;
 mod fault;
 pub mod json;
 pub mod lines;

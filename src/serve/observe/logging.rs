@@ -99,7 +99,9 @@ pub fn fatal(format: LogFormat, reason: &str) {
         );
         writeln!(io::stderr(), "{line}")
     } else {
-        writeln!(io::stderr(), "error: {reason}")
+        // Paths and names may hold anything.
+        let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        writeln!(io::stderr(), "error: {line}")
     };
 }
 
