@@ -5,6 +5,7 @@
 //! how much those words mattered to the model. Beside the explanation stand random words, and those that leaving out one
 //! word after the other finds. Costs are ratios to a prediction in this run.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use imdb_sentiment::train::Corpus;
@@ -14,14 +15,15 @@ use imdb_sentiment::{Predictor, Truncate};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A review that is read whole: its ids, and which of them are words (not marks).
+/// A review that is read whole: its ids, where the pieces of each word stand among them, and which words are no marks.
 struct Review {
     text: String,
     ids: Vec<u32>,
+    pieces: Vec<Vec<usize>>,
     words: Vec<usize>,
 }
 
-/// Gives each id of a review but the first a weight.
+/// Gives each word of a review, marks among them, a weight.
 type Method<'a> = &'a dyn Fn(&Review) -> Vec<f32>;
 
 fn main() {
@@ -59,8 +61,7 @@ fn main() {
     };
     let leave_out = |review: &Review| -> Vec<f32> {
         let whole = logit(&review.ids);
-        let less = |place: usize| [&review.ids[..place], &review.ids[place + 1..]].concat();
-        let shorter: Vec<Vec<u32>> = (1..review.ids.len()).map(less).collect();
+        let shorter: Vec<Vec<u32>> = (0..review.pieces.len()).map(|word| review.without(&[word])).collect();
         let shorter: Vec<&[u32]> = shorter.iter().map(Vec::as_slice).collect();
         predictor.logits(&shorter).into_iter().map(|logit| whole - logit).collect()
     };
@@ -71,7 +72,7 @@ fn main() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
         };
-        (1..review.ids.len()).map(|_| draw()).collect()
+        review.pieces.iter().map(|_| draw()).collect()
     };
     let methods: [(&str, Method, f64); 3] = [
         ("random words", &random, 0.0),
@@ -85,7 +86,7 @@ fn main() {
         for review in &reviews {
             let weights = weights(review);
             let (before, after) =
-                (logit(&review.ids), logit(&without(review, &weights, logit(&review.ids).signum())));
+                (logit(&review.ids), logit(&review.without_heaviest(&weights, logit(&review.ids).signum())));
             change += f64::from(before.signum() * (probability(before) - probability(after)));
             turned += usize::from(before.signum() != after.signum());
         }
@@ -118,19 +119,35 @@ fn prepare(predictor: &Predictor, text: &str) -> Option<Review> {
     if encoding.dropped_tokens() > 0 {
         return None;
     }
-    let ids = encoding.windows()[0].clone();
-    let tokens = predictor.explain(text, Truncate::Tail).ok()?;
-    let is_word = |place: &usize| text[tokens[*place - 1].range.clone()].contains(char::is_alphanumeric);
-    Some(Review { text: text.into(), words: (1..ids.len()).filter(is_word).collect(), ids })
+    let plan = predictor.plan_explanation(text, Truncate::Tail).ok()?;
+    let places = plan.places(0).to_vec();
+    let found = plan.finish();
+    let mut pieces = vec![Vec::new(); found.len()];
+    for (at, word) in places.into_iter().enumerate() {
+        // The start id is of none.
+        if let Some(word) = word {
+            pieces[word].push(at);
+        }
+    }
+    let is_word = |word: &usize| text[found[*word].range.clone()].contains(char::is_alphanumeric);
+    let words = (0..found.len()).filter(is_word).collect();
+    Some(Review { text: text.into(), ids: encoding.windows()[0].clone(), pieces, words })
 }
 
-/// The ids without the tenth of the words, at least one, that weigh most for the verdict's `side`.
-fn without(review: &Review, weights: &[f32], side: f32) -> Vec<u32> {
-    let mut words = review.words.clone();
-    words.sort_by(|a, b| (side * weights[b - 1]).total_cmp(&(side * weights[a - 1])));
-    words.truncate((words.len() / 10).max(1));
-    let kept = |(place, id): (usize, &u32)| (!words.contains(&place)).then_some(*id);
-    review.ids.iter().enumerate().filter_map(kept).collect()
+impl Review {
+    /// The ids without those of `words`.
+    fn without(&self, words: &[usize]) -> Vec<u32> {
+        let gone: HashSet<usize> = words.iter().flat_map(|&word| &self.pieces[word]).copied().collect();
+        (0..self.ids.len()).filter(|at| !gone.contains(at)).map(|at| self.ids[at]).collect()
+    }
+
+    /// The ids without the tenth of the words, at least one, that weigh most for the verdict's `side`.
+    fn without_heaviest(&self, weights: &[f32], side: f32) -> Vec<u32> {
+        let mut words = self.words.clone();
+        words.sort_by(|a, b| (side * weights[*b]).total_cmp(&(side * weights[*a])));
+        words.truncate((words.len() / 10).max(1));
+        self.without(&words)
+    }
 }
 
 fn probability(logit: f32) -> f32 {

@@ -1,10 +1,10 @@
-//! Buffers that go from one training step to the next.
+//! Buffers that go from one training step, or one explanation, to the next.
 
 use std::sync::Mutex;
 
 use super::layout::AlignedVec;
 
-/// Buffers that outlive a step, so that a training step need not ask the system for fresh, zeroed memory.
+/// Buffers that outlive a step, so that a training step or an explanation need not ask for fresh, zeroed memory.
 #[derive(Debug, Default)]
 pub struct BufferPool(Mutex<Vec<AlignedVec>>);
 
@@ -14,8 +14,21 @@ impl BufferPool {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
+    /// An empty pool.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Frees the buffers that are not in use where they are larger than `bytes` together.
+    pub fn keep_at_most(&self, bytes: usize) {
+        let mut buffers = self.lock();
+        if buffers.iter().map(|buffer| buffer.capacity() * size_of::<f32>()).sum::<usize>() > bytes {
+            buffers.clear();
+        }
+    }
+
     /// A buffer of `len` floats with unspecified contents: the smallest that is large enough.
-    pub(super) fn take(&self, len: usize) -> AlignedVec {
+    pub fn take(&self, len: usize) -> AlignedVec {
         let mut buffers = self.lock();
         let fitting = (0..buffers.len()).filter(|&at| buffers[at].capacity() >= len);
         let Some(best) = fitting.min_by_key(|&at| buffers[at].capacity()) else {
@@ -29,7 +42,8 @@ impl BufferPool {
         buffer
     }
 
-    pub(super) fn give(&self, buffers: impl IntoIterator<Item = AlignedVec>) {
+    /// Takes buffers back.
+    pub fn give(&self, buffers: impl IntoIterator<Item = AlignedVec>) {
         self.lock().extend(buffers);
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! What explains a prediction needs of the training pass: no gradient of the weights, and all sequences of one length.
 
+use super::buffers::BufferPool;
 use super::dispatch;
 use super::inference::State;
 use super::isa::Isa;
 use super::layout::{AlignedVec, Panels};
+use super::loops::int8::{GATE_ONE, GATE_SCALES, word_position};
 use super::loops::train::{Backward, Forward, Kept};
 
 /// A recurrent weight packed for both ways, in 32 bits on every instruction set.
@@ -17,6 +19,9 @@ pub struct InputGradient {
     transposed: AlignedVec,
     /// What undoes the scale of a row of the gate table, `[gate_width]`; 0 where units are padding.
     unscale: AlignedVec,
+    /// For each register of a row of the gate table, where its numbers stand in a row of words, and what they are
+    /// multiplied by.
+    words: Vec<(usize, f32)>,
 }
 
 /// Sequences that ran forward, ready to go back once.
@@ -40,13 +45,22 @@ impl InputGradient {
     pub fn new(isa: Isa, hidden: usize, weight_hh: &[f32]) -> Self {
         let panels = Panels::of_recurrent(isa, hidden, weight_hh);
         let mut unscale = AlignedVec::zeros(panels.gate_width());
-        panels.for_each_row(|_, position, scale| unscale[position] = 1.0 / scale);
+        let mut words = vec![(0, 0.0); panels.gate_width() / panels.lanes];
+        panels.for_each_row(|row, position, scale| {
+            unscale[position] = 1.0 / scale;
+            if position.is_multiple_of(panels.lanes) {
+                let (gate, unit) = (row / hidden, row % hidden);
+                words[position / panels.lanes] =
+                    (word_position(gate, unit), scale / (GATE_SCALES[gate] * GATE_ONE));
+            }
+        });
         Self {
             isa,
             panels,
             weights: panels.pack(weight_hh, hidden, panels.state_width()),
             transposed: panels.pack_transposed(weight_hh),
             unscale,
+            words,
         }
     }
 
@@ -60,13 +74,26 @@ impl InputGradient {
         self.panels.state_width()
     }
 
+    /// Writes `words`, a row as [`Int8Projection`](super::Int8Projection) writes it for this layer, as a row of the gate table.
+    ///
+    /// # Panics
+    /// When a row is of another layer.
+    pub fn row_from_words(&self, words: &[i16], row: &mut [f32]) {
+        assert_eq!(row.len(), self.gate_width(), "length of a row");
+        for (register, &(from, unit)) in row.chunks_exact_mut(self.panels.lanes).zip(&self.words) {
+            let words = &words[from..][..register.len()];
+            register.iter_mut().zip(words).for_each(|(to, &word)| *to = f32::from(word) * unit);
+        }
+    }
+
     /// Runs `lanes` sequences of one length from `start` over `table` `[steps, lanes, gate_width]`, rows as
-    /// [`Projection`](super::Projection) writes them, in the order in which the layer reads them.
+    /// [`Projection`](super::Projection) writes them, in the order in which the layer reads them. What is kept lies in
+    /// `buffers`.
     ///
     /// # Panics
     /// When there are no lanes or more than a tile of the instruction set takes (two always fit), when the table does not
     /// hold whole steps, or `start` is of another layer.
-    pub fn forward(&self, lanes: usize, table: &[f32], start: &State) -> InputPass<'_> {
+    pub fn forward(&self, lanes: usize, table: &[f32], start: &State, buffers: &BufferPool) -> InputPass<'_> {
         let (width, gates) = (self.state_width(), self.gate_width());
         assert!((1..=self.isa.tile_rows()).contains(&lanes), "number of lanes");
         assert!(table.len().is_multiple_of(lanes * gates), "size of the table");
@@ -76,12 +103,13 @@ impl InputGradient {
         let mut pass = InputPass {
             layer: self,
             lengths: vec![rows / lanes; lanes],
-            h: AlignedVec::zeros(lanes * width),
-            c: AlignedVec::zeros(lanes * width),
-            gates: AlignedVec::zeros(rows * gates),
-            cells: AlignedVec::zeros(rows * width),
-            tanhs: AlignedVec::zeros(rows * width),
-            hiddens: AlignedVec::zeros(rows * width),
+            h: buffers.take(lanes * width),
+            c: buffers.take(lanes * width),
+            // The forward run writes all of them, what pads them too.
+            gates: buffers.take(rows * gates),
+            cells: buffers.take(rows * width),
+            tanhs: buffers.take(rows * width),
+            hiddens: buffers.take(rows * width),
         };
         pass.h.chunks_exact_mut(width).for_each(|h| h.copy_from_slice(&start.h));
         pass.c.chunks_exact_mut(width).for_each(|c| c.copy_from_slice(&start.c));
@@ -142,11 +170,11 @@ impl InputPass<'_> {
     }
 
     /// Goes back with the gradient of every state `[steps, lanes, state_width]`, zeros where units are padding; gives
-    /// the gradient of the rows `[steps, lanes, gate_width]`, before their scale.
+    /// the gradient of the rows `[steps, lanes, gate_width]`, before their scale. The other buffers go back to `buffers`.
     ///
     /// # Panics
     /// When the gradient has another size.
-    pub fn backward(mut self, gradient: &[f32]) -> AlignedVec {
+    pub fn backward(mut self, gradient: &[f32], buffers: &BufferPool) -> AlignedVec {
         assert_eq!(gradient.len(), self.hiddens.len(), "size of the gradient");
         self.h.fill(0.0);
         self.c.fill(0.0);
@@ -167,6 +195,7 @@ impl InputPass<'_> {
         };
         // SAFETY: as for the forward run; the gradient is as long as the kept states.
         unsafe { dispatch::train_backward(self.layer.isa, &mut task) }
+        buffers.give([self.h, self.c, self.cells, self.tanhs, self.hiddens]);
         self.gates
     }
 }

@@ -46,6 +46,47 @@ impl std::str::FromStr for RecurrentPrecision {
     }
 }
 
+/// How the logit of a short text is told: weights that learnt from whole reviews are less sure of a sentence than they are
+/// right.
+///
+/// With `s = e^(-n / tokens)` for a text of `n` ids, the logit `z` becomes `y = z + s bias`, and what of `y` lies beyond
+/// `threshold`, on either side of 0, is multiplied by `1 + s gain`. A logit within the threshold is that of a text without an
+/// opinion, which is not to be made sure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShortScale {
+    /// How much surer the shortest texts are made; 0 leaves them.
+    pub gain: f32,
+    /// The number of ids over which gain and bias fall to a share of 1/e.
+    pub tokens: f32,
+    /// The size of a logit from which on it is made surer.
+    pub threshold: f32,
+    /// What is added to the logit of the shortest texts.
+    pub bias: f32,
+}
+
+impl ShortScale {
+    /// The logit of a text of `ids` ids whose weights say `logit`.
+    pub fn apply(&self, logit: f32, ids: usize) -> f32 {
+        if self.gain == 0.0 && self.bias == 0.0 {
+            return logit;
+        }
+        let share = (-(ids as f32) / self.tokens).exp();
+        let logit = logit + share * self.bias;
+        logit + share * self.gain * (logit.abs() - self.threshold).max(0.0).copysign(logit)
+    }
+}
+
+impl std::fmt::Display for ShortScale {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let Self { gain, threshold, bias, .. } = self;
+        write!(
+            f,
+            "{bias:+} s is added to the logit, and what lies beyond {threshold} is multiplied by 1 {gain:+} s"
+        )
+    }
+}
+
 /// The settings that weights, training and serving share; written as `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,13 +121,18 @@ pub struct Config {
     /// What is added to the logit after that: how much more often texts are positive than where the weights were fitted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bias: f32,
-    /// How much surer short texts are made than the weights are: the logit of `n` ids is multiplied by
-    /// `1 + short_gain e^(-n / short_tokens)` before the bias is added. 0 leaves it.
+    /// [`ShortScale::gain`].
     #[serde(default, skip_serializing_if = "is_zero")]
     pub short_gain: f32,
-    /// The number of ids over which [`Config::short_gain`] falls to a share of 1/e.
+    /// [`ShortScale::tokens`].
     #[serde(default = "short_tokens", skip_serializing_if = "are_short_tokens")]
     pub short_tokens: f32,
+    /// [`ShortScale::threshold`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub short_threshold: f32,
+    /// [`ShortScale::bias`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub short_bias: f32,
     /// In which numbers the recurrence computes; the model was scored with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recurrent_precision: RecurrentPrecision,
@@ -150,6 +196,8 @@ impl Config {
             bias: 0.0,
             short_gain: 0.0,
             short_tokens: short_tokens(),
+            short_threshold: 0.0,
+            short_bias: 0.0,
             recurrent_precision: RecurrentPrecision::F32,
             ngrams: false,
             ngram_tokens: 0.0,
@@ -171,12 +219,21 @@ impl Config {
         self.pooling.width() * self.directions() * self.hidden_size
     }
 
-    /// What the logit of a text of `ids` ids is multiplied by; 1 where no gain was fitted.
-    pub fn length_scale(&self, ids: usize) -> f32 {
-        match self.short_gain == 0.0 {
-            true => 1.0,
-            false => 1.0 + self.short_gain * (-(ids as f32) / self.short_tokens).exp(),
+    /// How the logits of short texts are told.
+    pub fn short_scale(&self) -> ShortScale {
+        ShortScale {
+            gain: self.short_gain,
+            tokens: self.short_tokens,
+            threshold: self.short_threshold,
+            bias: self.short_bias,
         }
+    }
+
+    /// Tells short texts so from now on.
+    pub fn set_short_scale(&mut self, scale: ShortScale) {
+        let ShortScale { gain, tokens, threshold, bias } = scale;
+        (self.short_gain, self.short_tokens) = (gain, tokens);
+        (self.short_threshold, self.short_bias) = (threshold, bias);
     }
 
     /// The share of the n-grams' score that counts in a text of `ids` ids.
@@ -248,6 +305,13 @@ impl Config {
         if !(-0.9..=9.0).contains(&self.short_gain) {
             return Err(format!("short_gain is {}, it must lie between -0.9 and 9", self.short_gain));
         }
+        if !(0.0..=100.0).contains(&self.short_threshold) {
+            let value = self.short_threshold;
+            return Err(format!("short_threshold is {value}, it must lie between 0 and 100"));
+        }
+        if !(-100.0..=100.0).contains(&self.short_bias) {
+            return Err(format!("short_bias is {}, it must lie between -100 and 100", self.short_bias));
+        }
         if !(0.0..=1e4).contains(&self.ngram_tokens) {
             return Err(format!("ngram_tokens is {}, it must lie between 0 and 10000", self.ngram_tokens));
         }
@@ -261,6 +325,20 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_texts_are_made_surer_beyond_the_threshold() {
+        let scale = ShortScale { gain: 2.0, tokens: 40.0, threshold: 0.5, bias: 0.0 };
+        let whole = 1.0 + 2.0 * (-0.1f32).exp();
+        assert!((scale.apply(1.5, 4) - (0.5 + whole)).abs() < 1e-5);
+        assert!((scale.apply(-1.5, 4) + (0.5 + whole)).abs() < 1e-5);
+        assert_eq!([0.4, -0.4].map(|logit| scale.apply(logit, 4)), [0.4, -0.4]);
+        assert!((scale.apply(1.5, 1500) - 1.5).abs() < 1e-6);
+        // Without a threshold the whole logit is scaled, and nothing is where there is no gain.
+        assert!((ShortScale { threshold: 0.0, ..scale }.apply(1.5, 4) - 1.5 * whole).abs() < 1e-5);
+        assert_eq!(ShortScale::default().apply(1.5, 4), 1.5);
+        assert!((ShortScale { gain: 0.0, bias: 0.2, ..scale }.apply(0.1, 1) - 0.295).abs() < 1e-3);
+    }
 
     #[test]
     fn the_n_grams_count_whole_unless_the_model_says_from_which_length_on() {

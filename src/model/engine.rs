@@ -80,6 +80,14 @@ impl Engine {
         Self { config: config.clone(), embedding, network, classifier_weight, classifier_bias, ngrams }
     }
 
+    /// The row of the first layer's gates of `id` in direction `side`, in 16 bits, where the network keeps it so.
+    pub(super) fn gate_words(&self, side: usize, id: u32) -> Option<&[i16]> {
+        match &self.network {
+            Network::Float(_) => None,
+            Network::Int8 { layers, .. } => layers.kept_row(side, id),
+        }
+    }
+
     /// The network in 32 bits.
     pub(super) fn float(&self) -> &FloatNetwork {
         match &self.network {
@@ -112,6 +120,7 @@ impl Engine {
         // group that their gate tables stay in the cache.
         let mut order: Vec<usize> = (0..reviews.len()).collect();
         order.sort_by_key(|&review| std::cmp::Reverse(reviews[review].len()));
+        let short = self.config.short_scale();
         let mut groups: Vec<(&[usize], Vec<f32>)> =
             self.groups(&order, reviews).into_iter().map(|group| (group, Vec::new())).collect();
         for_each_parallel(threads, &mut groups, |(group, logits)| {
@@ -119,7 +128,7 @@ impl Engine {
             logits.extend(self.features(&texts).iter().zip(texts).map(|(features, ids)| {
                 let dot: f32 = self.classifier_weight.iter().zip(features).map(|(w, x)| w * x).sum();
                 let logit = (dot + self.classifier_bias + self.wide(ids)) / self.config.temperature;
-                logit * self.config.length_scale(ids.len()) + self.config.bias
+                short.apply(logit, ids.len()) + self.config.bias
             }));
         });
         let mut logits = vec![0.0; reviews.len()];

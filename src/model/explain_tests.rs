@@ -43,6 +43,7 @@ const IDS: [u32; 9] = [1, 17, 4, 2, 33, 9, 39, 5, 21];
 
 #[test]
 fn contributions_add_up_to_what_the_text_is_above_average_words() {
+    let buffers = BufferPool::new();
     for config in configs() {
         let engine = Engine::new(&config, tensors(&config, 0.6), None);
         // The integral by many places, one at a time.
@@ -50,10 +51,10 @@ fn contributions_add_up_to_what_the_text_is_above_average_words() {
         let mut total = 0.0f64;
         for place in 0..places {
             let at = (place as f32 + 0.5) / places as f32;
-            let (sums, _) = engine.network_contributions(&IDS, &[(at, 1.0)]);
+            let (sums, _) = engine.network_contributions(&IDS, &[(at, 1.0)], &buffers);
             total += sums.iter().map(|sum| f64::from(*sum)).sum::<f64>() / f64::from(places);
         }
-        let (_, logits) = engine.network_contributions(&IDS, &[(0.0, 0.5), (1.0, 0.5)]);
+        let (_, logits) = engine.network_contributions(&IDS, &[(0.0, 0.5), (1.0, 0.5)], &buffers);
         let gap = f64::from(logits[1] - logits[0]);
         assert!(gap.abs() > 0.003, "{config:?}: nothing to explain");
         // Where the highest state changes place the integrand has a corner.
@@ -69,6 +70,7 @@ fn contributions_add_up_to_what_the_text_is_above_average_words() {
 
 #[test]
 fn each_position_gets_what_its_own_word_does() {
+    let buffers = BufferPool::new();
     for config in configs() {
         let (size, step) = (config.embedding_dim, 0.01);
         let moved = |id: u32, by: f32| {
@@ -78,11 +80,12 @@ fn each_position_gets_what_its_own_word_does() {
             for (value, average) in embedding[id as usize * size..][..size].iter_mut().zip(average) {
                 *value += by * (*value - average);
             }
-            let (_, logits) = Engine::new(&config, tensors, None).network_contributions(&IDS, &[(1.0, 1.0)]);
+            let (_, logits) =
+                Engine::new(&config, tensors, None).network_contributions(&IDS, &[(1.0, 1.0)], &buffers);
             logits[0]
         };
         let engine = Engine::new(&config, tensors(&config, 0.6), None);
-        let (sums, _) = engine.network_contributions(&IDS, &[(1.0, 1.0)]);
+        let (sums, _) = engine.network_contributions(&IDS, &[(1.0, 1.0)], &buffers);
         for (position, &id) in IDS.iter().enumerate() {
             let slope = (moved(id, step) - moved(id, -step)) / (2.0 * step);
             let sum = sums[position];

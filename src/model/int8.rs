@@ -114,6 +114,12 @@ impl Int8Network {
         self.kept
     }
 
+    /// The first layer's row of the gate table for `id` in direction `side`, where it is kept.
+    pub fn kept_row(&self, side: usize, id: u32) -> Option<&[i16]> {
+        let width = self.layers[0][side].projection.row_width();
+        ((id as usize) < self.kept).then(|| &self.tables[side][id as usize * width..][..width])
+    }
+
     /// What the classifier reads, for each review; `embedding` has the vectors of all ids.
     pub fn features(&self, config: &Config, reviews: &[&[u32]], embedding: &Embedding) -> Vec<Vec<f32>> {
         let (hidden, width) = (config.hidden_size, config.directions() * config.hidden_size);

@@ -27,7 +27,7 @@ pub use companions::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, GoldenReview, Histogram, PROBABILITY_BOUNDS, TOKEN_BOUNDS,
     TRAINING_FILE, load_companion,
 };
-pub use config::{Config, Padding, RecurrentPrecision};
+pub use config::{Config, Padding, RecurrentPrecision, ShortScale};
 pub use directory::{ModelFiles, load_directory, load_opened, save_directory};
 pub use engine::Engine;
 #[cfg(feature = "serve")]

@@ -29,6 +29,14 @@ pub struct ExplanationPlan {
 }
 
 impl ExplanationPlan {
+    /// For each id of the part `window`, which word it is of; `None` for a start id.
+    ///
+    /// # Panics
+    /// When there is no such part.
+    pub fn places(&self, window: usize) -> &[Option<usize>] {
+        &self.windows[window].1
+    }
+
     /// Number of parts.
     pub fn windows(&self) -> usize {
         self.windows.len()

@@ -144,7 +144,7 @@ fn bodies(route: usize, text: &str) -> Vec<u8> {
 fn limit_memory() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::As).maximum;
-    setrlimit(Resource::As, Rlimit { current: Some(4 << 30), maximum }).unwrap();
+    setrlimit(Resource::As, Rlimit { current: Some(16 << 30), maximum }).unwrap();
 }
 
 proptest! {

@@ -8,7 +8,7 @@ use half::f16;
 
 use crate::error::{Error, Result};
 use crate::model::{
-    BASELINE_FILE, DirectoryKind, GOLDEN_FILE, ModelFiles, NGRAMS_FILE, Precision, TRAINING_FILE,
+    BASELINE_FILE, DirectoryKind, GOLDEN_FILE, ModelFiles, NGRAMS_FILE, Precision, ShortScale, TRAINING_FILE,
     load_directory, save_directory,
 };
 use crate::predict::{Predictor, Truncate};
@@ -59,7 +59,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
     }
     let mut files = load_directory(&job.model)?;
     if job.by_length {
-        files.config.short_gain = 0.0;
+        files.config.set_short_scale(ShortScale::default());
     }
     let read = labelled::read(&job.data, &job.table, None)?;
     read.notes.iter().try_for_each(|note| print(out, &format!("{note}\n")))?;
@@ -86,7 +86,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
             .map(|at| Told { logit: logits[at], ids: lengths[at], target: targets[at] })
             .collect();
         let sides = [rows, neutral(&models[0])?];
-        (files.config.short_gain, files.config.short_tokens) = fit_lengths(&sides, files.config.bias);
+        files.config.set_short_scale(fit_short(&sides, files.config.bias));
     } else {
         let (factor, shift) = platt(&logits, &targets);
         // Rising certainty must mean rising odds.
@@ -96,8 +96,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         files.config.temperature = (files.config.temperature / factor).clamp(1e-3, 1e3);
         files.config.bias = files.config.bias * factor + shift;
     }
-    let short =
-        (files.config.short_gain != 0.0).then_some((files.config.short_gain, files.config.short_tokens));
+    let short = Some(files.config.short_scale()).filter(|short| short.gain != 0.0 || short.bias != 0.0);
 
     let after = Predictor::new(files.clone());
     let models = [after];
@@ -110,7 +109,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         rows.len(),
         files.config.temperature,
         files.config.bias,
-        short.map_or(String::new(), |(gain, ids)| format!(", scale by length 1 {gain:+.3} exp(-n / {ids})")),
+        short.map_or(String::new(), |short| format!("; with s = exp(-n / {}), {short}", short.tokens)),
         old.loss,
         old.accuracy,
         old.ece,
@@ -149,8 +148,8 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
     stage.end(true, out)
 }
 
-/// Lengths over which the gain may fall, in ids: past the longest, whole reviews would be scaled too.
-const LENGTHS: [f32; 9] = [3.0, 5.0, 8.0, 12.0, 16.0, 20.0, 25.0, 32.0, 40.0];
+/// Lengths over which gain and bias may fall, in ids: past the longest, whole reviews would be told otherwise too.
+const LENGTHS: [f32; 5] = [5.0, 10.0, 20.0, 30.0, 40.0];
 
 /// What a model without a gain says of a text.
 #[derive(Clone, Copy)]
@@ -172,21 +171,37 @@ fn neutral(predictor: &Predictor) -> Result<Vec<Told>> {
     Ok(told.collect())
 }
 
-/// `short_gain` and `short_tokens` of the least cross-entropy, in which both sides count alike; `bias` is in the logits.
-fn fit_lengths(sides: &[Vec<Told>; 2], bias: f32) -> (f32, f32) {
-    let loss = |gain: f32, length: f32| -> f64 {
+/// The scale under which the texts of the second side, which hold no opinion, lie at one half in the mean, of the least
+/// cross-entropy, in which both sides count alike; `bias` is in the logits.
+fn fit_short(sides: &[Vec<Told>; 2], bias: f32) -> ShortScale {
+    let neutral = &sides[1];
+    let centre = |tokens: f32| -> f32 {
+        let total: f32 = neutral.iter().map(|told| told.logit - bias).sum();
+        let shares: f32 = neutral.iter().map(|told| (-(told.ids as f32) / tokens).exp()).sum();
+        if neutral.is_empty() { 0.0 } else { (-total / shares * 100.0).round().clamp(-100.0, 100.0) / 100.0 }
+    };
+    let loss = |scale: &ShortScale| -> f64 {
         let of_row = |told: &Told| {
-            let scale = 1.0 + gain * (-(told.ids as f32) / length).exp();
-            cross_entropy(f64::from((told.logit - bias) * scale + bias), f64::from(told.target))
+            let logit = scale.apply(told.logit - bias, told.ids) + bias;
+            cross_entropy(f64::from(logit), f64::from(told.target))
         };
         sides.iter().map(|side| side.iter().map(of_row).sum::<f64>() / side.len().max(1) as f64).sum()
     };
-    // Two parts in a hundred are more than the data tell.
-    let gains = (-45..=250).map(|step| step as f32 / 50.0);
-    let pairs = gains.flat_map(|gain| LENGTHS.map(|length| (gain, length)));
-    let losses = pairs.map(|(gain, length)| (loss(gain, length), gain, length));
-    let (_, gain, length) = losses.min_by(|a, b| a.0.total_cmp(&b.0)).expect("a grid");
-    (gain, length)
+    // Steps finer than these are more than the data tell.
+    let steps = |from: i32, to: i32, of_one: f32| (from..=to).map(move |step| step as f32 / of_one);
+    let mut best = (f64::INFINITY, ShortScale::default());
+    for tokens in LENGTHS {
+        for threshold in steps(0, 10, 10.0) {
+            for gain in steps(-9, 60, 10.0) {
+                let scale = ShortScale { gain, tokens, threshold, bias: centre(tokens) };
+                let loss = loss(&scale);
+                if loss < best.0 {
+                    best = (loss, scale);
+                }
+            }
+        }
+    }
+    best.1
 }
 
 /// The score from which on answers are right in the share `wanted` of all cases, and the share of rows that have one.
@@ -256,13 +271,14 @@ mod tests {
         let told = |logit: f32, ids: usize, target: f32| Told { logit, ids, target };
         let mut rows: Vec<Told> = (0..20).map(|at| told(1.0, 4, f32::from(at < 19))).collect();
         rows.extend((0..100).map(|at| told(1.0, 300, f32::from(at < 73))));
-        let (gain, length) = fit_lengths(&[rows.clone(), Vec::new()], 0.0);
-        let scale = |gain: f32, length: f32, ids: f32| 1.0 + gain * (-ids / length).exp();
-        assert!((sigmoid(f64::from(scale(gain, length, 4.0))) - 0.95).abs() < 0.01, "{gain} {length}");
-        assert!((scale(gain, length, 300.0) - 1.0).abs() < 0.01);
-        // Texts of no opinion, of which it is half sure, hold it back.
-        let (held, length) = fit_lengths(&[rows, vec![told(0.5, 4, 0.5); 50]], 0.0);
-        assert!(scale(held, length, 4.0) < scale(gain, length, 4.0));
+        rows.extend(rows.clone().into_iter().map(|row| told(-row.logit, row.ids, 1.0 - row.target)));
+        let scale = fit_short(&[rows.clone(), Vec::new()], 0.0);
+        assert!((sigmoid(f64::from(scale.apply(1.0, 4))) - 0.95).abs() < 0.01, "{scale:?}");
+        assert!((scale.apply(1.0, 300) - 1.0).abs() < 0.02, "{scale:?}");
+        // Texts of no opinion, of which it is half sure, are left at that.
+        let neutral = [told(0.5, 4, 0.5), told(-0.5, 4, 0.5)].repeat(50);
+        let held = fit_short(&[rows, neutral], 0.0);
+        assert!(held.apply(0.5, 4) < 0.6 && held.apply(1.0, 4) > 2.0, "{held:?}");
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Judged {
         let [a, b] = self.probabilities;
         match self.pair.expect {
             Expectation::Higher => a > b,
-            Expectation::Alike => (a - b).abs() <= ALIKE && (a >= 0.5) == (b >= 0.5),
+            // Labels that differ so near one half tell nothing.
+            Expectation::Alike => (a - b).abs() <= ALIKE,
             Expectation::Neutral => (a - 0.5).abs() <= NEUTRAL,
         }
     }
@@ -211,11 +212,11 @@ mod tests {
         ];
         let [negation, names, no_opinion] = &behaviour(&all)[..] else { panic!() };
         assert_eq!((negation.right, negation.both_labels), (2, Some(1)));
-        assert_eq!((names.pairs, names.right, names.both_labels), (3, 1, None));
+        assert_eq!((names.pairs, names.right, names.both_labels), (3, 2, None));
         assert_eq!((no_opinion.right, no_opinion.both_labels), (1, None));
         assert!((negation.mean_difference - 0.2667).abs() < 1e-6);
         assert!(table(&behaviour(&all)).contains("| negation | 3 | 2 (67 %) | 1 | +0.267 |"));
-        assert_eq!(failures(&all).lines().count(), 4);
+        assert_eq!(failures(&all).lines().count(), 3);
     }
 
     #[test]

@@ -69,7 +69,8 @@ pub fn init_model(directory: &Path, texts: &[&str], seed: u64) -> Result<InitMod
     }
     let ngrams = files.ngrams.map(|table| table.scaled(factor)).transpose();
     let ngrams = ngrams.map_err(|reason| Error::Data(format!("n-grams: {reason}")))?;
-    (config.temperature, config.bias, config.short_gain) = (1.0, 0.0, 0.0);
+    (config.temperature, config.bias) = (1.0, 0.0);
+    config.set_short_scale(Config::keras_imdb().short_scale());
     Ok(InitModel { name: files.name, config, vocabulary, added: words.len(), tensors, ngrams })
 }
 

@@ -1,6 +1,7 @@
 //! The model card (`README.md`) of a model directory.
 
 use crate::model::CARD_MARK;
+use crate::text::Scheme;
 use crate::train::data::minimal_pairs;
 use crate::train::metrics::Metrics;
 use crate::train::report::curve::CURVE_FILE;
@@ -62,9 +63,10 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         add(&format!(
             "| calibrated on | {data}: {rows} rows, {positives} positive; temperature {temperature:.3}, bias {bias:+.3} |"
         ));
-        if let Some((gain, ids)) = calibration.short {
+        if let Some(short) = calibration.short {
             add(&format!(
-                "| scale by length | the logit of n ids is multiplied by 1 {gain:+.3} exp(-n / {ids}), fitted on that |"
+                "| short texts | with s = exp(-n / {}) for n ids, {short}; fitted on that |",
+                short.tokens
             ));
         }
         if let Some(score) = calibration.abstain {
@@ -158,7 +160,10 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     add(&format!(
         "Trained on {kind}; other texts, other languages and single words are guesswork. A word outside the vocabulary"
     ));
-    add("counts as one unknown word whatever it says.");
+    add(match settings.tokenizer {
+        Scheme::Typed => "is read by its parts, which tell little of what it means.",
+        _ => "counts as one unknown word whatever it says.",
+    });
     text
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::model::ShortScale;
 use crate::model::{TRAINING_FILE, load_companion};
 use crate::train::data::minimal_pairs::Behaviour;
 use crate::train::fit::EpochRow;
@@ -28,9 +29,9 @@ pub struct Calibration {
     pub temperature: f32,
     /// What is added to it then.
     pub bias: f32,
-    /// How much surer short texts are made, and over how many ids that falls to a share of 1/e, where that was fitted.
+    /// How short texts are told, where that was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub short: Option<(f32, f32)>,
+    pub short: Option<ShortScale>,
     /// The score from which on answers are right as often as was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abstain: Option<f64>,

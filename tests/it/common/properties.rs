@@ -91,7 +91,9 @@ pub fn request_body(route: usize, json_length: Option<usize>, body: &[u8]) {
         // A number that is not finite would be written as null.
         assert!(!has_null(&json), "{path}: {json}");
     } else {
-        assert_eq!((kind.as_str(), &json["status"]), (PROBLEM_JSON, &Value::from(status)), "{path}");
+        // Clients of the Open Inference Protocol read nothing that is called otherwise.
+        let expected = if path.starts_with("/v2") { "application/json" } else { PROBLEM_JSON };
+        assert_eq!((kind.as_str(), &json["status"]), (expected, &Value::from(status)), "{path}");
         assert!(!json["detail"].as_str().unwrap().is_empty(), "{path}: {json}");
     }
 }

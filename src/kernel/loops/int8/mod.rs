@@ -62,6 +62,11 @@ pub(in super::super) fn place(unit: usize) -> (usize, usize) {
     (unit % 8 / 4, unit / 8 * 4 + unit % 4)
 }
 
+/// Where the pre-activation of `gate` and `unit` stands in a row of the table.
+pub(in super::super) fn word_position(gate: usize, unit: usize) -> usize {
+    (unit / PANEL * 4 + gate) * PANEL + unit % PANEL
+}
+
 /// A recurrent weight, packed.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Weights {
