@@ -7,6 +7,7 @@ use super::config::{Config, Padding};
 use super::direction::for_each_direction;
 use super::embedding::Embedding;
 use super::explainer::Explainer;
+use super::pages::in_huge_pages;
 use super::pooling::{Pooling, max_mean};
 use super::weights::Array;
 use crate::kernel::{AlignedVec, GateTable, Isa, Output, Projection, Recurrent, Sequence, State};
@@ -83,7 +84,7 @@ impl FloatNetwork {
         let kept = kept(layers[0].iter().map(|direction| direction.projection.gate_width() * 4).sum());
         let first = embedding.vectors(0..kept as u32);
         let fold = |direction: &Direction| {
-            let mut table = AlignedVec::zeros(kept * direction.projection.gate_width());
+            let mut table = in_huge_pages(|| AlignedVec::zeros(kept * direction.projection.gate_width()));
             direction.projection.run(first.chunks_exact(config.embedding_dim), &mut table);
             table
         };

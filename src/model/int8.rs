@@ -7,6 +7,7 @@ use super::config::{Config, Padding};
 use super::direction::for_each_direction;
 use super::embedding::Embedding;
 use super::float::fresh_rows;
+use super::pages::in_huge_pages;
 use super::pooling::Pooling;
 use super::weights::Array;
 use crate::kernel::{
@@ -61,7 +62,7 @@ impl Int8Network {
         let kept = kept_rows(config.vocab_size, row_bytes);
         let fold = |direction: &Direction| {
             let width = direction.projection.row_width();
-            let mut table = AlignedWords::zeros(kept * width);
+            let mut table = in_huge_pages(|| AlignedWords::zeros(kept * width));
             // Some at a time: what is computed from them meanwhile takes as much memory again.
             for (part, table) in table.chunks_mut(FOLD_ROWS * width).enumerate() {
                 let first = part * FOLD_ROWS;

@@ -16,10 +16,13 @@ mod ngrams;
 mod opened;
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "the trainer writes with it"))]
 mod output;
+mod pages;
 mod pooling;
 mod read;
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "the trainer writes with it"))]
 mod replace;
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "the trainer writes with it"))]
+mod unfinished;
 mod weights;
 
 pub use crate::kernel::MAX_BATCH_ROWS;
@@ -43,10 +46,12 @@ pub(crate) use ngrams::{NgramIndex, each_gram, parts};
 pub(crate) use opened::fingerprint;
 pub use opened::{Fingerprint, MODEL_FILES, OpenDirectory};
 #[cfg_attr(not(feature = "train"), allow(unused_imports, reason = "the trainer writes with it"))]
-pub(crate) use output::{CARD_MARK, DirectoryKind, Lock, OutputDirectory};
+pub(crate) use output::{CARD_MARK, DirectoryKind, Lock, OutputDirectory, model_of};
 pub use pooling::Pooling;
 #[cfg_attr(not(feature = "train"), allow(unused_imports, reason = "the trainer writes with it"))]
-pub(crate) use replace::{NewFile, remove_unfinished, replace_directory, write_atomically};
+pub(crate) use replace::{NewFile, replace_directory, write_atomically};
+#[cfg(feature = "train")]
+pub(crate) use unfinished::remove_unfinished;
 pub use weights::{Array, FORMAT, Metadata, Precision, TensorSpec, layout};
 #[cfg(feature = "train")]
 pub(crate) use weights::{f32_bytes, f32_values};

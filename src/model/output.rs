@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::unfinished;
 use crate::error::{Error, Result};
 
 /// The folder and the name of `directory`, links followed where it is there already.
@@ -32,6 +33,14 @@ pub(super) fn folder_of(path: &Path) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
         _ => PathBuf::from("."),
     }
+}
+
+/// The directory of which `path` is a part, where that is a model directory and `path` one of its own files, there or not.
+pub fn model_of(path: &Path) -> Option<PathBuf> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let (folder, kind) = (folder_of(&path), DirectoryKind::Model);
+    let own = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| kind.owns(name));
+    (own && kind.required().iter().all(|name| folder.join(name).is_file())).then_some(folder)
 }
 
 /// What a directory that this crate writes is.
@@ -70,6 +79,12 @@ impl DirectoryKind {
             ],
             Self::Vectors => &["vectors.safetensors", "vocab.txt", ".vectors.partial"],
         }
+    }
+
+    /// Whether a file of that name goes when such a directory is replaced: one of its own, or half of one that a killed
+    /// writer left.
+    pub(super) fn owns(self, name: &str) -> bool {
+        self.own().iter().any(|own| name == *own || left_by_the_dead(name, own).is_some())
     }
 
     fn name(self) -> &'static str {
@@ -157,7 +172,7 @@ pub(super) fn replaceable(path: &Path, kind: DirectoryKind, strangers: Strangers
     for entry in fs::read_dir(path).map_err(Error::io(path))? {
         let entry = entry.map_err(Error::io(path))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let known = kind.own().contains(&name.as_str()) || KEPT.contains(&name.as_str());
+        let known = kind.owns(&name) || KEPT.contains(&name.as_str());
         let plain = entry.file_type().map_err(Error::io(path))?.is_file();
         if !plain || (!known && strangers == Strangers::Refused) {
             let name = name.escape_debug();
@@ -193,6 +208,30 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Locks out other writers of `directory`, links followed. There is no lock where there is no directory, or the folder
+    /// around it takes no files: nobody can replace it then.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub fn of(directory: &Path) -> Result<Option<Self>> {
+        if !directory.is_dir() {
+            return Ok(None);
+        }
+        let (parent, name) = place(directory)?;
+        let lock = parent.join(format!(".{name}.lock"));
+        match Self::take(&lock, &parent.join(&name)) {
+            Err(Error::Io { source, .. })
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+                ) =>
+            {
+                Ok(None)
+            }
+            lock => lock.map(Some),
+        }
+    }
+
     /// Takes the lock on the file `path`, for whoever writes `locked`.
     ///
     /// # Errors
@@ -219,6 +258,7 @@ impl Lock {
                 let written =
                     file.set_len(0).and_then(|()| file.write_all(std::process::id().to_string().as_bytes()));
                 let lock = Self { path: path.to_path_buf(), _file: file };
+                unfinished::note(path);
                 return written.map(|()| lock).map_err(Error::io(path));
             }
         }
@@ -229,6 +269,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // While it is still held, so that nobody else's is removed.
         let _ = fs::remove_file(&self.path);
+        unfinished::forget(&self.path);
     }
 }
 
@@ -256,8 +297,7 @@ fn clear_leftovers(folder: &Path, name: &str, path: &Path, kind: DirectoryKind) 
 
 fn half_written(directory: fs::ReadDir, kind: DirectoryKind) -> bool {
     directory.flatten().all(|entry| {
-        let own =
-            entry.file_name().to_str().is_some_and(|name| kind.own().contains(&name) || KEPT.contains(&name));
+        let own = entry.file_name().to_str().is_some_and(|name| kind.owns(name) || KEPT.contains(&name));
         own && entry.file_type().is_ok_and(|kind| kind.is_file())
     })
 }
@@ -275,20 +315,23 @@ pub(super) fn remove_partial_files(folder: &Path, name: &str) -> Result<()> {
 /// What writers of `name` that are no more left in `folder`, with its ending.
 fn leftovers(folder: &Path, name: &str) -> Result<Vec<(PathBuf, String)>> {
     let mut left = Vec::new();
-    let prefix = format!(".{name}.");
     for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
         let file_name = entry.file_name().to_string_lossy().into_owned();
-        let rest = file_name.strip_prefix(&prefix).and_then(|rest| rest.split_once('.'));
-        let Some((process, ending @ ("partial" | "old"))) = rest else { continue };
-        let Some(process) = process.parse::<i32>().ok().and_then(rustix::process::Pid::from_raw) else {
-            continue;
-        };
-        // Whoever holds the lock may clear what a process of its own number left, in another container perhaps.
-        let own = process == rustix::process::getpid();
-        if own || rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH) {
+        if let Some(ending) = left_by_the_dead(&file_name, name) {
             left.push((entry.path(), ending.to_string()));
         }
     }
     Ok(left)
+}
+
+/// The ending of `file_name` where it is what a writer of `name` left that is no more.
+fn left_by_the_dead<'f>(file_name: &'f str, name: &str) -> Option<&'f str> {
+    let rest = file_name.strip_prefix('.')?.strip_prefix(name)?.strip_prefix('.')?;
+    let (process, ending @ ("partial" | "old")) = rest.split_once('.')? else { return None };
+    let process = rustix::process::Pid::from_raw(process.parse().ok()?)?;
+    // Whoever holds the lock may clear what a process of its own number left, in another container perhaps.
+    let dead = process == rustix::process::getpid()
+        || rustix::process::test_kill_process(process) == Err(rustix::io::Errno::SRCH);
+    dead.then_some(ending)
 }

@@ -1,32 +1,17 @@
 //! Writing a file or a directory in one step. What is being written lies beside its place as `.NAME.PROCESS.partial`
 //! until it is whole.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::output::{DirectoryKind, Strangers, folder_of, place, remove_partial_files, replaceable};
+use super::unfinished;
 use crate::error::{Error, Result};
 
 /// Where something called `name` in `folder` is written before it is whole.
 fn beside(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!(".{name}.{}.partial", std::process::id()))
-}
-
-/// What this process is writing and has not put in its place yet.
-static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Removes what this process is writing and has not put in its place yet; for a process that is about to end.
-pub fn remove_unfinished() {
-    for path in std::mem::take(&mut *unfinished()) {
-        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-    }
 }
 
 /// A file that is written beside its place and put there once it is whole; dropped before that, it is gone.
@@ -53,7 +38,7 @@ impl NewFile {
         remove_partial_files(&folder, &name)?;
         let beside = beside(&folder, &name);
         let file = File::create(&beside).map_err(Error::io(&beside))?;
-        unfinished().insert(beside.clone());
+        unfinished::note(&beside);
         let new = Self { place, beside, file };
         if let Some(old) = old {
             new.file.set_permissions(old.permissions()).map_err(Error::io(&new.beside))?;
@@ -86,7 +71,7 @@ impl Drop for NewFile {
     fn drop(&mut self) {
         // Gone already where it was put in its place. Half a file is of no use, and a full disk is better off without it.
         let _ = fs::remove_file(&self.beside);
-        unfinished().remove(&self.beside);
+        unfinished::forget(&self.beside);
     }
 }
 
@@ -116,14 +101,14 @@ pub fn replace_directory(directory: &Path, kind: DirectoryKind, files: &[(&str, 
     fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
     replaceable(directory, kind, Strangers::Kept)?;
     let beside = beside(&folder, &name);
-    unfinished().insert(beside.clone());
+    unfinished::note(&beside);
     let written = write_files(directory, kind, &beside, files).and_then(|()| exchange(&beside, directory));
     // After an exchange this is the old directory; after a fault it is what was half written.
     let removed = match beside.exists() {
         true => fs::remove_dir_all(&beside).map_err(Error::io(&beside)),
         false => Ok(()),
     };
-    unfinished().remove(&beside);
+    unfinished::forget(&beside);
     written.and(removed).and_then(|()| sync_folder(&folder))
 }
 
@@ -135,7 +120,7 @@ fn write_files(old: &Path, kind: DirectoryKind, beside: &Path, files: &[(&str, &
     for entry in fs::read_dir(old).into_iter().flatten().flatten() {
         let name = entry.file_name();
         // What travels with weights belongs to those it came with.
-        let own = kind.own().iter().any(|own| name == *own);
+        let own = name.to_str().is_some_and(|name| kind.owns(name));
         if !own && files.iter().all(|(written, _)| name != *written) {
             let to = beside.join(&name);
             fs::copy(entry.path(), &to).and_then(|_| File::open(&to)?.sync_all()).map_err(Error::io(&to))?;

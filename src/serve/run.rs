@@ -25,6 +25,7 @@ pub fn run(settings: Settings, environment: &environment::Notes) -> Result<()> {
 }
 
 fn run_logged(settings: Settings) -> Result<()> {
+    memory::without_huge_pages();
     memory::check(&settings.model_sources()?);
     raise_file_limit(settings.max_connections);
     let threads = Settings::threads(settings.http_threads);

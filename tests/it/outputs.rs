@@ -219,6 +219,13 @@ fn predict_does_not_write_over_what_it_reads() {
         assert_eq!(fs::read_to_string(at("in.jsonl")).unwrap(), rows, "{script}");
     }
     refused(&shell("--input in.jsonl --output model"), "directory");
+    // Nor over a file of the model that it reads with, or of any other.
+    let before = everything(&at("model"));
+    symlink("model/config.json", at("config.jsonl")).unwrap();
+    for script in ["model/config.json", "model/golden.json", "./model/../config.jsonl --format jsonl"] {
+        refused(&shell(&format!("--input in.jsonl --output {script}")), "is a part of the model");
+    }
+    assert_eq!(everything(&at("model")), before);
     for script in [
         "--input in.jsonl",
         "--input in.jsonl --output -",

@@ -322,6 +322,33 @@ fn a_model_directory_is_completed_and_what_is_there_stays() {
     assert_eq!(fs::read(at("golden.json")).unwrap(), b"{}");
     assert!(done(folder.path(), &["complete", "own", "--force"]).contains("golden.json"));
     assert_eq!(fs::read(at("golden.json")).unwrap(), before[0]);
+    // While another process writes the directory, nothing is added to it.
+    let lock = fs::File::create(folder.path().join(".own.lock")).unwrap();
+    lock.lock().unwrap();
+    fs::remove_file(at("golden.json")).unwrap();
+    let output = run(folder.path(), &["complete", "own"]);
+    assert!(
+        !output.status.success() && text(&output.stderr).contains("is writing it"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(!at("golden.json").exists());
+    drop(lock);
+    // What a killed one left half written goes with the directory that it lies in.
+    let dead = {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    };
+    let left = at(&format!(".golden.json.{dead}.partial"));
+    fs::write(&left, "{").unwrap();
+    assert!(done(folder.path(), &["complete", "own"]).contains("golden.json"));
+    assert!(!left.exists());
+    fs::write(&left, "{").unwrap();
+    let again = ["--epochs", "1", "--ngrams", "0", "--force"];
+    let output = train(folder.path(), "own.csv", "own", &again);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(at("golden.json").exists() && !left.exists());
 }
 
 #[test]

@@ -324,9 +324,7 @@ impl LoadedModel {
         };
         // On a thread of its own: what a thread has allocated the allocator gives back when others free it after its end, and
         // the threads of a pool do not end.
-        memory::with_huge_pages(|| {
-            std::thread::scope(|scope| scope.spawn(load).join().unwrap_or_else(|panic| resume_unwind(panic)))
-        })
+        std::thread::scope(|scope| scope.spawn(load).join().unwrap_or_else(|panic| resume_unwind(panic)))
     }
 
     fn load_opened(

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::model::{BASELINE_FILE, GOLDEN_FILE, NewFile, load_directory};
+use crate::model::{BASELINE_FILE, GOLDEN_FILE, Lock, NewFile, load_directory};
 use crate::predict::Predictor;
 use crate::train::commands::rows::{Evaluation, rows};
 use crate::train::data::own::file_name;
@@ -28,8 +28,10 @@ pub struct CompleteJob {
 /// record), and a card where there is none; says to `out` which. Files that are there stay unless that is asked for.
 ///
 /// # Errors
-/// Those of reading the model, of [`rows`] and of writing.
+/// Those of reading the model, of [`rows`] and of writing; [`Error::Invalid`] where another process writes the directory.
 pub fn complete(job: &CompleteJob, out: &mut dyn Write) -> Result<()> {
+    // What is written is about the weights that are read: nobody may put others there meanwhile.
+    let _lock = Lock::of(&job.model)?;
     let files = load_directory(&job.model)?;
     let record = TrainingRecord::load(&job.model)?;
     let models = [Predictor::new(files)];

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::model::NewFile;
+use crate::model::{NewFile, model_of};
 
 /// What tells one file from another, whatever its names: device and number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ impl<'o> Output<'o> {
     /// Opens `path`, or `standard` where it is `None` or names standard output.
     ///
     /// # Errors
-    /// [`Error::Invalid`] where the output is one of the files that are read, under whatever name, or a directory;
+    /// [`Error::Invalid`] where the output is one of the files that are read, under whatever name, a directory, or a file of
+    /// a model directory;
     /// [`Error::Io`].
     pub fn open(path: Option<&Path>, read: &[FileId], standard: &'o mut (dyn Write + Send)) -> Result<Self> {
         let reads = |id: Option<FileId>| id.is_some_and(|id| read.contains(&id));
@@ -64,7 +65,13 @@ impl<'o> Output<'o> {
                 Ok(Self::Stream(BufWriter::new(file)))
             }
             _ if reads(FileId::at(path)) => Err(same(path)),
-            _ => Ok(Self::File(BufWriter::new(NewFile::create(path)?))),
+            _ => match model_of(path) {
+                Some(model) => {
+                    let reason = format!("is a part of the model {}; nothing was touched", model.display());
+                    Err(Error::invalid(path, reason))
+                }
+                None => Ok(Self::File(BufWriter::new(NewFile::create(path)?))),
+            },
         }
     }
 
