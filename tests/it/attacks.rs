@@ -230,7 +230,7 @@ fn one_connection_of_many_clients_outlives_a_full_house() {
             }
         }
         let counts = format!("{answered} answered, {turned_away} turned away, {refused} refused");
-        assert!(answered >= 3 && turned_away > 0 && answered + turned_away + refused == 60, "{counts}");
+        assert!(answered >= 1 && turned_away > 0 && answered + turned_away + refused == 60, "{counts}");
         // And goes on.
         client = client.ready().await.unwrap();
         let (answer, mut sending) = client.send_request(request(), false).unwrap();
