@@ -76,7 +76,7 @@ fn row_of(text: &str, columns: &Columns) -> Result<Row, String> {
     })?;
     let name = &columns.text;
     let text = match object.get(name).map(|value| value.get()) {
-        None => Err(format!("has no `{name}`")),
+        None => Err(format!("has no `{}`", crate::error::printable(name))),
         Some("null") => Err(format!("its `{name}` is null")),
         Some(value) if value.starts_with('"') => string(value),
         Some(_) => Err(format!("its `{name}` is no string")),

@@ -31,7 +31,7 @@ pub fn open(path: &Path, args: &ReadArgs) -> Result<File, String> {
 }
 
 fn row_of(record: &Record, columns: &Columns, line: u64) -> Row {
-    let (mut text, mut label) = (Err(format!("has no `{}`", columns.text)), None);
+    let (mut text, mut label) = (Err(format!("has no `{}`", crate::error::printable(&columns.text))), None);
     let mut object = indexmap::IndexMap::new();
     for (name, field) in record.get_column_iter() {
         if *name == columns.text {
