@@ -74,16 +74,16 @@ fn row_of(text: &str, columns: &Columns) -> Result<Row, String> {
         true => "is no JSON object".to_string(),
         false => format!("is no JSON: {}", at_column(&e)),
     })?;
-    let name = &columns.text;
-    let text = match object.get(name).map(|value| value.get()) {
-        None => Err(format!("has no `{}`", crate::error::printable(name))),
+    let name = crate::error::printable(&columns.text);
+    let text = match object.get(&columns.text).map(|value| value.get()) {
+        None => Err(format!("has no `{name}`")),
         Some("null") => Err(format!("its `{name}` is null")),
         Some(value) if value.starts_with('"') => string(value),
         Some(_) => Err(format!("its `{name}` is no string")),
     };
     // What no reader of JSON would take is not written on.
     if text.is_err() {
-        object.shift_remove(name);
+        object.shift_remove(&columns.text);
     }
     let label = columns.label().and_then(|name| object.get(name)).and_then(|value| match value.get() {
         "null" => None,

@@ -31,7 +31,8 @@ pub fn open(path: &Path, args: &ReadArgs) -> Result<File, String> {
 }
 
 fn row_of(record: &Record, columns: &Columns, line: u64) -> Row {
-    let (mut text, mut label) = (Err(format!("has no `{}`", crate::error::printable(&columns.text))), None);
+    let shown = crate::error::printable(&columns.text);
+    let (mut text, mut label) = (Err(format!("has no `{shown}`")), None);
     let mut object = indexmap::IndexMap::new();
     for (name, field) in record.get_column_iter() {
         if *name == columns.text {
@@ -40,8 +41,8 @@ fn row_of(record: &Record, columns: &Columns, line: u64) -> Row {
                 Field::Bytes(bytes) => {
                     String::from_utf8(bytes.data().to_vec()).map_err(|_| "not UTF-8".into())
                 }
-                Field::Null => Err(format!("its `{name}` is null")),
-                _ => Err(format!("its `{name}` is no string")),
+                Field::Null => Err(format!("its `{shown}` is null")),
+                _ => Err(format!("its `{shown}` is no string")),
             };
         }
         if Some(name.as_str()) == columns.label() {

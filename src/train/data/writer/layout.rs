@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::explained::{self, ExplainArgs};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::predict::{Details, DetailsWanted, Offsets, Prediction};
 use crate::train::data::reader::{Columns, Fields, Row};
 
@@ -104,7 +104,7 @@ impl Layout {
                     let has: Vec<&str> = (0..ANSWER.len()).filter(there).map(|at| ANSWER[at]).collect();
                     let reason = match ANSWER.contains(&name.as_str()) {
                         true => format!("`{name}` comes with --explain, --sentences or --trajectory"),
-                        false => format!("an answer has no `{name}`; it has {}", has.join(", ")),
+                        false => format!("an answer has no `{}`; it has {}", printable(name), has.join(", ")),
                     };
                     return Err(Error::setting("columns", reason));
                 }
@@ -121,7 +121,7 @@ impl Layout {
                 if let Some(missing) = wanted.iter().find(|wanted| !names.contains(wanted)) {
                     return Err(Error::setting(
                         "keep-columns",
-                        format!("the input has no column `{missing}`"),
+                        format!("the input has no column `{}`", printable(missing)),
                     ));
                 }
                 wanted.clone()

@@ -164,7 +164,7 @@ impl Column {
             (this, Physical::BOOLEAN) if empty => Self::Flag(vec![None; this.len()]),
             _ => {
                 let reason = "holds values of another kind than its first rows; write .jsonl or .csv";
-                return Err(Error::Data(format!("column `{name}` {reason}")));
+                return Err(Error::Data(format!("column `{}` {reason}", crate::error::printable(name))));
             }
         })
     }
