@@ -7,7 +7,7 @@
 //!
 //! Rows of gates are linear in the word's vector, so this is the integrated gradient of the vectors themselves; weights
 //! and way back need no more than the rows. All positions move together, from a text of average words to the text. The
-//! integral is taken in [`NODES`] places, which run side by side. The part of the grams is exact ([`NgramTable::contributions`](super::NgramTable::contributions)).
+//! integral is taken in one place, [`PLACE`]. The part of the grams is exact ([`NgramTable::contributions`](super::NgramTable::contributions)).
 //!
 //! What it is worth: `cargo bench --bench explain`. On 100 reviews one place at .5, .7 and 1 moved the probability by .458,
 //! .472 and .474, two by Gauss and Legendre's rule by .515, leaving out one word after the other by .509; two cost half as much
@@ -19,8 +19,8 @@ use super::explainer::Layer;
 use super::pooling::Pooling;
 use crate::kernel::{AlignedVec, BufferPool, InputPass};
 
-/// Places on the way from average words to the text, with their weights.
-const NODES: [(f32, f32); 1] = [(0.7, 1.0)];
+/// The place on the way from average words to the text.
+const PLACE: f32 = 0.7;
 
 /// What a thread keeps of an explanation's buffers: those of a review of twice the average length.
 const KEPT_BYTES: usize = 8 << 20;
@@ -48,7 +48,7 @@ impl Engine {
     /// As [`Engine::logits`].
     pub fn contributions(&self, ids: &[u32]) -> Vec<f32> {
         let (mut sums, _) = BUFFERS.with(|buffers| {
-            let made = self.network_contributions(ids, &NODES, buffers);
+            let made = self.network_contributions(ids, PLACE, buffers);
             buffers.keep_at_most(KEPT_BYTES);
             made
         });
@@ -64,20 +64,14 @@ impl Engine {
         sums
     }
 
-    /// The network's part, before the temperature, by the given places and their weights; and its logit, without the
-    /// grams, in each place.
-    fn network_contributions(
-        &self,
-        ids: &[u32],
-        nodes: &[(f32, f32)],
-        buffers: &BufferPool,
-    ) -> (Vec<f32>, Vec<f32>) {
-        let (steps, lanes) = (ids.len(), nodes.len());
+    /// The network's part, before the temperature, by the gradient in `place`; and its logit there, without the grams.
+    fn network_contributions(&self, ids: &[u32], place: f32, buffers: &BufferPool) -> (Vec<f32>, f32) {
+        let steps = ids.len();
         assert!((1..=self.config.max_length).contains(&steps), "length of a review");
         let rows: Vec<(AlignedVec, AlignedVec)> =
-            (0..self.config.directions()).map(|side| self.first_rows(side, ids, buffers)).collect();
-        let (passes, states) = self.run_kept(&rows, steps, nodes, buffers);
-        let (mut gradient, logits) = self.pooled_gradient(&states, steps, lanes);
+            (0..self.config.directions()).map(|side| self.first_rows(side, ids, place, buffers)).collect();
+        let (passes, states) = self.run_kept(&rows, steps, buffers);
+        let (mut gradient, logit) = self.pooled_gradient(&states, steps);
         buffers.give([states]);
 
         let mut sums = vec![0.0; steps];
@@ -85,61 +79,79 @@ impl Engine {
             let mut below = vec![0.0; if depth > 0 { gradient.len() } else { 0 }];
             for (side, Ran { explained, pass, reverse }) in passes.into_iter().enumerate() {
                 let gates = explained.gradient.gate_width();
-                let outside = self.of_side(&gradient, side, steps, lanes, reverse, buffers);
-                let mut back = pass.backward(&outside, buffers);
+                let outside = self.of_side(&gradient, side, steps, reverse, buffers);
+                let back = pass.backward(&outside, buffers);
                 buffers.give([outside]);
-                for (step, back) in back.chunks_exact_mut(lanes * gates).enumerate() {
+                for (step, back) in back.chunks_exact(gates).enumerate() {
                     let position = position(step, steps, reverse);
                     if depth > 0 {
-                        let width = gradient.len() / (steps * lanes);
-                        let below = &mut below[position * lanes * width..][..lanes * width];
-                        explained.to_input(back, below, width);
+                        let width = gradient.len() / steps;
+                        explained.to_input(back, &mut below[position * width..][..width], width);
                     } else {
-                        let (average, own) = &rows[side];
-                        let own = &own[position * gates..][..gates];
-                        sums[position] +=
-                            explained.gradient.product(average, own, weighted_mean(back, gates, nodes));
+                        // The row is as far from that of an average word as the place is on the way.
+                        let (average, table) = &rows[side];
+                        let row = &table[step * gates..][..gates];
+                        sums[position] += explained.gradient.product(average, row, back) / place;
                     }
                 }
                 buffers.give([back]);
             }
             gradient = below;
         }
-        buffers.give(rows.into_iter().flat_map(|(average, own)| [average, own]));
-        (sums, logits)
+        buffers.give(rows.into_iter().flat_map(|(average, table)| [average, table]));
+        (sums, logit)
     }
 
-    /// The rows of the first layer's gates: of an average word, and of `ids`, `[ids.len(), gate_width]`.
-    fn first_rows(&self, side: usize, ids: &[u32], buffers: &BufferPool) -> (AlignedVec, AlignedVec) {
+    /// Of the first layer's gates the row of an average word, and the table `[ids.len(), gate_width]` in the order in which
+    /// the layer reads: of each id, the row in `place` on the way to its own.
+    fn first_rows(
+        &self,
+        side: usize,
+        ids: &[u32],
+        place: f32,
+        buffers: &BufferPool,
+    ) -> (AlignedVec, AlignedVec) {
         let network = self.float();
         let projection = &network.layers[0][side].projection;
         let gradient = &network.explainer.layers[0][side].gradient;
         let gates = projection.gate_width();
         let mut average = buffers.take(gates);
         projection.run([network.explainer.average.as_slice()], &mut average);
-        let mut own = buffers.take(ids.len() * gates);
-        for (&id, row) in ids.iter().zip(own.chunks_exact_mut(gates)) {
+        let id = |step: usize| ids[position(step, ids.len(), side == 1)];
+        let kept = |id: u32| (id as usize) < network.kept || self.gate_words(side, id).is_some();
+        // Of the words that no table has, all at once: they share the weights.
+        let fresh: Vec<u32> = (0..ids.len()).map(id).filter(|&id| !kept(id)).collect();
+        let vectors = self.embedding.vectors(fresh.iter().copied());
+        let mut computed = buffers.take(fresh.len() * gates);
+        projection.run(vectors.chunks_exact(self.config.embedding_dim), &mut computed);
+        let mut computed_rows = computed.chunks_exact(gates);
+        let mut table = buffers.take(ids.len() * gates);
+        for (step, row) in table.chunks_exact_mut(gates).enumerate() {
+            let id = id(step);
             if let Some(words) = self.gate_words(side, id) {
                 gradient.row_from_words(words, row);
             } else if (id as usize) < network.kept {
                 row.copy_from_slice(&network.tables[side][id as usize * gates..][..gates]);
             } else {
-                let vector = self.embedding.vectors([id].into_iter());
-                projection.run([vector.as_slice()], row);
+                row.copy_from_slice(computed_rows.next().expect("a row for each of them"));
             }
+            row.iter_mut()
+                .zip(average.iter())
+                .for_each(|(to, average)| *to = average + place * (*to - average));
         }
-        (average, own)
+        buffers.give([computed]);
+        (average, table)
     }
 
-    /// Runs all layers in all places; their passes, and the last layer's states `[steps, lanes, directions * hidden]`.
+    /// Runs all layers over the `rows` of [`Engine::first_rows`]; their passes, and the last layer's states `[steps,
+    /// directions * hidden]`.
     fn run_kept(
         &self,
         rows: &[(AlignedVec, AlignedVec)],
         steps: usize,
-        nodes: &[(f32, f32)],
         buffers: &BufferPool,
     ) -> (Vec<Vec<Ran<'_>>>, AlignedVec) {
-        let (hidden, lanes) = (self.config.hidden_size, nodes.len());
+        let hidden = self.config.hidden_size;
         let width = self.config.directions() * hidden;
         let network = self.float();
         let start = match self.config.padding {
@@ -148,34 +160,23 @@ impl Engine {
         };
         let (mut passes, mut input) = (Vec::new(), AlignedVec::new());
         for (depth, (layer, explained)) in network.layers.iter().zip(&network.explainer.layers).enumerate() {
-            let mut output = buffers.take(steps * lanes * width);
+            let mut output = buffers.take(steps * width);
             let mut ran = Vec::new();
             for (side, (direction, explained)) in layer.iter().zip(explained).enumerate() {
-                let (gates, reverse) = (explained.gradient.gate_width(), side == 1);
-                let mut table = buffers.take(steps * lanes * gates);
-                if depth == 0 {
-                    let (average, own) = &rows[side];
-                    for (step, table) in table.chunks_exact_mut(lanes * gates).enumerate() {
-                        let own = &own[position(step, steps, reverse) * gates..][..gates];
-                        for (&(place, _), table) in nodes.iter().zip(table.chunks_exact_mut(gates)) {
-                            for ((to, own), average) in table.iter_mut().zip(own).zip(average.iter()) {
-                                *to = average + place * (own - average);
-                            }
-                        }
-                    }
+                let (gradient, reverse) = (&explained.gradient, side == 1);
+                let pass = if depth == 0 {
+                    gradient.forward(1, &rows[side].1, start, buffers)
                 } else {
-                    let row =
-                        |step| &input[position(step, steps, reverse) * lanes * width..][..lanes * width];
-                    let read = (0..steps).flat_map(|step| <[f32]>::chunks_exact(row(step), width));
-                    direction.projection.run(read, &mut table);
-                }
-                let pass = explained.gradient.forward(lanes, &table, start, buffers);
-                buffers.give([table]);
+                    let mut table = buffers.take(steps * gradient.gate_width());
+                    let row = |step| &input[position(step, steps, reverse) * width..][..width];
+                    direction.projection.run((0..steps).map(row), &mut table);
+                    let pass = gradient.forward(1, &table, start, buffers);
+                    buffers.give([table]);
+                    pass
+                };
                 for step in 0..steps {
-                    for lane in 0..lanes {
-                        let to = (position(step, steps, reverse) * lanes + lane) * width + side * hidden;
-                        output[to..to + hidden].copy_from_slice(pass.state(step, lane));
-                    }
+                    let to = position(step, steps, reverse) * width + side * hidden;
+                    output[to..to + hidden].copy_from_slice(pass.state(step, 0));
                 }
                 ran.push(Ran { explained, pass, reverse });
             }
@@ -191,78 +192,63 @@ impl Engine {
         gradient: &[f32],
         side: usize,
         steps: usize,
-        lanes: usize,
         reverse: bool,
         buffers: &BufferPool,
     ) -> AlignedVec {
-        let (hidden, width) = (self.config.hidden_size, gradient.len() / (steps * lanes));
+        let (hidden, width) = (self.config.hidden_size, gradient.len() / steps);
         let padded = self.float().explainer.layers[0][side].gradient.state_width();
-        let mut states = buffers.take(steps * lanes * padded);
+        let mut states = buffers.take(steps * padded);
         if padded > hidden {
             states.fill(0.0);
         }
-        for (at, to) in states.chunks_exact_mut(padded).enumerate() {
-            let from = (position(at / lanes, steps, reverse) * lanes + at % lanes) * width + side * hidden;
+        for (step, to) in states.chunks_exact_mut(padded).enumerate() {
+            let from = position(step, steps, reverse) * width + side * hidden;
             to[..hidden].copy_from_slice(&gradient[from..from + hidden]);
         }
         states
     }
 
-    /// The gradient of the logit, before the temperature, in `states` `[steps, lanes, width]` of the last layer; and
-    /// that logit itself for each lane.
-    fn pooled_gradient(&self, states: &[f32], steps: usize, lanes: usize) -> (Vec<f32>, Vec<f32>) {
-        let (hidden, width) = (self.config.hidden_size, states.len() / (steps * lanes));
+    /// The gradient of the logit, before the temperature, in `states` `[steps, width]` of the last layer; and that logit.
+    fn pooled_gradient(&self, states: &[f32], steps: usize) -> (Vec<f32>, f32) {
+        let (hidden, width) = (self.config.hidden_size, states.len() / steps);
         let mut gradient = vec![0.0; states.len()];
-        let place = |position: usize, lane: usize| (position * lanes + lane) * width;
-        let mut logits = vec![self.classifier_bias; lanes];
-        for (lane, logit) in logits.iter_mut().enumerate() {
-            match self.config.pooling {
-                Pooling::Last => {
-                    for (feature, &weight) in self.classifier_weight.iter().enumerate() {
-                        let last = if feature < hidden { steps - 1 } else { 0 };
-                        gradient[place(last, lane) + feature] += weight;
-                        *logit += weight * states[place(last, lane) + feature];
+        let mut logit = self.classifier_bias;
+        match self.config.pooling {
+            Pooling::Last => {
+                for (feature, &weight) in self.classifier_weight.iter().enumerate() {
+                    let last = if feature < hidden { steps - 1 } else { 0 };
+                    gradient[last * width + feature] += weight;
+                    logit += weight * states[last * width + feature];
+                }
+            }
+            Pooling::MaxMean => {
+                let (of_max, of_mean) = self.classifier_weight.split_at(width);
+                let of_each: Vec<f32> = of_mean.iter().map(|weight| weight / steps as f32).collect();
+                let (mut top, mut sums) = (vec![f32::NEG_INFINITY; width], vec![0.0; width]);
+                let mut best = vec![0; width];
+                let rows = states.chunks_exact(width).zip(gradient.chunks_exact_mut(width));
+                for (position, (states, gradient)) in rows.enumerate() {
+                    gradient.copy_from_slice(&of_each);
+                    let units = top.iter_mut().zip(&mut best).zip(&mut sums);
+                    for (((top, best), sum), &state) in units.zip(states) {
+                        *sum += state;
+                        // The first of several that are highest, as the engine has it.
+                        (*top, *best) = if state > *top { (state, position) } else { (*top, *best) };
                     }
                 }
-                Pooling::MaxMean => {
-                    let (of_max, of_mean) = self.classifier_weight.split_at(width);
-                    let of_each: Vec<f32> = of_mean.iter().map(|weight| weight / steps as f32).collect();
-                    let (mut top, mut sums) = (vec![f32::NEG_INFINITY; width], vec![0.0; width]);
-                    let mut best = vec![0; width];
-                    for position in 0..steps {
-                        let row = place(position, lane)..place(position, lane) + width;
-                        gradient[row.clone()].copy_from_slice(&of_each);
-                        let units = top.iter_mut().zip(&mut best).zip(&mut sums);
-                        for (((top, best), sum), &state) in units.zip(&states[row]) {
-                            *sum += state;
-                            // The first of several that are highest, as the engine has it.
-                            (*top, *best) = if state > *top { (state, position) } else { (*top, *best) };
-                        }
-                    }
-                    for (unit, best) in best.into_iter().enumerate() {
-                        gradient[place(best, lane) + unit] += of_max[unit];
-                        *logit += of_max[unit] * top[unit] + of_each[unit] * sums[unit];
-                    }
+                for (unit, best) in best.into_iter().enumerate() {
+                    gradient[best * width + unit] += of_max[unit];
+                    logit += of_max[unit] * top[unit] + of_each[unit] * sums[unit];
                 }
             }
         }
-        (gradient, logits)
+        (gradient, logit)
     }
 }
 
 /// The position that a layer reads in its `step`-th step.
 fn position(step: usize, steps: usize, reverse: bool) -> usize {
     if reverse { steps - 1 - step } else { step }
-}
-
-/// The mean of the rows of all places, in the place of the first.
-fn weighted_mean<'a>(rows: &'a mut [f32], width: usize, nodes: &[(f32, f32)]) -> &'a [f32] {
-    let (mean, others) = rows.split_at_mut(width);
-    mean.iter_mut().for_each(|value| *value *= nodes[0].1);
-    for (row, &(_, weight)) in others.chunks_exact(width).zip(&nodes[1..]) {
-        mean.iter_mut().zip(row).for_each(|(mean, value)| *mean += weight * value);
-    }
-    mean
 }
 
 #[cfg(test)]
