@@ -42,7 +42,7 @@ impl Engine {
     /// What each id of a review adds to its logit, after the temperature: network and grams together. The ids are as
     /// [`Engine::logits`] takes them. Their sum is about the logit less that of as many average words without a gram.
     ///
-    /// Takes some nine times as long as the logit in 8 bits, since it is in floats.
+    /// Takes some eight times as long as the logit in 8 bits, since it is in floats.
     ///
     /// # Panics
     /// As [`Engine::logits`].

@@ -18,7 +18,7 @@ use crate::serve::models::verdict::Verdict;
 use crate::serve::observe::telemetry::Detail;
 use crate::text::sentences;
 
-/// Reviews that one window counts as when it is explained: it takes some nine times as long as a prediction.
+/// Reviews that one window counts as when it is explained: it takes nearly eight times as long as a prediction, and holds more memory.
 pub const EXPLANATION_REVIEWS: usize = 9;
 
 /// What is asked for besides the verdict.
