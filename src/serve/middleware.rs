@@ -61,7 +61,7 @@ pub async fn layer(State(app): State<AppState>, request: Request<Body>, next: Ne
     let asked = asked(&app, &client, &request);
     let (version, protocol) = (request.version(), Protocol::of(request.uri()));
     let (response, texts) = if !(guard.route.is_open(request.method()) || app.keys.admit(request.headers())) {
-        app.bodies.drain(request.into_body()).await;
+        app.bodies.drain(request).await;
         let detail = "send one of the server's keys: `Authorization: Bearer KEY`";
         (Problem::new(ProblemKind::Unauthorized, detail).into_response(), None)
     } else if app.settings.log_requests {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, Request, header};
+use axum::http::{HeaderMap, Request, Version, header};
 use http_body_util::BodyExt;
 
 use super::LINES;
@@ -68,7 +68,7 @@ impl BodyReader {
                 }
                 _ => "content-type is missing, it must be application/json".into(),
             };
-            self.drain(request.into_body()).await;
+            self.drain(request).await;
             return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
         }
         self.read(request).await
@@ -83,10 +83,15 @@ impl BodyReader {
         let coding = match Coding::of(request.headers()) {
             Ok(coding) => coding,
             Err(problem) => {
-                self.drain(request.into_body()).await;
+                self.drain(request).await;
                 return Err(problem);
             }
         };
+        // What a client says that it will send is no more than a hint; charged is what has come.
+        if request.body().size_hint().lower() > self.max_bytes as u64 {
+            self.drain(request).await;
+            return Err(too_large(self.max_bytes));
+        }
         let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
         let mut body = request.into_body();
         let reading = async {
@@ -105,8 +110,20 @@ impl BodyReader {
     }
 
     /// Reads and throws away a body that is not wanted, within the time for bodies, so that a client which sends all
-    /// before it reads gets its answer.
-    pub async fn drain(&self, mut body: Body) {
+    /// before it reads gets its answer. One that asks first (`Expect: 100-continue`) is answered at once, and sends nothing.
+    pub async fn drain(&self, request: Request<Body>) {
+        if request.headers().get(header::EXPECT).is_some_and(|expected| {
+            request.version() == Version::HTTP_11 && expected.as_bytes().eq_ignore_ascii_case(b"100-continue")
+        }) {
+            return;
+        }
+        let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
+        let _waiting = client.wait();
+        self.drain_rest(request.into_body()).await;
+    }
+
+    /// The same of a body of which some has been read.
+    pub async fn drain_rest(&self, mut body: Body) {
         let _ = tokio::time::timeout(self.timeout, discard(&mut body)).await;
     }
 
@@ -131,11 +148,7 @@ impl BodyReader {
 
     async fn collect(&self, body: &mut Body, client: &Arc<Client>) -> Result<BufferedBody, Problem> {
         let limit = self.max_bytes;
-        // What a client says that it will send is no more than a hint; charged is what has come.
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if announced > limit {
-            return Err(too_large(limit));
-        }
         let mut charge = self.budget.charge(client, 0)?;
         let whole = |bytes, charge| BufferedBody { bytes, charge, coding: None, limit };
         let broken = |_| Problem::new(ProblemKind::Malformed, "the body broke off or its framing is wrong");

@@ -60,7 +60,7 @@ pub async fn answer(app: &AppState, request: Request<Body>) -> Result<Response, 
     let coding = match Coding::of(request.headers()) {
         Ok(coding) => coding,
         Err(problem) => {
-            app.bodies.drain(request.into_body()).await;
+            app.bodies.drain(request).await;
             return Err(problem);
         }
     };
@@ -182,7 +182,7 @@ impl Reader {
             sleep(FAREWELL).await;
         };
         tokio::select! {
-            () = app.bodies.drain(body) => {}
+            () = app.bodies.drain_rest(body) => {}
             () = stopped => {}
         }
     }

@@ -262,7 +262,7 @@ async fn infer_model(
     let header_length = match known.and_then(|()| header_length(&request)) {
         Ok(length) => length,
         Err(problem) => {
-            app.bodies.drain(request.into_body()).await;
+            app.bodies.drain(request).await;
             return Err(problem);
         }
     };

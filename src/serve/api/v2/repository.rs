@@ -174,7 +174,7 @@ async fn controlled(app: &App, model: ModelPath, request: Request<Body>) -> Resu
             }
         }
         Err(problem) => {
-            app.bodies.drain(request.into_body()).await;
+            app.bodies.drain(request).await;
             Err(problem)
         }
     }
