@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # nginx and HAProxy in front, as docs/deployment.md sets them up: connections that are kept, servers that are stopped and
-# started under load without a lost request, the client's address in the log, a Unix socket behind nginx.
+# started under load without a lost request, streams, the client's address in the log, a Unix socket behind nginx.
 source "$(dirname "$0")/common.bash"
 need nginx nginx-light
 need haproxy
@@ -40,6 +40,48 @@ up() {
 closed() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk -v port="$(printf ':%04X' "$1")" '$4 == "06" && ($2 ~ port "$" || $3 ~ port "$")' | wc -l; }
 ask() { curl -s -o /dev/null -w '%{http_code}' -H 'content-type: application/json' -d '{"text": "A gripping film."}' "$@" "$url/predict"; }
 
+# A stream longer than any body may be, with a length and without one, as fast as it goes and bit by bit.
+python3 - "$WORK/stream.jsonl" <<'PY'
+import json, sys
+with open(sys.argv[1], "w") as file:
+    for number in range(60_000):
+        file.write(json.dumps({"id": number, "text": f"A gripping film, number {number}, dull in the middle."}) + "\n")
+PY
+whole_stream() { # WHAT
+    python3 - "$WORK/answers.jsonl" <<'PY' || fail "$1"
+import json, sys
+answers = [json.loads(line) for line in open(sys.argv[1])]
+assert [answer.get("id") for answer in answers] == list(range(60_000)), (len(answers), answers[-1])
+assert all("label" in answer for answer in answers)
+PY
+}
+try_stream() { # NAME
+    local ask=(curl -sSN -m 60 -X POST -H 'content-type: application/x-ndjson' -o "$WORK/answers.jsonl" "$url/predict")
+    "${ask[@]}" -H 'expect:' -T "$WORK/stream.jsonl" || fail "$1: a stream"
+    whole_stream "$1: a stream"
+    "${ask[@]}" -T - <"$WORK/stream.jsonl" || fail "$1: a stream without a length"
+    whole_stream "$1: a stream without a length"
+    # An answer comes before the next line is sent.
+    python3 - "$front" <<'PY' || fail "$1: a stream bit by bit"
+import json, socket, sys
+client = socket.create_connection(("127.0.0.1", int(sys.argv[1])), timeout=20)
+client.sendall(b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n")
+come = b""
+def until(end):
+    global come
+    while end not in come:
+        piece = client.recv(65536)
+        assert piece, come
+        come += piece
+for number in range(3):
+    line = json.dumps({"id": number, "text": "A gripping film."}).encode() + b"\n"
+    client.sendall(b"%x\r\n%s\r\n" % (len(line), line))
+    until(b'"id":%d,' % number)
+client.sendall(b"0\r\n\r\n")
+until(b"0\r\n\r\n")
+PY
+}
+
 try_proxy() { # NAME
     local name="$1" before after port line
     up "$name"
@@ -57,6 +99,7 @@ try_proxy() { # NAME
     cat "$WORK/$first.err" "$WORK/$second.err" >"$WORK/both"
     grep -q '"client":"127.0.0.9"' "$WORK/both" || fail "$name: the client's address is not in the log"
     grep -q '6\.6\.6\.6' "$WORK/both" && fail "$name: the log believes the client"
+    try_stream "$name"
     # Each is stopped and started in turn under load.
     rm -f "$WORK/load.stop"
     python3 tests/outside/load.py "$url" 90 8 "$WORK/load" &
@@ -135,6 +178,7 @@ nginx_pid=$!
 started+=("$nginx_pid")
 up "nginx over a Unix socket"
 for _ in $(seq 50); do [ "$(ask --interface 127.0.0.9)" = 200 ] || fail "nginx over a Unix socket"; done
+try_stream "nginx over a Unix socket"
 kill "$uds_pid"; wait "$uds_pid" || fail "the server on the Unix socket ended with $?"
 grep -q '"client":"127.0.0.9"' "$WORK/uds.err" || fail "the client's address over the Unix socket"
 [ ! -e "$socket" ] || fail "the socket's file is left behind"
