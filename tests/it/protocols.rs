@@ -92,6 +92,9 @@ fn hugging_face_has_its_options() {
     }
     let detail = ask(json!({"inputs": "x", "parameters": {"function_to_apply": "tanh"}})).problem(422);
     assert!(detail.contains("parameters.function_to_apply: unknown variant `tanh`"), "{detail}");
+    // Zero-shot classification, for which the same client sends the same body with labels of its own.
+    let detail = ask(json!({"inputs": "x", "parameters": {"candidate_labels": ["a", "b"]}})).problem(422);
+    assert!(detail.contains("parameters.candidate_labels"), "{detail}");
 }
 
 #[test]

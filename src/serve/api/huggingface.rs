@@ -5,6 +5,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::Request;
 use axum::response::Response;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa::openapi::{ArrayBuilder, OneOfBuilder, Ref, Schema};
@@ -66,6 +67,9 @@ struct Parameters {
     top_k: Option<WholeNumber>,
     #[serde(default)]
     function_to_apply: Option<FunctionToApply>,
+    /// Of zero-shot classification, another task.
+    #[serde(default)]
+    candidate_labels: Option<IgnoredAny>,
 }
 
 /// How labels and scores are given.
@@ -183,6 +187,10 @@ pub fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, Reading), Problem> {
     let top_k = parameters.top_k.map_or(2, |WholeNumber(count)| usize::try_from(count).unwrap_or(usize::MAX));
     if top_k == 0 {
         return Err(Problem::new(ProblemKind::InvalidFields, "top_k must be at least 1"));
+    }
+    if parameters.candidate_labels.is_some() {
+        let detail = "parameters.candidate_labels: the labels are the model's own, `positive` and `negative`";
+        return Err(Problem::new(ProblemKind::InvalidFields, detail));
     }
     let (texts, single) = match request.inputs {
         OneOrMany::One(text) => (vec![text.0], true),
