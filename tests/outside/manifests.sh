@@ -58,6 +58,50 @@ else
     note "kinds of KEDA and Prometheus's operator not tried: no npm"
 fi
 
+# KServe's kinds, by the types of its own Python library, which clients.sh asks the server with as well.
+if kserve="$(venv tests/outside/clients/requirements.txt)"; then
+    "$kserve/bin/python" tests/outside/kserve_types.py docker/kubernetes/kserve/*.yaml || fail "kinds of KServe"
+else
+    note "kinds of KServe not tried: its library could not be installed from PyPI"
+fi
+
+# The dashboard by Grafana's own library (Grafana itself is in no registry that is reached here): read into its types, of which
+# those of the panels are told by the panels' names, and written again, it is the same.
+"$bin/python" - docker/grafana/dashboards/imdb-sentiment.json <<'PY' || fail "the dashboard by Grafana's types"
+import copy, json, sys
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+register_default_plugins()
+
+
+def lost(given, read, path="dashboard"):
+    """Where what was read and written again is not what was given; what is only added is a default."""
+    if isinstance(given, dict):
+        for name, value in given.items():
+            yield from lost(value, read[name], f"{path}.{name}") if name in read else [f"{path}.{name}"]
+    elif isinstance(given, list) and len(given) == len(read):
+        for index, (one, other) in enumerate(zip(given, read)):
+            yield from lost(one, other, f"{path}[{index}]")
+    elif given != read:
+        yield path
+
+
+def unknown(dashboard):
+    read = Dashboard.from_json(copy.deepcopy(dashboard))
+    return list(lost(dashboard, json.loads(JSONEncoder().encode(read))))
+
+
+dashboard = json.load(open(sys.argv[1]))
+# A field of the annotations of Prometheus alone, whose types the library lacks.
+[title] = [entry.pop("titleFormat") for entry in dashboard["annotations"]["list"]]
+assert title and not unknown(dashboard), unknown(dashboard)
+# The check can fail.
+dashboard["panels"][0]["options"]["legend"]["placment"] = "bottom"
+assert unknown(dashboard) == ["dashboard.panels[0].options.legend.placment"], unknown(dashboard)
+PY
+
 # Prometheus and Grafana.
 promtool check config docker/prometheus/prometheus.yml >/dev/null || fail "prometheus.yml"
 promtool test rules docker/prometheus/alerts_test.yml >/dev/null || fail "alerts_test.yml"
