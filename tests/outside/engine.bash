@@ -48,7 +48,7 @@ engine() {
 
 # The image that the Dockerfile begins with, made of Debian's packages and this machine's toolchain.
 base() {
-    local name root folder rust
+    local name root rust triple
     name="$(sed -n 's/^FROM .*\(rust:[^ ]*\) AS .*/\1/p' Dockerfile | head -1)"
     [ -n "$(docker images -q "$name")" ] && return
     root="$CACHE/base" rust="$(rustc --print sysroot)"
@@ -64,7 +64,7 @@ base() {
         cp -a "$rust/bin/"{cargo,rustc} "$root/opt/rust/bin/"
         find "$rust/lib" -maxdepth 1 -name '*.so*' -exec cp -a {} "$root/opt/rust/lib/" ';'
         # Every target that this machine has: what `rustup target add` gives in the real image.
-        for target in "$rust/lib/rustlib"/*-unknown-linux-gnu; do cp -a "$target" "$root/opt/rust/lib/rustlib/"; done
+        for triple in "$rust/lib/rustlib"/*-unknown-linux-gnu; do cp -a "$triple" "$root/opt/rust/lib/rustlib/"; done
         printf '#!/bin/sh\n[ "$1 $2" = "target add" ] && [ -d "/opt/rust/lib/rustlib/$3/lib" ]\n' >"$root/usr/local/cargo/bin/rustup"
         chmod +x "$root/usr/local/cargo/bin/rustup"
         cp -a "$rust/share/doc/rust/licenses" "$root/opt/rust/share/doc/rust/" 2>/dev/null || true
