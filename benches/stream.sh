@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# What a stream over HTTP costs: `benches/stream.sh [MODEL [REVIEWS [ROUNDS]]]`, by default models/imdb, 40,000 made-up reviews,
-# three rounds.
+# What a stream over HTTP costs: `benches/stream.sh [MODEL [REVIEWS [ROUNDS [LENGTH]]]]`, by default models/imdb, 40,000 made-up
+# reviews, three rounds; LENGTH `short` makes lines of 6 to 16 words in place of whole reviews.
 #
 # `trainer predict` and the server, asked by curl with README's command, score the same JSON lines in turn, each with all cores
 # (curl takes some of them as well); both write to a file, and the answers are compared. The rate of the stream divided by
 # that of `trainer predict` is the figure. Binaries: target/release, or $SERVER and $TRAINER.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-model="${1:-models/imdb}" reviews="${2:-40000}" rounds="${3:-3}"
+model="${1:-models/imdb}" reviews="${2:-40000}" rounds="${3:-3}" length="${4:-review}"
 target="${CARGO_TARGET_DIR:-target}/release"
 server="${SERVER:-$target/server}" trainer="${TRAINER:-$target/trainer}"
 work="$(mktemp -d)"
@@ -16,12 +16,13 @@ server_pid=$!
 trap 'kill "$server_pid" 2>/dev/null; rm -rf "$work"' EXIT
 
 # Words of the vocabulary, the frequent ones more often; lengths as reviews have them (log-normal, 230 words in the mean).
-python3 - "$model/vocab.txt" "$reviews" >"$work/reviews.jsonl" <<'PY'
+python3 - "$model/vocab.txt" "$reviews" "$length" >"$work/reviews.jsonl" <<'PY'
 import json, random, sys
 random.seed(7)
 words = [word for word in open(sys.argv[1]).read().split() if word.isascii() and word.isalpha()]
+short = sys.argv[3] == "short"
 for number in range(int(sys.argv[2])):
-    count = min(int(random.lognormvariate(5.2, 0.68)) + 5, 1500)
+    count = random.randint(6, 16) if short else min(int(random.lognormvariate(5.2, 0.68)) + 5, 1500)
     text = " ".join(words[int(len(words) ** random.random()) - 1] for _ in range(count))
     print(json.dumps({"id": number, "text": text}))
 PY
@@ -49,11 +50,13 @@ for round in $(seq "$rounds"); do
     python3 - "$work" "$reviews" "$offline" "$online" "$round" <<'PY'
 import json, sys
 work, reviews, offline, online = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
-read = lambda name: [json.loads(line) for line in open(f"{work}/{name}.jsonl")]
-streamed, predicted = read("streamed"), read("predicted")
-assert [answer["id"] for answer in streamed] == list(range(reviews)) and len(predicted) == reviews
-same = lambda one, other: abs(one["probabilities"]["positive"] - (other.get("probability") or other["probabilities"]["positive"])) < 1e-6
-assert all(map(same, streamed, predicted)), "other answers"
+read = lambda name: map(json.loads, open(f"{work}/{name}.jsonl"))
+count = 0
+for streamed, predicted in zip(read("streamed"), read("predicted"), strict=True):
+    assert streamed["id"] == count, (count, streamed)
+    assert abs(streamed["probabilities"]["positive"] - predicted["probabilities"]["positive"]) < 1e-6, (streamed, predicted)
+    count += 1
+assert count == reviews
 print(f"round {sys.argv[5]}: trainer predict {reviews / offline:.0f} /s, stream {reviews / online:.0f} /s, {offline / online:.2f} of it")
 PY
 done
