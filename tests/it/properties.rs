@@ -147,6 +147,13 @@ fn limit_memory() {
     setrlimit(Resource::As, Rlimit { current: Some(16 << 30), maximum }).unwrap();
 }
 
+#[test]
+fn texts_that_fuzzing_has_found_are_cut_at_their_characters() {
+    tokenizer("5gr8\u{fffd}\u{fffd}######################am#####am#d'###<\u{2}\0\0##d'");
+    // Of the same kind: a word whose first letter is a sign.
+    tokenizer("#film $a $film #a");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 

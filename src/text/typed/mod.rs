@@ -353,7 +353,14 @@ fn dots_end(bytes: &[u8], start: usize) -> usize {
 #[inline(always)]
 pub(super) fn is_word(word: &str) -> bool {
     let first = word.as_bytes()[0];
-    first.is_ascii_alphanumeric() || first >= 0x80 || word.len() > 3 && matches!(first, b':' | b'<' | b'#')
+    first.is_ascii_alphanumeric()
+        || first >= 0x80
+        || match first {
+            // A hashtag, or letters of which a sign stands for the first (`$hit`), however short.
+            b'#' | b'$' => word.len() > 1,
+            b':' | b'<' => word.len() > 3,
+            _ => false,
+        }
 }
 
 /// Whether `word`, a token that is more than a mark, tells something by itself: no number, price, address or the like,

@@ -97,6 +97,11 @@ fn unknown_words_are_read_by_pieces_and_known_ones_told_apart() {
     assert_eq!(read(&vocabulary, "👍👍👍").1, Counts { words: 1, unknown: 0, known: 1 });
     assert_eq!(read(&vocabulary, "?! ...").1, Counts::default());
     assert_eq!(read(&vocabulary, "#boring").0, ["boring"]);
+    // However short: no text is without a word where one is known.
+    for (text, expected) in [("#ok", "ok"), ("$hit", "shit"), ("#a", "a")] {
+        let known = Counts { words: 1, unknown: 0, known: 1 };
+        assert_eq!(read(&vocabulary, text), (vec![expected.to_string()], known));
+    }
     assert_eq!(read(&vocabulary, "hahahahaha").0, [":laugh:"]);
 }
 

@@ -131,7 +131,7 @@ pub fn tokenizer(text: &str) {
             (last, _) = (bytes, with_bytes.push(id));
         });
         assert_eq!(whole, with_bytes, "{scheme:?}");
-        assert!(counts.words <= ids.len() && counts.known <= counts.words);
+        assert!(counts.words <= ids.len() && counts.known <= counts.words, "{scheme:?}: {counts:?}");
         // A word that the vocabulary lacks may be read as another, or as several.
         if scheme == Scheme::Typed {
             continue;
