@@ -39,9 +39,24 @@ pub fn epoch(reviews: usize, seen: u64, epoch: usize, epochs: usize) -> Progress
     let template = "{prefix} [{wide_bar}] {percent} % {msg} {rate} {eta}";
     let bar = styled(ProgressBar::new(reviews as u64), template, "");
     bar.set_prefix(format!("{epoch}/{epochs}"));
+    // What was met before took no time of this run; it is looked at before the clock starts.
     bar.set_position(seen);
-    // What was met before took no time of this run.
+    bar.tick();
     bar.reset_eta();
     bar.reset_elapsed();
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_of_a_resumed_epoch_is_that_of_this_run() {
+        let bar = epoch(1_000_000, 900_000, 2, 3);
+        std::thread::sleep(Duration::from_millis(30));
+        bar.inc(1);
+        bar.tick();
+        assert!(bar.per_sec() < 10_000.0, "{}", bar.per_sec());
+    }
 }

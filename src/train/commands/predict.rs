@@ -66,8 +66,8 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
     let mut reader = Reader::open(&input, &job.read, bar.clone())?;
     let predictor = Predictor::load(&job.model)?;
     let mut writer = Writer::open(job.output.as_deref(), &read, out, &job.write, &reader.columns())?;
-    // A closed log is no reason to fail.
-    let _ = writeln!(log, "{}", reader.taken());
+    // A closed log is no reason to fail. The bar gives way: both may stand on one terminal.
+    let _ = bar.suspend(|| writeln!(log, "{}", reader.taken()));
     let blocks = writer.blocks();
 
     let started = Instant::now();
