@@ -226,11 +226,29 @@ fn what_is_not_understood_is_refused_with_what_was_found_and_the_flag_that_decid
         ("f.txt", b"{\"text\": \"a\"}\n", &["--format jsonl"]),
         ("g.json", b"{\"data\": [\n1]}\n", &["JSON"]),
         ("h.jsonl", b"{\"body_html\": \"x\"}\n", &["`body_html`", "--text-column"]),
-        ("i.csv", b"PK\x03\x04zip", &["zip archive"]),
+        ("i.csv", b"PK\x03\x04zip", &["zip archive: unpack it"]),
+        ("i.xlsx", b"PK\x03\x04\x14\0\x06\0[Content_Types].xml", &["an Excel workbook", "as CSV"]),
+        (
+            "i.ods",
+            b"PK\x03\x04mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
+            &["OpenDocument", "as CSV"],
+        ),
+        ("i.html", b"\n<!DOCTYPE html><p>404", &["a web page"]),
+        ("i.tsv", b"\x89PNG\r\n\x1a\n\0\0", &["a picture"]),
+        ("i.pkl", b"\x80\x04\x95\0\0", &["a pickle", "Parquet or CSV"]),
         ("j.parquet", b"version https://git-lfs.github.com/spec/v1\n", &["Git LFS"]),
         ("k.parquet", b"text\nx\n", &["no Parquet file"]),
         ("l.csv", b"PAR1xxxx", &["Parquet file, whatever its name"]),
         ("m.csv", b"", &["empty"]),
+        ("o.csv", b"text,text,label\na,b,1\n", &["`text`, `text.2`", "--text-column"]),
+        // One object by itself that is no row.
+        (
+            "p.json",
+            b"{\"text\": {\"0\": \"a\", \"1\": \"b\"}}",
+            &["columns where rows", "is an object", "orient"],
+        ),
+        ("q.json", b"{\"text\": [\"a\", \"b\"], \"label\": [1, 0]}\n", &["columns where rows", "is a list"]),
+        ("r.json", b"{\"data\": [{\"text\": \"a\"}]}", &["`data`", "`jq -c '.data[]'`"]),
         ("n.csv.gz", &gzip("text\nA good film\n")[..20], &["cut off"]),
     ] {
         folder.write(name, bytes);
@@ -246,8 +264,49 @@ fn what_is_not_understood_is_refused_with_what_was_found_and_the_flag_that_decid
     assert_eq!(texts(&["--input", "c.csv", "--encoding", "windows-1252"]), 1);
     assert_eq!(texts(&["--input", "d.csv", "--encoding", "utf-16le"]), 1);
     assert_eq!(texts(&["--input", "e.dat", "--format", "txt"]), 1);
+    assert_eq!(texts(&["--input", "o.csv", "--text-column", "text.2"]), 1);
     folder.write("yelp.csv", "\"1\",\"Awful, dull\"\n\"2\",\"A good film\"\n");
     assert_eq!(texts(&["--input", "yelp.csv", "--no-header", "--text-column", "2"]), 2);
+}
+
+#[test]
+fn a_member_of_a_member_is_a_column() {
+    let folder = Folder::new();
+    let row =
+        |text: &str, side: u8| format!("{{\"id\": 1, \"review\": {{\"text\": {text}, \"side\": {side}}}}}\n");
+    folder.write("n.jsonl", row("\"a good film\"", 1) + &row("null", 0) + &row("\"dull\"", 0));
+    let fault = folder.refusal(&["predict", "--model", "model", "--input", "n.jsonl"]);
+    assert!(fault.contains("`review` is an object") && fault.contains("--text-column review."), "{fault}");
+    let named = ["--text-column", "review.text"];
+    let answers = folder.answers(&[&["--input", "n.jsonl"], &named[..]].concat());
+    assert_eq!(answers[0]["review"]["text"], "a good film");
+    assert!(positive(&answers[0]) > 0.0 && positive(&answers[2]) > 0.0);
+    assert_eq!(answers[1]["error"], "line 2: its `review.text` is null");
+    // As Parquet, which holds what the lines held.
+    let done =
+        folder.predict(&["--input", "n.jsonl", "--text-column", "review.text", "--output", "n.parquet"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let done = folder.run(
+        &[
+            &["evaluate", "--model", "model", "--data", "n.jsonl", "--label-column", "review.side"],
+            &named[..],
+        ]
+        .concat(),
+    );
+    assert!(done.status.success() && text(&done.stdout).contains("reviews     2"), "{}", text(&done.stderr));
+}
+
+#[test]
+fn columns_of_one_name_keep_their_values() {
+    let folder = Folder::new();
+    folder.write("twice.csv", "id,text,id,id.2,id\n1,a good film,2,3,4\n");
+    let answers = folder.answers(&["--input", "twice.csv"]);
+    let value = |name: &str| answers[0][name].as_str().unwrap_or_default().to_string();
+    assert_eq!(["id", "id.3", "id.2", "id.4"].map(value), ["1", "2", "3", "4"]);
+    let done = folder.predict(&["--input", "twice.csv", "--output", "out.csv", "--columns", "label"]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let written = fs::read_to_string(folder.at("out.csv")).unwrap();
+    assert!(written.starts_with("id,text,id.3,id.2,id.4,label\n1,a good film,2,3,4,"), "{written}");
 }
 
 #[test]

@@ -33,16 +33,48 @@ pub struct Opened {
 }
 
 /// What files of other kinds begin with, and what to do about them.
-const OTHERS: [(&[u8], &str); 8] = [
+const OTHERS: [(&[u8], &str); 16] = [
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file: `git lfs pull` fetches it"),
-    (b"PK\x03\x04", "is a zip archive (or a spreadsheet): unpack it, or save it as CSV"),
     (b"BZh", "is packed with bzip2: unpack it first (.gz and .zst are read)"),
     (b"\xfd7zXZ", "is packed with xz: unpack it first (.gz and .zst are read)"),
     (b"\xd0\xcf\x11\xe0", "is an old spreadsheet: save it as CSV"),
     (b"%PDF", "is a PDF"),
     (b"SQLite format 3", "is a database: export the table as CSV"),
     (b"ARROW1", "is an Arrow file: save it as Parquet or CSV"),
+    (b"Obj\x01", "is an Avro file: save it as Parquet or CSV"),
+    (b"7z\xbc\xaf\x27\x1c", "is packed with 7-Zip: unpack it first (.gz and .zst are read)"),
+    (b"Rar!\x1a\x07", "is packed with RAR: unpack it first (.gz and .zst are read)"),
+    (b"\x80\x04\x95", "is a pickle of Python's: save it as Parquet or CSV"),
+    (b"\x80\x05\x95", "is a pickle of Python's: save it as Parquet or CSV"),
+    (b"{\\rtf", "is a document of a word processor: save it as plain text"),
+    (b"\x89PNG", "is a picture"),
+    (b"\xff\xd8\xff", "is a picture"),
+    (b"GIF89a", "is a picture"),
 ];
+
+/// What is said of a file that begins with `start` and is of no kind that holds reviews here.
+fn other_kind(start: &[u8]) -> Option<&'static str> {
+    if start.starts_with(b"PK\x03\x04") {
+        let holds = |name: &[u8]| start.windows(name.len()).any(|part| part == name);
+        return Some(match () {
+            () if holds(b"[Content_Types].xml") => {
+                "is an Excel workbook, or another file of Office: save the sheet as CSV"
+            }
+            () if holds(b"application/vnd.oasis.opendocument") => {
+                "is an OpenDocument file: save the sheet as CSV"
+            }
+            () => "is a zip archive: unpack it first (.gz and .zst are read)",
+        });
+    }
+    let text = start.trim_ascii_start();
+    if [&b"<!doctype html"[..], b"<html"]
+        .iter()
+        .any(|tag| text.get(..tag.len()).is_some_and(|first| first.eq_ignore_ascii_case(tag)))
+    {
+        return Some("is a web page, not a table: was it downloaded from where the table is shown?");
+    }
+    OTHERS.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, what)| *what)
+}
 
 /// Opens `name`, or standard input, and undoes what it is packed with and encoded in.
 pub fn open(name: &Path, standard: bool, encoding: Option<&str>, bar: &ProgressBar) -> Result<Opened> {
@@ -73,8 +105,8 @@ pub fn open(name: &Path, standard: bool, encoding: Option<&str>, bar: &ProgressB
         notes.push("zstd".into());
     }
     let raw = peek(&mut source, SAMPLE_BYTES, standard).map_err(|e| unpacking(name, e))?;
-    if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| raw.starts_with(magic)) {
-        return Err(Error::invalid(name, *what));
+    if let Some(what) = other_kind(&raw) {
+        return Err(Error::invalid(name, what));
     }
     if raw.get(257..262) == Some(b"ustar") {
         return Err(Error::invalid(

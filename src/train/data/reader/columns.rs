@@ -1,5 +1,7 @@
 //! Which column is the text, which the label: by the names that people give them, or as they are told.
 
+use std::collections::HashSet;
+
 use super::args::ReadArgs;
 
 /// What columns of texts are called.
@@ -43,6 +45,15 @@ const LABEL: [&str; 16] = [
     "sentiment_label",
 ];
 
+/// What rows are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Fields under a header.
+    Table,
+    /// Objects, which may hold others.
+    Nested,
+}
+
 /// The columns of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
@@ -66,31 +77,42 @@ pub fn is_text(name: &str) -> bool {
 }
 
 impl Columns {
-    /// Chooses among `names`.
+    /// Chooses among `found`, of which those that stand there again are called `name.2`, `name.3` from here on.
     ///
     /// # Errors
     /// The reason in words, with the names that were found and the flag that decides.
-    pub fn choose(names: Vec<String>, args: &ReadArgs) -> Result<Self, String> {
+    pub fn choose(found: Vec<String>, args: &ReadArgs, shape: Shape) -> Result<Self, String> {
+        let names = distinct(&found);
         let told = |wanted: &str, flag: &str| {
             let by_number = || names.get(wanted.parse::<usize>().ok()?.checked_sub(1)?);
             let found = names.iter().find(|name| name.trim() == wanted.trim());
             let found =
                 found.or_else(|| names.iter().find(|name| name.trim().eq_ignore_ascii_case(wanted.trim())));
-            found.or_else(by_number).cloned().ok_or_else(|| {
+            // A member of a member: `review.text`.
+            let inside = || {
+                let (outer, _) = wanted.split_once('.').filter(|_| shape == Shape::Nested)?;
+                names.iter().any(|name| name == outer).then(|| wanted.to_string())
+            };
+            found.or_else(by_number).cloned().or_else(inside).ok_or_else(|| {
                 format!("has no column `{}` ({flag}); its columns are {}", short(wanted), list(&names))
             })
         };
         let usual = |known: &[&str]| -> Vec<&String> {
-            names.iter().filter(|name| known.contains(&name.trim().to_lowercase().as_str())).collect()
+            let known = |name: &str| known.contains(&name.trim().to_lowercase().as_str());
+            names.iter().zip(&found).filter(|(_, found)| known(found)).map(|(name, _)| name).collect()
         };
         let text = match (&args.text_column, usual(&TEXT).as_slice()) {
             (Some(wanted), _) => told(wanted, "--text-column")?,
             (None, [one]) => one.to_string(),
             (None, []) if args.no_header && names.len() == 1 => names[0].clone(),
             (None, []) => {
+                let hint = match shape {
+                    Shape::Table if !args.no_header => ", --no-header says that the first row is none",
+                    _ => "",
+                };
                 return Err(format!(
                     "no column has a usual name of a text (text, review, sentence, content …); its columns are {}; \
-                     --text-column names one, --no-header says that the first row is none",
+                     --text-column names one{hint}",
                     list(&names)
                 ));
             }
@@ -121,6 +143,22 @@ impl Columns {
         let label = self.label().map_or(String::new(), |label| format!(", label from `{}`", short(label)));
         format!("text from `{}`{label}", short(&self.text))
     }
+}
+
+/// `names`, a second one of the same name with its number behind it.
+fn distinct(names: &[String]) -> Vec<String> {
+    let mut taken: HashSet<String> = names.iter().cloned().collect();
+    let mut seen = HashSet::new();
+    let name = |name: &String| {
+        if seen.insert(name.clone()) {
+            return name.clone();
+        }
+        let free = (2..).map(|number| format!("{name}.{number}")).find(|free| !taken.contains(free));
+        let free = free.expect("numbers do not end");
+        taken.insert(free.clone());
+        free
+    };
+    names.iter().map(name).collect()
 }
 
 /// A name, printable and short.

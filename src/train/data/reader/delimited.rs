@@ -9,7 +9,7 @@ use csv::{ByteRecord, ReaderBuilder, StringRecord};
 
 use super::args::ReadArgs;
 use super::bytes::{Opened, ROW_LIMIT_BYTES, unpacking};
-use super::columns::{Columns, is_text};
+use super::columns::{Columns, Shape, is_text};
 use super::row::{Fields, File, Row, Rows};
 use crate::error::{Error, Result};
 
@@ -63,7 +63,7 @@ pub fn open(mut opened: Opened, args: &ReadArgs, delimiter: Option<u8>) -> Resul
         true => (1..=header.len()).map(|number| number.to_string()).collect(),
         false => header.iter().map(|name| name.trim().to_string()).collect(),
     };
-    let columns = Arc::new(Columns::choose(names, args)?);
+    let columns = Arc::new(Columns::choose(names, args, Shape::Table)?);
     let delimiter = match dialect.delimiter {
         b'\t' => "tab".to_string(),
         byte => format!("`{}`", byte as char),

@@ -1,5 +1,6 @@
 //! JSON lines, and one JSON array, element by element.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::args::ReadArgs;
 use super::bytes::{Opened, ROW_LIMIT_BYTES, lines, unpacking};
-use super::columns::Columns;
+use super::columns::{Columns, Shape, short};
 use super::row::{Fields, File, Raw, Row};
 use crate::error::Error;
 
@@ -17,7 +18,7 @@ type Object = IndexMap<String, Box<RawValue>>;
 
 /// Opens a file of JSON lines or of one array.
 pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
-    let start = opened.start();
+    let (start, whole) = (opened.start(), opened.whole);
     let array = opened.sample.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let mut rows: Box<dyn Iterator<Item = Raw> + Send> = match array {
         true => Box::new(elements(opened.source)),
@@ -30,7 +31,7 @@ pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
     for row in rows.by_ref().take(100) {
         let row = row.map_err(|e| e.to_string())?;
         match row.1.as_deref().map(serde_json::from_str::<Object>) {
-            Ok(Ok(object)) => columns = Some(Columns::choose(object.keys().cloned().collect(), args)?),
+            Ok(Ok(object)) => columns = Some(columns_of(&object, args)?),
             _ if row.1.as_deref().is_ok_and(|text| serde_json::from_str::<String>(text).is_ok()) => {
                 columns = Some(Columns::default());
             }
@@ -45,6 +46,22 @@ pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
         let reason = "holds neither JSON lines (one object a line) nor one JSON array of objects";
         return Err(format!("{reason}; it begins with {start}"));
     };
+    // One object by itself may hold the columns of a table, each as a list or by row.
+    if !array && whole && before.len() == 1 {
+        let second = rows.next();
+        let alone = second.is_none();
+        before.extend(second);
+        let first = before[0].as_ref().ok().and_then(|(_, text)| text.as_deref().ok());
+        let object = first.and_then(|text| serde_json::from_str::<Object>(text).ok());
+        let kind = object.and_then(|object| kind_of(object.get(&columns.text)?.get()));
+        if let Some(kind) = kind.filter(|_| alone) {
+            return Err(format!(
+                "holds columns where rows are wanted: its `{}` is {kind}; one object a line is read (pandas: \
+                 to_json(orient=\"records\", lines=True))",
+                short(&columns.text)
+            ));
+        }
+    }
     let form = if array { "a JSON array" } else { "JSON lines" };
     let taken = match columns.names.is_empty() {
         true => format!("{form} of texts"),
@@ -65,6 +82,41 @@ pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
     Ok(File { taken, columns, rows: Box::new(rows) })
 }
 
+/// The columns of the first object.
+fn columns_of(object: &Object, args: &ReadArgs) -> Result<Columns, String> {
+    Columns::choose(object.keys().cloned().collect(), args, Shape::Nested).map_err(|reason| {
+        let rows = |value: &RawValue| value.get().starts_with('[') && value.get().contains('{');
+        match object.iter().find(|(_, value)| rows(value)) {
+            Some((name, _)) if args.text_column.is_none() => {
+                let name = short(name);
+                format!(
+                    "{reason}; where `{name}` holds the rows, `jq -c '.{name}[]'` makes JSON lines of them"
+                )
+            }
+            _ => reason,
+        }
+    })
+}
+
+/// The value of a column, or of a member of what it holds: `review.text`.
+fn find<'o>(object: &'o Object, column: &str) -> Option<Cow<'o, RawValue>> {
+    if let Some(value) = object.get(column) {
+        return Some(Cow::Borrowed(value));
+    }
+    let (outer, rest) = column.split_once('.')?;
+    let inner: Object = serde_json::from_str(object.get(outer)?.get()).ok()?;
+    find(&inner, rest).map(|value| Cow::Owned(value.into_owned()))
+}
+
+/// What a value is that holds others.
+fn kind_of(value: &str) -> Option<&'static str> {
+    match value.as_bytes().first() {
+        Some(b'[') => Some("a list"),
+        Some(b'{') => Some("an object"),
+        _ => None,
+    }
+}
+
 fn row_of(text: &str, columns: &Columns) -> Result<Row, String> {
     if text.trim_start().starts_with('"') {
         let text = string(text);
@@ -75,17 +127,23 @@ fn row_of(text: &str, columns: &Columns) -> Result<Row, String> {
         false => format!("is no JSON: {}", at_column(&e)),
     })?;
     let name = crate::error::printable(&columns.text);
-    let text = match object.get(&columns.text).map(|value| value.get()) {
+    let text = match find(&object, &columns.text).as_ref().map(|value| value.get()) {
         None => Err(format!("has no `{name}`")),
         Some("null") => Err(format!("its `{name}` is null")),
         Some(value) if value.starts_with('"') => string(value),
-        Some(_) => Err(format!("its `{name}` is no string")),
+        Some(value) => Err(match kind_of(value) {
+            Some("an object") => {
+                format!("its `{name}` is an object, no string; --text-column {name}.… names a member of it")
+            }
+            Some(kind) => format!("its `{name}` is {kind}, no string"),
+            None => format!("its `{name}` is no string"),
+        }),
     };
     // What no reader of JSON would take is not written on.
-    if text.is_err() {
-        object.shift_remove(&columns.text);
+    if text.is_err() && object.shift_remove(&columns.text).is_none() {
+        object.shift_remove(columns.text.split('.').next().unwrap_or_default());
     }
-    let label = columns.label().and_then(|name| object.get(name)).and_then(|value| match value.get() {
+    let label = columns.label().and_then(|name| find(&object, name)).and_then(|value| match value.get() {
         "null" => None,
         value if value.starts_with('"') => serde_json::from_str(value).ok(),
         value => Some(value.to_string()),
