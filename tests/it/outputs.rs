@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Output};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -251,30 +250,6 @@ fn predict_does_not_write_over_what_it_reads() {
             .unwrap()
             .all(|entry| { !entry.unwrap().file_name().to_string_lossy().ends_with(".partial") })
     );
-}
-
-#[test]
-fn the_first_ctrl_c_ends_what_keeps_no_state() {
-    let folder = tempfile::tempdir().unwrap();
-    let model = folder.path().join("model");
-    write_model(&model, 1, 4);
-    let output = folder.path().join("out.jsonl");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
-    command.args(["predict", "--format", "jsonl", "--model"]).arg(&model).arg("--output").arg(&output);
-    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    // It waits for rows that never come.
-    let mut rows = child.stdin.take().unwrap();
-    rows.write_all(b"{\"text\": \"a good film\"}\n").unwrap();
-    let beside = folder.path().join(format!(".out.jsonl.{}.partial", child.id()));
-    let end = Instant::now() + Duration::from_secs(60);
-    while !beside.exists() {
-        assert!(Instant::now() < end, "nothing is written");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let process = rustix::process::Pid::from_raw(child.id() as i32).unwrap();
-    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(!beside.exists() && !output.exists());
 }
 
 #[test]
