@@ -246,6 +246,9 @@ fn a_log_of_requests_has_what_one_looks_for() {
     server.send("POST", "/predict", &JSON, br#"{"text": "!"}"#).problem(422);
     server.get("/models/nowhere?text=secret").problem(405);
     server.get("/no/such/path").problem(404);
+    let mut head = TcpStream::connect(&server.address).unwrap();
+    head.write_all(b"HEAD /info HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").unwrap();
+    head.read_to_end(&mut Vec::new()).unwrap();
     let address = server.address.clone();
     server.signal("-TERM");
     let log = logged(server);
@@ -253,7 +256,7 @@ fn a_log_of_requests_has_what_one_looks_for() {
     let listening = log.iter().find(|line| line["message"] == format!("listening on http://{address}"));
     assert!(listening.is_some(), "{log:?}");
     let requests: Vec<&Value> = log.iter().filter(|line| line["message"] == "request").collect();
-    assert_eq!(requests.len(), 4, "{log:?}");
+    assert_eq!(requests.len(), 5, "{log:?}");
     let first = requests[0];
     for (key, value) in [
         ("method", json!("POST")),
@@ -272,6 +275,7 @@ fn a_log_of_requests_has_what_one_looks_for() {
     assert!(first["elapsed_us"].is_u64() && first["timestamp"].is_string() && first.get("problem").is_none());
     assert_eq!((&requests[1]["problem"], &requests[1]["client"]), (&json!("no-words"), &json!("127.0.0.1")));
     assert_eq!((&requests[3]["path"], &requests[3]["route"]), (&json!("/no/such/path"), &json!("other")));
+    assert_eq!((&requests[4]["method"], &requests[4]["response_bytes"]), (&json!("HEAD"), &json!(0)));
 }
 
 #[test]

@@ -105,7 +105,9 @@ impl Asked {
         let (method, path) = (&*method, &*path);
         let client = self.client.map_or(Cow::Borrowed("unix"), |address| address.to_string().into());
         let client = &*client;
-        let Outcome { status, response_bytes, texts, .. } = outcome;
+        let Outcome { status, texts, .. } = outcome;
+        // The body that a HEAD is told of is not sent.
+        let response_bytes = if self.method == Method::HEAD { Some(0) } else { outcome.response_bytes };
         let request_bytes = outcome.request_bytes.or(self.bytes);
         let problem = outcome.problem.map(|problem| problem.0);
         let elapsed_us = self.start.elapsed().as_micros() as u64;
