@@ -10,10 +10,13 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, fmt, registry};
 
 use crate::error::{Error, Result};
 use crate::serve::settings::{LogFormat, Settings};
@@ -37,21 +40,19 @@ pub fn lost_lines() -> u64 {
 /// # Errors
 /// [`Error::Setting`] for a filter that cannot be read.
 pub fn start(settings: &Settings) -> Result<()> {
-    let filter = EnvFilter::builder()
-        .parse(&settings.log)
-        .map_err(|e| Error::setting("--log", format!("`{}`: {e}", settings.log)))?;
+    let filter = filter(&settings.log).map_err(|reason| Error::setting("--log", reason))?;
     let terminal = io::stderr().is_terminal();
     let json = is_json(settings.log_format);
     let queue = QUEUE.get_or_init(|| Queue::start(io::stderr()));
     // What the subscriber says of its own faults goes to standard error with `eprintln!`, which panics where that is the
     // fault.
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false).with_writer(queue);
-    let _ = if json {
-        subscriber.json().flatten_event(true).with_current_span(false).try_init()
+    let lines = fmt::layer().log_internal_errors(false).with_writer(queue);
+    let lines = if json {
+        lines.json().flatten_event(true).with_current_span(false).boxed()
     } else {
-        subscriber.with_ansi(terminal).with_target(false).try_init()
+        lines.with_ansi(terminal).with_target(false).boxed()
     };
+    let _ = registry().with(lines.with_filter(filter)).try_init();
     // A panic in a computation is answered with 500; what it was must stand in the log, in the log's form.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -60,6 +61,30 @@ pub fn start(settings: &Settings) -> Result<()> {
         tracing::error!(place, message, "panic");
     }));
     Ok(())
+}
+
+/// What is logged, as `directives` say: a level, or `target=level`, several parted by commas.
+///
+/// A word that is no level would else be taken for a target, and all that is no part of it be silent.
+fn filter(directives: &str) -> std::result::Result<Targets, String> {
+    let unreadable = |part: &str| {
+        let part: String = part.chars().filter(|c| !c.is_control()).take(40).collect();
+        format!("`{part}` is neither a level (off, error, warn, info, debug, trace) nor target=level")
+    };
+    let mut filter = Targets::new();
+    for part in directives.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (target, level) =
+            part.split_once('=').map_or((None, part), |(target, level)| (Some(target), level));
+        let level: LevelFilter = level.parse().map_err(|_| unreadable(part))?;
+        filter = match target {
+            None => filter.with_default(level),
+            Some(target) if target.chars().all(|c| c.is_alphanumeric() || "_:-".contains(c)) => {
+                filter.with_target(target, level)
+            }
+            Some(_) => return Err(unreadable(part)),
+        };
+    }
+    Ok(filter)
 }
 
 /// Whether lines are JSON objects.
@@ -194,6 +219,26 @@ impl Drop for Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_is_made_of_levels_and_targets_or_refused() {
+        use tracing::Level;
+        let read = filter("warn, imdb_sentiment::serve=debug,hyper=off").unwrap();
+        for (target, level, logged) in [
+            ("imdb_sentiment::serve::reload", Level::DEBUG, true),
+            ("imdb_sentiment::model", Level::INFO, false),
+            ("imdb_sentiment::model", Level::WARN, true),
+            ("hyper::proto", Level::ERROR, false),
+        ] {
+            assert_eq!(read.would_enable(target, &level), logged, "{target} {level}");
+        }
+        for refused in ["[", "verbose", "info,loud", "hyper=loud", "a b=info", "info;debug", "span[x=1]=info"]
+        {
+            let reason = filter(refused).unwrap_err();
+            assert!(reason.contains("neither a level"), "{refused}: {reason}");
+        }
+        assert!(filter(&"x".repeat(9000)).unwrap_err().len() < 200);
+    }
 
     struct Broken;
 
