@@ -1,5 +1,8 @@
 //! The one place where the instruction set is chosen, and where generic kernels are compiled for each.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
 use super::isa::{Isa, Set};
 use super::loops::infer::{self, Layer, SequenceCursor};
 use super::loops::int8;
@@ -232,23 +235,49 @@ pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
             #[target_feature(enable = $features)]
             unsafe fn $name(task: int8::projection::Task) {
                 // SAFETY: compiled for the instruction set; the rest is the caller's promise.
-                unsafe { int8::projection::run::<$words>(task) }
+                unsafe { int8::projection::run::<$words>(task, 0) }
             }
         };
     }
     compiled!(vnni, "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
     compiled!(avx_vnni, "avx2,avxvnni", Avx2Vnni);
     compiled!(avx2, "avx2", Avx2Words);
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
+    unsafe fn amx(task: int8::projection::Task) {
+        // SAFETY: compiled for the instruction set, which is there with tiles, for which the weights were packed; the rest is
+        // the caller's promise.
+        unsafe {
+            let done = int8::amx_projection::run(task);
+            int8::projection::run::<Vnni>(task, done);
+        }
+    }
     // SAFETY: the caller's promise is the kernel's condition, and an `Isa` exists on this processor.
     unsafe {
         match isa.set() {
             #[cfg(target_arch = "x86_64")]
-            Set::Amx | Set::Avx512Vnni => vnni(task),
+            Set::Amx => amx(task),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni => vnni(task),
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni => avx_vnni(task),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Avx2 => avx2(task),
-            Set::Portable => int8::projection::run::<PortableWords>(task),
+            Set::Portable => int8::projection::run::<PortableWords>(task, 0),
+        }
+    }
+}
+
+/// `row` in 32 bits, where the processor has no way of its own, as [`int8::input::quantize`] has it.
+pub(super) fn quantize_halves(isa: Isa, row: &[f16], to: &mut [i16]) -> f32 {
+    match isa.set() {
+        // SAFETY: an `Isa` exists on this processor.
+        #[cfg(target_arch = "x86_64")]
+        Set::Amx | Set::Avx512Vnni | Set::Avx512 => unsafe { int8::input::quantize_halves(row, to) },
+        _ => {
+            let mut floats = vec![0.0; row.len()];
+            row.convert_to_f32_slice(&mut floats);
+            int8::input::quantize(&floats, to)
         }
     }
 }

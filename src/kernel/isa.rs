@@ -166,6 +166,14 @@ impl Isa {
         }
     }
 
+    /// Whether products of bytes are done in tiles.
+    pub(super) fn has_tiles(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return matches!(self.0, Set::Amx);
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
     /// Whether recurrent weights are held in 16 bits at inference.
     pub(super) fn quantizes_recurrent(self) -> bool {
         #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,8 @@
 //! A layer at inference with recurrent weights and hidden states of 8 bits (`loops/int8` says in which units), whose
 //! answers are the same bits on every instruction set.
 
+use half::f16;
+
 use super::dispatch;
 use super::inference::Output;
 use super::isa::Isa;
@@ -12,6 +14,61 @@ pub const MAX_INT8_STEPS: usize = 65_535;
 
 /// Most numbers of an input row: sums of as many rounded products stay numbers of 32 bits.
 const MAX_INPUTS: usize = 4096;
+
+/// Rows of input, each in 16 bits of the unit that its largest number asks for: what every direction of a layer reads.
+#[derive(Clone, Debug, Default)]
+pub struct Int8Input {
+    inputs: usize,
+    /// Rows of an even number of words.
+    words: Vec<i16>,
+    /// What 1 is in each row.
+    ones: Vec<f32>,
+}
+
+impl Int8Input {
+    /// Forgets the rows, and awaits others of `inputs` numbers; what was allocated is kept.
+    pub fn restart(&mut self, inputs: usize) {
+        self.inputs = inputs;
+        self.words.clear();
+        self.ones.clear();
+    }
+
+    /// Adds a row; numbers that are none count as 0.
+    ///
+    /// # Panics
+    /// When it is not `inputs` long.
+    pub fn push(&mut self, row: &[f32]) {
+        let one = int8::input::quantize(row, self.room(row.len()));
+        self.ones.push(one);
+    }
+
+    /// As [`Int8Input::push`] of the row in 32 bits.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn push_halves(&mut self, row: &[f16]) {
+        let one = dispatch::quantize_halves(Isa::current(), row, self.room(row.len()));
+        self.ones.push(one);
+    }
+
+    /// The words of one more row of `length` numbers.
+    fn room(&mut self, length: usize) -> &mut [i16] {
+        assert_eq!(length, self.inputs, "length of an input row");
+        let at = self.words.len();
+        self.words.resize(at + self.inputs.next_multiple_of(2), 0);
+        &mut self.words[at..]
+    }
+
+    /// Number of rows.
+    pub fn len(&self) -> usize {
+        self.ones.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.ones.is_empty()
+    }
+}
 
 /// An input weight and bias, packed: turns rows of input into rows of a gate table of 16 bits.
 #[derive(Clone, Debug)]
@@ -34,7 +91,7 @@ impl Int8Projection {
             weight_ih.len() == 4 * hidden * inputs && bias.len() == 4 * hidden,
             "shape of the input weight"
         );
-        let weights = projection::Weights::pack(hidden, inputs, weight_ih, bias);
+        let weights = projection::Weights::pack(hidden, inputs, weight_ih, bias, isa.has_tiles());
         Self { isa, panels: int8::panels(hidden), inputs, weights }
     }
 
@@ -43,32 +100,27 @@ impl Int8Projection {
         self.panels * 4 * PANEL
     }
 
-    /// Writes one row of the table per row of input, `[rows.len(), row_width]`.
+    /// Writes one row of the table per row of `input`, `[input.len(), row_width]`.
     ///
     /// # Panics
-    /// When a row is not `inputs` long or the table not `rows.len() * row_width`.
-    pub fn run<'a>(&self, rows: impl IntoIterator<Item = &'a [f32]>, table: &mut [i16]) {
-        let width = self.inputs.next_multiple_of(2);
-        let (mut input, mut ones): (Vec<i16>, Vec<f32>) = (Vec::new(), Vec::new());
-        for row in rows {
-            assert_eq!(row.len(), self.inputs, "length of an input row");
-            input.resize(input.len() + width, 0);
-            let at = input.len() - width;
-            ones.push(projection::quantize_input(row, &mut input[at..]));
-        }
-        assert_eq!(Some(table.len()), ones.len().checked_mul(self.row_width()), "size of the table");
+    /// When rows are not `inputs` long or the table not `input.len() * row_width`.
+    pub fn run(&self, input: &Int8Input, table: &mut [i16]) {
+        assert_eq!(input.inputs, self.inputs, "length of an input row");
+        assert_eq!(Some(table.len()), input.len().checked_mul(self.row_width()), "size of the table");
         let task = projection::Task {
             lines: self.weights.lines.as_ptr(),
+            bytes: self.weights.bytes.as_ptr(),
             units: self.weights.units.as_ptr(),
             bias: self.weights.bias.as_ptr(),
             panels: self.panels,
-            pairs: width / 2,
-            input: input.as_ptr(),
-            ones: ones.as_ptr(),
-            rows: ones.len(),
+            pairs: self.inputs.div_ceil(2),
+            input: input.words.as_ptr(),
+            ones: input.ones.as_ptr(),
+            rows: input.len(),
             output: table.as_mut_ptr(),
         };
-        // SAFETY: input and table have `rows` rows as checked above, weights and bias were packed for these sizes.
+        // SAFETY: input and table have `rows` rows as checked above, weights and bias were packed for these sizes and this
+        // instruction set.
         unsafe { dispatch::project_int8(self.isa, task) }
     }
 }

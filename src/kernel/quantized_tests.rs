@@ -37,6 +37,13 @@ impl Case {
     }
 }
 
+fn input_of(rows: &[Vec<f32>]) -> Int8Input {
+    let mut input = Int8Input::default();
+    input.restart(rows.first().map_or(0, Vec::len));
+    rows.iter().for_each(|row| input.push(row));
+    input
+}
+
 /// What became of a sequence.
 #[derive(Clone, Debug, PartialEq)]
 struct Made {
@@ -50,7 +57,7 @@ struct Made {
 fn run(isa: Isa, case: &Case, which: &[usize], reverse: bool, with_states: bool) -> Vec<Made> {
     let (projection, recurrent) = case.layers(isa);
     let mut table = AlignedWords::zeros(case.words.len() * projection.row_width());
-    projection.run(case.words.iter().map(Vec::as_slice), &mut table);
+    projection.run(&input_of(&case.words), &mut table);
     let (kept, fresh) = table.split_at(4 * projection.row_width());
     let stride = case.hidden + 3;
     let lengths = which.iter().map(|&s| case.sequences[s].len());
@@ -179,6 +186,32 @@ mod reference {
 }
 
 const LENGTHS: [usize; 21] = [9, 1, 30, 2, 30, 17, 5, 8, 8, 31, 3, 12, 25, 25, 4, 19, 7, 16, 11, 22, 6];
+
+#[test]
+fn rows_of_the_table_are_the_same_bits_on_every_instruction_set() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    for (hidden, inputs) in [(32, 1), (33, 63), (64, 64), (128, 128), (40, 130), (32, 512), (32, 520)] {
+        let mut floats = |count: usize| -> Vec<f32> {
+            // Some as large as they may be in 16 bits, so that the sums of their bytes are too.
+            (0..count).map(|_| rng.random_range(-1.5f32..=1.5).clamp(-1.0, 1.0)).collect()
+        };
+        let (weight_ih, bias) = (floats(4 * hidden * inputs), floats(4 * hidden));
+        for rows in [1, 3, 4, 15, 16, 17, 19, 36] {
+            let input = input_of(&(0..rows).map(|_| floats(inputs)).collect::<Vec<_>>());
+            let table = |isa: Isa| {
+                let projection = Int8Projection::new(isa, hidden, inputs, &weight_ih, &bias);
+                let mut table = AlignedWords::zeros(rows * projection.row_width());
+                projection.run(&input, &mut table);
+                table.to_vec()
+            };
+            let expected = table(Isa::available().pop().expect("the portable one"));
+            assert!(expected.iter().any(|&word| word != 0));
+            for isa in Isa::available() {
+                assert!(table(isa) == expected, "{isa:?}: {rows} rows of {inputs} inputs, {hidden} units");
+            }
+        }
+    }
+}
 
 #[test]
 fn every_instruction_set_makes_the_bits_of_plain_whole_numbers() {

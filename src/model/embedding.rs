@@ -3,6 +3,8 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::kernel::Int8Input;
+
 /// Numbers that are converted side by side, while they are in a near cache.
 const TOGETHER: usize = 4096;
 
@@ -48,6 +50,17 @@ impl Embedding {
         ids.zip(vectors.chunks_exact_mut(self.size.max(1)))
             .for_each(|(id, vector)| self.read(id as usize, vector));
         vectors
+    }
+
+    /// Adds the vectors of `ids`, each of which it must still have, to `input`, which awaits rows of their size.
+    pub fn push(&self, ids: impl Iterator<Item = u32>, input: &mut Int8Input) {
+        for id in ids {
+            let from = (id as usize - self.first) * self.size;
+            match &self.values {
+                Values::F32(values) => input.push(&values[from..from + self.size]),
+                Values::F16(values) => input.push_halves(&values[from..from + self.size]),
+            }
+        }
     }
 
     /// Writes the vector of `id` into `vector`.

@@ -198,17 +198,18 @@ impl FloatNetwork {
 }
 
 /// For each position of `reviews` its row of a gate table that keeps the ids under `kept`, and the ids whose rows come
-/// behind those, as often as they stand there.
+/// behind those, ascending, each once: names come again and again.
 pub(super) fn fresh_rows(reviews: &[&[u32]], kept: usize) -> (Vec<u32>, Vec<u32>) {
-    let mut rows: Vec<u32> = Vec::with_capacity(reviews.iter().map(|ids| ids.len()).sum());
-    let mut fresh: Vec<u32> = Vec::new();
-    for &id in reviews.iter().copied().flatten() {
-        rows.push(if (id as usize) < kept {
-            id
-        } else {
-            fresh.push(id);
-            (kept + fresh.len() - 1) as u32
-        });
-    }
+    let ids = || reviews.iter().copied().flatten().copied();
+    let is_fresh = |id: &u32| *id as usize >= kept;
+    let mut fresh: Vec<u32> = ids().filter(is_fresh).collect();
+    fresh.sort_unstable();
+    fresh.dedup();
+    let row = |id| match is_fresh(&id) {
+        true => (kept + fresh.partition_point(|other| *other < id)) as u32,
+        false => id,
+    };
+    let mut rows = Vec::with_capacity(reviews.iter().map(|ids| ids.len()).sum());
+    rows.extend(ids().map(row));
     (rows, fresh)
 }

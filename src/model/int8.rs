@@ -11,7 +11,7 @@ use super::pages::in_huge_pages;
 use super::pooling::Pooling;
 use super::weights::Array;
 use crate::kernel::{
-    AlignedWords, GateWords, Int8Projection, Int8Recurrent, Int8Sequence, Int8State, Isa, Output,
+    AlignedWords, GateWords, Int8Input, Int8Projection, Int8Recurrent, Int8Sequence, Int8State, Isa, Output,
 };
 use crate::text::PADDING_ID;
 
@@ -23,8 +23,15 @@ const KEPT_BYTES: usize = 16 << 20;
 const FOLD_ROWS: usize = 512;
 
 thread_local! {
-    /// A thread's gate table, kept from text to text.
-    static TABLE: Cell<AlignedWords> = const { Cell::new(AlignedWords::new()) };
+    /// Kept from text to text: memory that is new each time has to be cleared each time.
+    static BUFFERS: Cell<Buffers> = Cell::default();
+}
+
+/// What a thread works with.
+#[derive(Debug, Default)]
+struct Buffers {
+    input: Int8Input,
+    table: AlignedWords,
 }
 
 /// Layers with recurrent weights and hidden states of 8 bits. A model gives the same bits on every processor.
@@ -63,12 +70,14 @@ impl Int8Network {
         let fold = |direction: &Direction| {
             let width = direction.projection.row_width();
             let mut table = in_huge_pages(|| AlignedWords::zeros(kept * width));
+            let mut input = Int8Input::default();
             // Some at a time: what is computed from them meanwhile takes as much memory again.
             for (part, table) in table.chunks_mut(FOLD_ROWS * width).enumerate() {
                 let first = part * FOLD_ROWS;
                 let ids = first as u32..(first + table.len() / width) as u32;
-                let vectors = embedding.vectors(ids);
-                direction.projection.run(vectors.chunks_exact(config.embedding_dim), table);
+                input.restart(config.embedding_dim);
+                embedding.push(ids, &mut input);
+                direction.projection.run(&input, table);
             }
             table
         };
@@ -128,8 +137,9 @@ impl Int8Network {
         // Rows of the first layer's table, and the words that it lacks; the ids themselves where it lacks none.
         let whole = self.kept == config.vocab_size;
         let (mut rows, fresh) = if whole { Default::default() } else { fresh_rows(reviews, self.kept) };
-        let fresh = embedding.vectors(fresh.into_iter());
-        let mut input: Vec<f32> = Vec::new();
+        let Buffers { input: mut read, mut table } = BUFFERS.take();
+        read.restart(config.embedding_dim);
+        embedding.push(fresh.into_iter(), &mut read);
         // For each direction of the last layer what it makes of each review: its last states, or maximum and mean.
         let mut made: Vec<Vec<(Vec<f32>, Vec<f32>)>> = Vec::new();
         for (depth, layer) in self.layers.iter().enumerate() {
@@ -137,17 +147,9 @@ impl Int8Network {
             let pools = last_layer && config.pooling == Pooling::MaxMean;
             let mut output = vec![0.0; if last_layer { 0 } else { positions * width }];
             for (side, direction) in layer.iter().enumerate() {
-                let mut table = TABLE.take();
-                let words = direction.projection.row_width();
-                let kept: &[i16] = if depth == 0 {
-                    table.resize(fresh.len() / config.embedding_dim * words);
-                    direction.projection.run(fresh.chunks_exact(config.embedding_dim), &mut table);
-                    &self.tables[side]
-                } else {
-                    table.resize(positions * words);
-                    direction.projection.run(input.chunks_exact(width), &mut table);
-                    &[]
-                };
+                table.resize(read.len() * direction.projection.row_width());
+                direction.projection.run(&read, &mut table);
+                let kept: &[i16] = if depth == 0 { &self.tables[side] } else { &[] };
                 let (mut rest, mut at) = (output.as_mut_slice(), 0);
                 let mut sequences = Vec::with_capacity(reviews.len());
                 for ids in reviews {
@@ -166,7 +168,6 @@ impl Int8Network {
                     at += ids.len();
                 }
                 direction.recurrent.run(GateWords { kept, fresh: &table }, &mut sequences, side == 1);
-                TABLE.set(table);
                 if last_layer {
                     let of_sequence = |sequence: &Int8Sequence| match &sequence.pool {
                         Some(pool) => direction.recurrent.max_and_mean(pool),
@@ -175,11 +176,13 @@ impl Int8Network {
                     made.push(sequences.iter().map(of_sequence).collect());
                 }
             }
-            input = output;
-            if depth == 0 && self.layers.len() > 1 {
+            if !last_layer {
+                read.restart(width);
+                output.chunks_exact(width).for_each(|row| read.push(row));
                 rows = (0..positions as u32).collect();
             }
         }
+        BUFFERS.set(Buffers { input: read, table });
         // The first of all directions, then the second.
         (0..reviews.len())
             .map(|review| {

@@ -15,10 +15,10 @@ use super::{Cursor, LINES, Layer, TILE_BYTES, step};
 pub(in super::super::super) const TILE_ROWS: usize = 16;
 
 /// Sequences from which on tiles are faster than registers: a tile takes as long for few rows as for many.
-const LEAST_ROWS: usize = 4;
+pub(super) const LEAST_ROWS: usize = 4;
 
 /// Numbers of a tile of sums.
-const TILE: usize = TILE_ROWS * 16;
+pub(super) const TILE: usize = TILE_ROWS * 16;
 
 /// Bytes of scratch: two rows of states for each of 16 sequences, and the sums of two panels.
 pub(in super::super::super) fn scratch_bytes(state_bytes: usize) -> usize {
@@ -27,7 +27,7 @@ pub(in super::super::super) fn scratch_bytes(state_bytes: usize) -> usize {
 
 /// What `ldtilecfg` reads: eight tiles of 16 rows of 64 bytes.
 #[repr(C, align(64))]
-struct TileConfig {
+pub(super) struct TileConfig {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
@@ -35,7 +35,7 @@ struct TileConfig {
     rows: [u8; 16],
 }
 
-static TILES: TileConfig = TileConfig {
+pub(super) static TILES: TileConfig = TileConfig {
     palette: 1,
     start_row: 0,
     reserved: [0; 14],
@@ -51,8 +51,9 @@ struct Piece {
     stride: usize,
     /// Four lines over the same inputs, one after the other.
     weights: *const i8,
-    /// Whether sums begin here; where they go if they end here.
-    first: bool,
+    /// What the sums of 16 units each begin with, a line after the other, where they begin here, else null.
+    starts: *const i32,
+    /// Where they go where they end here, else null.
     sums: *mut i32,
 }
 
@@ -64,13 +65,16 @@ impl Piece {
     unsafe fn multiply(self) {
         // SAFETY: the caller's promise; no other code uses tiles, which thus hold the sums from piece to piece.
         unsafe {
-            if self.first {
+            if !self.starts.is_null() {
+                // Sixteen times the same row.
                 asm!(
-                    "tilezero tmm0",
-                    "tilezero tmm1",
-                    "tilezero tmm2",
-                    "tilezero tmm3",
-                    options(nomem, nostack, preserves_flags)
+                    "tileloadd tmm0, [{starts} + {step}]",
+                    "tileloadd tmm1, [{starts} + {step} + 64]",
+                    "tileloadd tmm2, [{starts} + {step} + 128]",
+                    "tileloadd tmm3, [{starts} + {step} + 192]",
+                    starts = in(reg) self.starts,
+                    step = in(reg) 0usize,
+                    options(readonly, nostack, preserves_flags)
                 );
             }
             asm!(
@@ -130,7 +134,7 @@ pub(in super::super::super) unsafe fn run(layer: Layer, cursors: &[Cursor], scra
             while cursors[active - 1].steps <= step {
                 active -= 1;
             }
-            one_step(&layer, &cursors[..active], step, now, next, sums);
+            one_step(&layer, &cursors[..active], (step, steps), now, next, sums);
             std::mem::swap(&mut now, &mut next);
         }
         asm!("tilerelease", options(nomem, nostack, preserves_flags));
@@ -138,11 +142,12 @@ pub(in super::super::super) unsafe fn run(layer: Layer, cursors: &[Cursor], scra
     steps
 }
 
+/// Step `step` of `steps` that are done here.
 #[inline(always)]
 unsafe fn one_step(
     layer: &Layer,
     cursors: &[Cursor],
-    step: usize,
+    (step, steps): (usize, usize),
     now: *const u8,
     next: *mut u8,
     sums: *mut i32,
@@ -158,7 +163,10 @@ unsafe fn one_step(
                 states: now.add(64 * tile),
                 stride,
                 weights: layer.lines.add(((panel * tiles + tile) * LINES + 4 * half) * TILE_BYTES),
-                first: tile == 0,
+                starts: match tile {
+                    0 => layer.signed_starts.add((panel * LINES + 4 * half) * 16),
+                    _ => std::ptr::null(),
+                },
                 sums: if tile + 1 == tiles {
                     sums.add((panel % 2 * LINES + half * 4) * TILE)
                 } else {
@@ -191,9 +199,7 @@ unsafe fn one_step(
                 }
                 let mut row_sums = [BesideAmx::splat_d(0); LINES];
                 for line in 0..LINES {
-                    let start = BesideAmx::load_d(layer.signed_starts.add((panel * LINES + line) * 16));
-                    let sum = BesideAmx::load_d(of_panel.add(line * TILE + row * 16));
-                    row_sums[line] = BesideAmx::add_d(sum, start);
+                    row_sums[line] = BesideAmx::load_d(of_panel.add(line * TILE + row * 16));
                 }
                 step::finish::<BesideAmx>(
                     layer,
@@ -203,7 +209,7 @@ unsafe fn one_step(
                     row_sums,
                     x[row],
                     next.add(row * stride),
-                    true,
+                    step + 1 == cursor.steps.min(steps),
                 );
             }
             while panel + 1 < layer.panels && done < pieces {

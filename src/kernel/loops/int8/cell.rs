@@ -29,10 +29,16 @@ pub(super) unsafe fn tanh<S: Words>(x: S::W) -> S::W {
     }
 }
 
+/// The high half of a float of 2^7, whose low half counts in 2^-16.
+const FORGET: (i16, f32) = (0x4300, 128.0);
+
+/// The high half of a float of 2^20, whose low half counts in eighths.
+const INPUT: (i16, f32) = (0x4980, 1_048_576.0);
+
 /// One step of the cell from pre-activations in the order i, f, g, o and the cell state in the order of the lines.
 ///
 /// # Safety
-/// As [`Words`]; the cell state is smaller than 2^18 times its unit's 2^31.
+/// As [`Words`]; the cell state is smaller than 2^30.
 #[inline(always)]
 pub(super) unsafe fn cell<S: Words>([i, f, g, o]: [S::W; 4], c: [S::F; 2]) -> (S::W, [S::F; 2]) {
     // SAFETY: the caller vouches for the instruction set.
@@ -40,18 +46,18 @@ pub(super) unsafe fn cell<S: Words>([i, f, g, o]: [S::W; 4], c: [S::F; 2]) -> (S
         let one_half = S::splat(1 << 14);
         let (i, f, g, o) = (tanh::<S>(i), tanh::<S>(f), tanh::<S>(g), tanh::<S>(o));
         let input = S::mul_round(S::add(S::halve::<1>(i), one_half), g);
-        // The forget gate between 0 and 65,535, of which 65,536 would be 1.
-        let forget = S::unpack_unsigned(S::xor(f, S::splat(i16::MIN)));
-        let input = S::unpack_high(input);
-        let (one, to_gate) = (S::splat_f(1.0 / 65536.0), S::splat_f(4096.0 / (1u32 << 31) as f32));
+        // Words become floats as the low halves of ones that are known, which are then taken away: 32,768 more than a word
+        // has no sign. The forget gate lies between 0 and 65,535 of 65,536.
+        let no_sign = S::splat(i16::MIN);
+        let forget = S::floats(S::xor(f, no_sign), FORGET.0);
+        let input = S::floats(S::xor(input, no_sign), INPUT.0);
+        let (forget_offset, input_offset) = (S::splat_f(-FORGET.1), S::splat_f(-INPUT.1 - 4096.0));
         let mut next = c;
-        let mut argument = c;
         for d in 0..2 {
-            let kept = S::mul_f(S::mul_f(S::to_float(forget[d]), one), c[d]);
-            next[d] = S::add_f(kept, S::to_float(input[d]));
-            argument[d] = S::mul_f(next[d], to_gate);
+            let kept = S::mul_f(S::add_f(forget[d], forget_offset), c[d]);
+            next[d] = S::add_f(kept, S::add_f(input[d], input_offset));
         }
-        let reach = tanh::<S>(S::pack_floats(argument[0], argument[1]));
+        let reach = tanh::<S>(S::pack_floats(next[0], next[1]));
         let h = S::mul_round(S::add(S::halve::<1>(o), one_half), reach);
         (h, next)
     }

@@ -6,7 +6,7 @@
 //! | hidden state in products | 1/128 | 8 bits |
 //! | pre-activation (halved for the sigmoids: `sigmoid(z) = (1 + tanh(z/2)) / 2`) | 1/4096 | 16 bits, saturated |
 //! | tanh, sigmoid, hidden state | 1/32768 | 16 bits |
-//! | cell state | 2^-31 | float; one multiplication and one addition a step, each rounded once |
+//! | cell state | 1/4096 | float; one multiplication and one addition a step, each rounded once |
 //!
 //! Sums of whole numbers are exact in any order, and no step rounds in a way that only some processors know: **a model
 //! answers the same bits on every instruction set**, alone and in any batch.
@@ -17,7 +17,10 @@
 
 #[cfg(target_arch = "x86_64")]
 pub(in super::super) mod amx;
+#[cfg(target_arch = "x86_64")]
+pub(in super::super) mod amx_projection;
 mod cell;
+pub(in super::super) mod input;
 pub(in super::super) mod projection;
 pub(in super::super) mod step;
 
@@ -37,8 +40,8 @@ pub(in super::super) const TILE_BYTES: usize = 1024;
 /// What a pre-activation of 1 is.
 pub(in super::super) const GATE_ONE: f32 = 4096.0;
 
-/// What a cell state of 1 is.
-pub(in super::super) const CELL_ONE: f32 = (1u32 << 31) as f32;
+/// What a cell state of 1 is: the same, for it is an argument of tanh as it stands.
+pub(in super::super) const CELL_ONE: f32 = GATE_ONE;
 
 /// What a hidden state of 1 is.
 pub(in super::super) const STATE_ONE: f32 = 32768.0;
@@ -149,7 +152,7 @@ pub(in super::super) struct Cursor {
     pub rows: *const u32,
     /// Number of steps.
     pub steps: usize,
-    /// Hidden state, `panels * PANEL` words; in and out.
+    /// Hidden state, `panels * PANEL` words; in and out. A pool's sums take it up every second step.
     pub h: *mut i16,
     /// Cell state, `panels * PANEL` floats in the order of the lines; in and out.
     pub c: *mut f32,

@@ -69,26 +69,37 @@ unsafe fn step_of<S: Words, const R: usize>(
                 S::prefetch(ahead.add(line * PANEL).cast());
             }
         }
+        // There and back again: the weights that the last step read last are in the first-level cache still. States are
+        // read from the other end, so that those which the last step wrote last are waited for last.
+        let there = step.is_multiple_of(2);
         for at in 0..layer.panels {
-            // There and back again: the weights that the last step read last are in the first-level cache still.
-            let panel = if step.is_multiple_of(2) { at } else { layer.panels - 1 - at };
+            let panel = if there { at } else { layer.panels - 1 - at };
             for part in (0..PANEL).step_by(S::LANES) {
                 let lines = layer.lines.add(panel * layer.quads * LINES * 64 + 2 * part);
                 let starts = layer.starts.add(panel * LINES * 16 + part / 2);
                 let mut sums = [[S::splat_d(0); LINES]; R];
-                multiply::<S, R>(&mut sums, lines, starts, now, layer.quads);
+                multiply::<S, R>(&mut sums, lines, starts, now, layer.quads, there);
                 for r in 0..R {
                     let cursor = &cursors[r];
-                    let keep = !cursor.output.is_null() || step + 1 == cursor.steps;
-                    let bytes = next.add(r * stride);
-                    finish::<S>(layer, cursor, step, (panel, part), sums[r], x[r], bytes, keep);
+                    let last = step + 1 == cursor.steps;
+                    finish::<S>(
+                        layer,
+                        cursor,
+                        step,
+                        (panel, part),
+                        sums[r],
+                        x[r],
+                        next.add(r * stride),
+                        last,
+                    );
                 }
             }
         }
     }
 }
 
-/// `sums` become the starts plus the products of the lines of a register of units with `R` rows of states.
+/// `sums` become the starts plus the products of the lines of a register of units with `R` rows of states; with `back` the
+/// last states are read first.
 ///
 /// # Safety
 /// As [`Words`]; lines and rows have so many `quads`.
@@ -99,6 +110,7 @@ unsafe fn multiply<S: Words, const R: usize>(
     starts: *const i32,
     states: *const u8,
     quads: usize,
+    back: bool,
 ) {
     // SAFETY: the caller's promise; lines are 64 bytes and their starts 16 numbers apart.
     unsafe {
@@ -110,12 +122,16 @@ unsafe fn multiply<S: Words, const R: usize>(
                 acc[r][line] = start;
             }
         }
-        for tile in 0..quads / 16 {
-            let lines = lines.add(tile * LINES * TILE_BYTES);
-            for quad in 0..16 {
+        let tiles = quads / 16;
+        let (first, forth) = if back { (15, -1) } else { (0, 1) };
+        for at in 0..tiles {
+            let tile = if back { tiles - 1 - at } else { at };
+            let (lines, states) = (lines.add(tile * LINES * TILE_BYTES), states.add(tile * 64));
+            for at in 0..16 {
+                let quad = (first + forth * at) as usize;
                 let mut values = [S::splat_d(0); R];
                 for r in 0..R {
-                    let from = states.add((r * quads + tile * 16 + quad) * 4);
+                    let from = states.add((r * quads + quad) * 4);
                     values[r] = S::splat_d(from.cast::<i32>().read_unaligned());
                 }
                 for line in 0..LINES {
@@ -133,8 +149,8 @@ unsafe fn multiply<S: Words, const R: usize>(
 /// Takes the sums of a register of units through the cell, and writes what the sequence wants of the new state.
 ///
 /// # Safety
-/// As [`run`]; `x` is the row of the table of step `step`, `bytes` the row of states of the next step. `keep` writes the
-/// hidden state to the cursor, as an output wants it.
+/// As [`run`]; `x` is the row of the table of step `step`, `bytes` the row of states of the next step. The hidden state is in
+/// the cursor, and in the sums of a pool, after the step that is said to be the `last`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
 pub(super) unsafe fn finish<S: Words>(
@@ -145,7 +161,7 @@ pub(super) unsafe fn finish<S: Words>(
     sums: [S::D; LINES],
     x: *const i16,
     bytes: *mut u8,
-    keep: bool,
+    last: bool,
 ) {
     // SAFETY: states, table and bytes are of `panels` panels, and `part + LANES` lies within a panel.
     unsafe {
@@ -170,16 +186,17 @@ pub(super) unsafe fn finish<S: Words>(
         if !cursor.max.is_null() {
             let max = cursor.max.add(unit);
             S::store(max, S::max(S::load(max), h));
-            let sum = cursor.sum.add(unit);
-            // 65,536 times each, of which the shift leaves the number itself.
-            let parts = S::unpack_high(h);
-            let down = S::splat_d(16);
-            for d in 0..2 {
-                let at = sum.add(d * half);
-                S::store_d(at, S::add_d(S::load_d(at), S::shift_right_d(parts[d], down)));
+            // Two states at a time cost as much as one.
+            let odd = !step.is_multiple_of(2);
+            if odd || last {
+                let before = if odd { S::load(cursor.h.add(unit)) } else { S::splat(0) };
+                let (low, high) = (cursor.sum.add(unit), cursor.sum.add(unit + half));
+                let [new_low, new_high] = S::add_pairs([S::load_d(low), S::load_d(high)], h, before);
+                S::store_d(low, new_low);
+                S::store_d(high, new_high);
             }
         }
-        if keep {
+        if last || !cursor.max.is_null() || !cursor.output.is_null() {
             S::store(cursor.h.add(unit), h);
         }
         if !cursor.output.is_null() && unit < layer.hidden {

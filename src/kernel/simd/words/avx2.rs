@@ -27,7 +27,6 @@ macro_rules! words_of_16 {
 
             one_intrinsic! {
                 splat_d(value: i32) -> __m256i = _mm256_set1_epi32;
-                add_d(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32;
                 shift_right_d(v: __m256i, counts: __m256i) -> __m256i = _mm256_srav_epi32;
                 pack(a: __m256i, b: __m256i) -> __m256i = _mm256_packs_epi32;
                 splat(value: i16) -> __m256i = _mm256_set1_epi16;
@@ -54,19 +53,25 @@ macro_rules! words_of_16 {
                 unsafe { _mm256_storeu_si256(to.cast(), v) }
             }
             #[inline(always)]
-            unsafe fn unpack_unsigned(v: __m256i) -> [__m256i; 2] {
+            unsafe fn add_pairs([low, high]: [__m256i; 2], a: __m256i, b: __m256i) -> [__m256i; 2] {
                 // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
                 unsafe {
-                    let zero = _mm256_setzero_si256();
-                    [_mm256_unpacklo_epi16(v, zero), _mm256_unpackhi_epi16(v, zero)]
+                    let one = _mm256_set1_epi16(1);
+                    [
+                        _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), one)),
+                        _mm256_add_epi32(high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), one)),
+                    ]
                 }
             }
             #[inline(always)]
-            unsafe fn unpack_high(v: __m256i) -> [__m256i; 2] {
+            unsafe fn floats(v: __m256i, high: i16) -> [__m256; 2] {
                 // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
                 unsafe {
-                    let zero = _mm256_setzero_si256();
-                    [_mm256_unpacklo_epi16(zero, v), _mm256_unpackhi_epi16(zero, v)]
+                    let high = _mm256_set1_epi16(high);
+                    [
+                        _mm256_castsi256_ps(_mm256_unpacklo_epi16(v, high)),
+                        _mm256_castsi256_ps(_mm256_unpackhi_epi16(v, high)),
+                    ]
                 }
             }
             #[inline(always)]

@@ -24,7 +24,6 @@ impl<const FLIP: u8> Words for Words512<FLIP> {
 
     one_intrinsic! {
         splat_d(value: i32) -> __m512i = _mm512_set1_epi32;
-        add_d(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32;
         shift_right_d(v: __m512i, counts: __m512i) -> __m512i = _mm512_srav_epi32;
         pack(a: __m512i, b: __m512i) -> __m512i = _mm512_packs_epi32;
         splat(value: i16) -> __m512i = _mm512_set1_epi16;
@@ -61,19 +60,25 @@ impl<const FLIP: u8> Words for Words512<FLIP> {
         unsafe { _mm512_dpwssd_epi32(acc, a, _mm512_loadu_si512(weights.cast())) }
     }
     #[inline(always)]
-    unsafe fn unpack_unsigned(v: __m512i) -> [__m512i; 2] {
+    unsafe fn add_pairs([low, high]: [__m512i; 2], a: __m512i, b: __m512i) -> [__m512i; 2] {
         // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
         unsafe {
-            let zero = _mm512_setzero_si512();
-            [_mm512_unpacklo_epi16(v, zero), _mm512_unpackhi_epi16(v, zero)]
+            let one = _mm512_set1_epi16(1);
+            [
+                _mm512_dpwssd_epi32(low, _mm512_unpacklo_epi16(a, b), one),
+                _mm512_dpwssd_epi32(high, _mm512_unpackhi_epi16(a, b), one),
+            ]
         }
     }
     #[inline(always)]
-    unsafe fn unpack_high(v: __m512i) -> [__m512i; 2] {
+    unsafe fn floats(v: __m512i, high: i16) -> [__m512; 2] {
         // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
         unsafe {
-            let zero = _mm512_setzero_si512();
-            [_mm512_unpacklo_epi16(zero, v), _mm512_unpackhi_epi16(zero, v)]
+            let high = _mm512_set1_epi16(high);
+            [
+                _mm512_castsi512_ps(_mm512_unpacklo_epi16(v, high)),
+                _mm512_castsi512_ps(_mm512_unpackhi_epi16(v, high)),
+            ]
         }
     }
     #[inline(always)]

@@ -43,7 +43,6 @@ pub(in super::super) trait Words: Copy + Send + Sync + 'static {
     unsafe fn load_d(from: *const i32) -> Self::D;
     unsafe fn store_d(to: *mut i32, v: Self::D);
     unsafe fn splat_d(value: i32) -> Self::D;
-    unsafe fn add_d(a: Self::D, b: Self::D) -> Self::D;
     /// `acc += ` the products of four bytes each of `states`, as [`Words::FLIP`] leaves them, and `weights`.
     ///
     /// `weights` are between -127 and 127 and point to `2 * LANES` bytes.
@@ -54,10 +53,10 @@ pub(in super::super) trait Words: Copy + Send + Sync + 'static {
     unsafe fn shift_right_d(v: Self::D, counts: Self::D) -> Self::D;
     /// Two registers as one of words, saturated.
     unsafe fn pack(a: Self::D, b: Self::D) -> Self::W;
-    /// Words without a sign as two registers.
-    unsafe fn unpack_unsigned(v: Self::W) -> [Self::D; 2];
-    /// Words, times 65,536, as two registers.
-    unsafe fn unpack_high(v: Self::W) -> [Self::D; 2];
+    /// `sums`, two registers, plus two words for each of their numbers.
+    unsafe fn add_pairs(sums: [Self::D; 2], a: Self::W, b: Self::W) -> [Self::D; 2];
+    /// Two registers of floats whose low 16 bits are the words and whose high ones are `high`.
+    unsafe fn floats(v: Self::W, high: i16) -> [Self::F; 2];
 
     unsafe fn load(from: *const i16) -> Self::W;
     unsafe fn store(to: *mut i16, v: Self::W);

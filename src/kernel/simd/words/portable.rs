@@ -61,10 +61,6 @@ impl Words for PortableWords {
         [value; L / 2]
     }
     #[inline(always)]
-    unsafe fn add_d(a: Self::D, b: Self::D) -> Self::D {
-        std::array::from_fn(|at| a[at].wrapping_add(b[at]))
-    }
-    #[inline(always)]
     unsafe fn dot4(acc: Self::D, states: Self::D, weights: *const i8) -> Self::D {
         // SAFETY: the caller vouches for `2 L` bytes.
         let weights = unsafe { weights.cast::<[[i8; 4]; L / 2]>().read_unaligned() };
@@ -95,12 +91,13 @@ impl Words for PortableWords {
         })
     }
     #[inline(always)]
-    unsafe fn unpack_unsigned(v: Self::W) -> [Self::D; 2] {
-        pair(|d, at| i32::from(v[place(d, at)] as u16))
+    unsafe fn add_pairs(sums: [Self::D; 2], a: Self::W, b: Self::W) -> [Self::D; 2] {
+        pair(|d, at| sums[d][at] + i32::from(a[place(d, at)]) + i32::from(b[place(d, at)]))
     }
     #[inline(always)]
-    unsafe fn unpack_high(v: Self::W) -> [Self::D; 2] {
-        pair(|d, at| i32::from(v[place(d, at)]) << 16)
+    unsafe fn floats(v: Self::W, high: i16) -> [Self::F; 2] {
+        pair(|d, at| i32::from(high) << 16 | i32::from(v[place(d, at)] as u16))
+            .map(|numbers| numbers.map(|bits| f32::from_bits(bits as u32)))
     }
     #[inline(always)]
     unsafe fn load(from: *const i16) -> Self::W {
