@@ -153,3 +153,24 @@ fn a_certificate_is_replaced_without_a_restart_and_a_bad_one_is_not_taken() {
     });
     assert_eq!(get(&mut trusting(&second), "/health").unwrap().status, 200);
 }
+
+#[test]
+fn an_expired_certificate_does_not_take_the_place_of_a_valid_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let valid = certificate(folder.path());
+    let server = start(folder.path());
+    let mut expired = rcgen::CertificateParams::new(["localhost".to_string()]).unwrap();
+    expired.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    expired.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(folder.path().join("cert.pem"), expired.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(folder.path().join("key.pem"), key.serialize_pem()).unwrap();
+    server.signal("-HUP");
+    let ask = |path: &str| {
+        get(&mut connect(&server, client(&valid, &[&version::TLS13], "http/1.1")), path).expect("still valid")
+    };
+    server.wait_until("the refusal", |_| {
+        ask("/metrics").text().lines().any(|line| line == "imdb_sentiment_config_reload_failures_total 1")
+    });
+    assert_eq!(ask("/health").status, 200);
+}

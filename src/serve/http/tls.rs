@@ -51,9 +51,16 @@ impl Tls {
     /// Reads both files again; connections that are open keep what they have.
     ///
     /// # Errors
-    /// As [`Tls::load`]; the old ones stay.
+    /// As [`Tls::load`], and [`Error::Invalid`] for a certificate out of its dates where the one in use is within its own;
+    /// the old ones stay.
     pub fn reload(&self) -> Result<()> {
-        self.loaded.store(Arc::new(read(&self.cert, &self.key)?));
+        let (new, now) = (read(&self.cert, &self.key)?, UnixTime::now());
+        if let Some(fault) = validity_fault(&new.certificate, now)
+            && validity_fault(&self.loaded.load().certificate, now).is_none()
+        {
+            return Err(Error::invalid(&self.cert, format!("{fault}, and the one in use is valid")));
+        }
+        self.loaded.store(Arc::new(new));
         self.tell_expiry();
         Ok(())
     }
@@ -95,6 +102,14 @@ fn validity_fault(certificate: &CertificateDer, time: UnixTime) -> Option<&'stat
     }
 }
 
+/// What rustls says against a certificate, the usual case by its name.
+fn in_words(said: &str) -> String {
+    match said.contains("UnsupportedCertVersion") {
+        true => "the certificate is of X.509 version 1, which clients refuse: make one of version 3, with a subjectAltName".into(),
+        false => said.into(),
+    }
+}
+
 fn read(cert: &Path, key: &Path) -> Result<Loaded> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read_small(cert)?)
         .collect::<Result<_, _>>()
@@ -107,7 +122,7 @@ fn read(cert: &Path, key: &Path) -> Result<Loaded> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|e| Error::invalid(cert, e.to_string()))?;
+        .map_err(|e| Error::invalid(cert, in_words(&e.to_string())))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Loaded { config: Arc::new(config), certificate })
 }
