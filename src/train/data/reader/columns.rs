@@ -1,6 +1,6 @@
 //! Which column is the text, which the label: by the names that people give them, or as they are told.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::args::ReadArgs;
 
@@ -148,17 +148,24 @@ impl Columns {
 /// `names`, a second one of the same name with its number behind it.
 fn distinct(names: &[String]) -> Vec<String> {
     let mut taken: HashSet<String> = names.iter().cloned().collect();
-    let mut seen = HashSet::new();
-    let name = |name: &String| {
-        if seen.insert(name.clone()) {
-            return name.clone();
+    // How often each name was met.
+    let mut met: HashMap<&str, usize> = HashMap::new();
+    let name = |name| {
+        let count = met.entry(name).or_default();
+        *count += 1;
+        if *count == 1 {
+            return name.to_string();
         }
-        let free = (2..).map(|number| format!("{name}.{number}")).find(|free| !taken.contains(free));
-        let free = free.expect("numbers do not end");
-        taken.insert(free.clone());
-        free
+        // From where the last search ended: a header of a thousand equal names takes no million looks.
+        loop {
+            let free = format!("{name}.{count}");
+            if taken.insert(free.clone()) {
+                return free;
+            }
+            *count += 1;
+        }
     };
-    names.iter().map(name).collect()
+    names.iter().map(String::as_str).map(name).collect()
 }
 
 /// A name, printable and short.

@@ -13,6 +13,11 @@ use super::columns::{Columns, Shape, is_text};
 use super::row::{Fields, File, Row, Rows};
 use crate::error::{Error, Result};
 
+/// More columns than any table has; a spreadsheet has that many.
+const MOST_COLUMNS: usize = 16_384;
+/// More delimiters than any row has, texts included: the places of fields would take eight bytes each.
+const MOST_DELIMITERS: usize = 4 << 20;
+
 /// How a table separates and quotes its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Dialect {
@@ -59,6 +64,9 @@ pub fn open(mut opened: Opened, args: &ReadArgs, delimiter: Option<u8>) -> Resul
     let dialect = detect(&sample, opened.whole, told, args);
     let header = dialect.rows(&sample, opened.whole).into_iter().next();
     let header = header.ok_or("holds no row")?;
+    if header.len() > MOST_COLUMNS {
+        return Err(format!("its first row has more than {MOST_COLUMNS} fields: is it a table?"));
+    }
     let names: Vec<String> = match args.no_header {
         true => (1..=header.len()).map(|number| number.to_string()).collect(),
         false => header.iter().map(|name| name.trim().to_string()).collect(),
@@ -89,13 +97,14 @@ fn rows(
     let text_at = place(&columns.text).expect("chosen among the names");
     let label_at = columns.label().and_then(place);
     let expected = columns.names.len();
-    let since = Arc::new(AtomicUsize::new(0));
-    let guarded = Guard { source, since: since.clone() };
+    let since = Arc::new(Since::default());
+    let guarded = Guard { source, delimiter: dialect.delimiter, since: since.clone() };
     let mut reader = dialect.builder().has_headers(header).buffer_capacity(1 << 17).from_reader(guarded);
     let mut record = ByteRecord::new();
     let before = u64::from(separator);
     Box::new(std::iter::from_fn(move || {
-        since.store(0, Ordering::Relaxed);
+        since.bytes.store(0, Ordering::Relaxed);
+        since.delimiters.store(0, Ordering::Relaxed);
         match reader.read_byte_record(&mut record) {
             Ok(false) => return None,
             Ok(true) => {}
@@ -125,20 +134,32 @@ fn rows(
     }))
 }
 
+/// What was read since the last row began.
+#[derive(Default)]
+struct Since {
+    bytes: AtomicUsize,
+    delimiters: AtomicUsize,
+}
+
 /// A source that fails where a row goes on for ever.
 struct Guard {
     source: Box<dyn BufRead + Send>,
-    /// Bytes read since the last row began.
-    since: Arc<AtomicUsize>,
+    delimiter: u8,
+    since: Arc<Since>,
 }
 
 impl Read for Guard {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        if self.since.fetch_add(count, Ordering::Relaxed) > ROW_LIMIT_BYTES {
+        if self.since.bytes.fetch_add(count, Ordering::Relaxed) > ROW_LIMIT_BYTES {
             return Err(io::Error::other(format!(
                 "a row is longer than {ROW_LIMIT_BYTES} bytes: is a quote left open?"
             )));
+        }
+        // Short rows are many to a buffer, so that this says something of long ones alone.
+        let delimiters = buffer[..count].iter().filter(|byte| **byte == self.delimiter).count();
+        if self.since.delimiters.fetch_add(delimiters, Ordering::Relaxed) > MOST_DELIMITERS {
+            return Err(io::Error::other(format!("a row has more than {MOST_DELIMITERS} fields")));
         }
         Ok(count)
     }
