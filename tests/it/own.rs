@@ -136,6 +136,55 @@ fn groups_stay_on_one_side_and_a_table_of_its_own_validates() {
 }
 
 #[test]
+fn rows_of_no_group_are_learnt_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let row = |at: usize, group: &str| {
+        let (word, label) = if at.is_multiple_of(2) { ("quiet", 1) } else { ("noisy", 0) };
+        format!("{group},{label},The hose number {at} is {word}\n")
+    };
+    // Most have none; two groups of ten are named.
+    let rows: String = (0..80)
+        .map(|at| {
+            row(
+                at,
+                if at < 60 {
+                    " "
+                } else if at < 70 {
+                    "p1"
+                } else {
+                    "p2"
+                },
+            )
+        })
+        .collect();
+    fs::write(folder.path().join("own.csv"), format!("product,label,text\n{rows}")).unwrap();
+    let more = ["--epochs", "1", "--ngrams", "0", "--group-column", "product"];
+    let output = train(folder.path(), "own.csv", "own", &more);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("60 rows of no group (their `product` is empty) are learnt from"));
+    assert_eq!(record(&folder.path().join("own"))["data"]["validation"].as_u64().unwrap() % 10, 0);
+}
+
+#[test]
+fn where_few_rows_are_left_it_is_said_what_became_of_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = |row: &dyn Fn(usize) -> String| (0..40).map(row).collect::<String>();
+    let both = |at: usize| format!("{},The hose number {} is fine\n", at % 2, at / 2);
+    for (header, rows, named) in [
+        ("label,text", rows(&both), "texts with both labels"),
+        ("stars,text", rows(&|at| format!("3,The hose number {at}\n")), "neither positive nor negative"),
+        ("label,text", rows(&|at| format!("{},{}\n", at % 2, ".".repeat(at + 1))), "without a word"),
+        ("label,text", rows(&|at| format!("{},The same\n", at % 2)), "texts with both labels"),
+    ] {
+        fs::write(folder.path().join("own.csv"), format!("{header}\n{rows}")).unwrap();
+        let output = train(folder.path(), "own.csv", "own", &[]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{message}");
+        assert!(message.contains("too few") && message.contains(named), "{named}: {message}");
+    }
+}
+
+#[test]
 fn a_model_is_fitted_to_other_data_from_where_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { folder.path().join(name) };

@@ -136,6 +136,7 @@ pub fn read(source: &DataSource, args: &TableArgs, group: Option<&str>) -> Resul
                 number += 1;
                 let named = |name: &str| field(&row.fields, &reader.columns(), name);
                 let (group, id) = (group.and_then(named), id.as_deref().and_then(named));
+                let group = group.filter(|group| !group.trim().is_empty());
                 let place = Place { line: row.line, row: number, id, group };
                 match row.text {
                     Ok(text) => collected.add(text, row.label, place).map_err(fault)?,
@@ -177,7 +178,9 @@ fn field(fields: &Fields, columns: &Columns, name: &str) -> Option<String> {
             let at = columns.names.iter().position(|column| column == name)?;
             record.get(at).map(String::from)
         }
-        Fields::Object(object) => object.get(name).map(|value| plain(value.get())),
+        Fields::Object(object) => {
+            object.get(name).map(|value| value.get()).filter(|value| *value != "null").map(plain)
+        }
         Fields::None => None,
     }
 }

@@ -10,6 +10,7 @@ use crate::text::{Scheme, Tokenizer, Vocabulary};
 use crate::train::data::corpus::{Class, Corpus, Review};
 use crate::train::data::labelled::{self, DataSource, LabelledRow, LeftOut, OwnArgs};
 use crate::train::data::opinions::RowNames;
+use crate::train::data::reader::short;
 use crate::train::data::split::{DataSplit, film_position};
 use crate::train::settings::Settings;
 
@@ -66,16 +67,40 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
         }
     };
     let rows = distinct(rows, &mut notes);
+    if let Some(column) = &own.group_column {
+        let alone = rows.iter().filter(|row| row.group.is_none()).count();
+        if alone > 0 {
+            notes.push(format!(
+                "{alone} rows of no group (their `{}` is empty) are learnt from",
+                short(column)
+            ));
+        }
+    }
     let mut corpus = Corpus::default();
     let names = RowNames::of(&rows, count);
     let learnt = add(&mut corpus, rows, 0);
     // Of another table: its rows have numbers of their own.
     let validation = add(&mut corpus, held_out, count);
     let split = match &own.validation_data {
-        None if own.group_column.is_some() => by_groups(&mut corpus, settings.validation_share)?,
-        None => DataSplit::of(&corpus.train, settings)?,
-        Some(_) => DataSplit { train: learnt, validation, final_test: Vec::new() },
+        None if own.group_column.is_some() => by_groups(&mut corpus, settings.validation_share),
+        None => DataSplit::of(&corpus.train, settings),
+        Some(_) => Ok(DataSplit { train: learnt, validation, final_test: Vec::new() }),
     };
+    let split = split.and_then(|split| both_sides(&corpus, split)).map_err(|e| with_notes(e, &notes))?;
+    Ok(Gathered { corpus, split, notes, names })
+}
+
+/// `error`, with what became of the rows: few may be left of many.
+fn with_notes(error: Error, notes: &[String]) -> Error {
+    let told: Vec<&str> = notes.iter().map(String::as_str).filter(|note| note.contains(" rows ")).collect();
+    match error {
+        Error::Data(reason) if !told.is_empty() => Error::Data(format!("{reason}; {}", told.join("; "))),
+        error => error,
+    }
+}
+
+/// A split that has both classes on either side that it has.
+fn both_sides(corpus: &Corpus, split: DataSplit) -> Result<DataSplit> {
     for (side, what) in [(&split.train, "to learn from"), (&split.validation, "held out")] {
         for class in [Class::Negative, Class::Positive] {
             if !side.is_empty() && !side.iter().any(|&at| corpus.train[at].class == class) {
@@ -84,7 +109,7 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
             }
         }
     }
-    Ok(Gathered { corpus, split, notes, names })
+    Ok(split)
 }
 
 /// Holds out whole groups, in the order of their fixed places, until they have `share` of the rows; unlabelled rows of
