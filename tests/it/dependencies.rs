@@ -106,3 +106,44 @@ fn no_crate_is_linked_twice_without_a_reason() {
     let gone: Vec<_> = reasons.difference(&twice).collect();
     assert!(gone.is_empty(), "no longer twice: {gone:?}");
 }
+
+/// Name and version of a package.
+type Locked = (String, String);
+
+/// The packages of a lock file, each with those that it uses.
+fn locked(lock: &str) -> BTreeMap<Locked, BTreeSet<Locked>> {
+    let lock: toml::Table = lock.parse().unwrap();
+    let packages = lock["package"].as_array().unwrap();
+    let text = |package: &toml::Value, key: &str| package[key].as_str().unwrap().to_string();
+    let version = |name: &str| {
+        let found = packages.iter().find(|package| package["name"].as_str() == Some(name));
+        text(found.unwrap(), "version")
+    };
+    let used = |package: &toml::Value| -> BTreeSet<Locked> {
+        let used = package.get("dependencies").and_then(toml::Value::as_array).into_iter().flatten();
+        // The version stands there where a name alone would not tell.
+        let named = used.map(|used| match used.as_str().unwrap().split_once(' ') {
+            Some((name, version)) => (name.to_string(), version.to_string()),
+            None => (used.as_str().unwrap().to_string(), version(used.as_str().unwrap())),
+        });
+        named.collect()
+    };
+    packages
+        .iter()
+        .map(|package| ((text(package, "name"), text(package, "version")), used(package)))
+        .collect()
+}
+
+/// What the tests' build compiled of others' crates serves the fuzz targets, too, where it is the same: they are built in two
+/// minutes then, not in fifteen.
+#[test]
+fn the_fuzz_targets_are_locked_to_the_same_packages() {
+    let ours = locked(include_str!("../../Cargo.lock"));
+    let own = ["imdb-sentiment", "imdb-sentiment-fuzz", "libfuzzer-sys", "arbitrary"];
+    let others: Vec<_> = locked(include_str!("../../fuzz/Cargo.lock"))
+        .into_iter()
+        .filter(|(package, used)| !own.contains(&package.0.as_str()) && ours.get(package) != Some(used))
+        .map(|(package, used)| (ours.get(&package).cloned(), package, used))
+        .collect();
+    assert!(others.is_empty(), "`cp Cargo.lock fuzz/; (cd fuzz; cargo metadata >/dev/null)`: {others:#?}");
+}

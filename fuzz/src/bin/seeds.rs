@@ -20,11 +20,14 @@ const BODIES: [&str; 8] = [
     "\u{3}{}",
 ];
 
-const TEXTS: [&str; 4] = [
+const TEXTS: [&str; 7] = [
     "A gripping, beautifully-shot film!!! It's 'good'<br /><BR/> (8/10)",
     "ΟΔΟΣ ΣΟΦΟΣ Σ, İstanbul & Straße ÉTÉ",
     "didn’t “Été” a\u{a0}b\r\u{85}c\0x' 映画 🎬",
     "<b>no</br x... ?!",
+    "#GoodFilm #ok $hit f***ing 4/5 stars, 9.5/10 ★★★☆☆ :-) <3 👍🏽👍 two and a half out of 4",
+    "didnâ€™t won&#39;t &lt;br&gt; so\u{ad}so Cafe\u{301} ﬁlm Ｆｕｌｌ soooo b0ring awsome did n't",
+    "see http://a.org/b?c=d, www.b.co.uk, me@c.org, @user, $19.99, €5, 1994, 24/7, 1,000.5 **bold** _it_ rock'n'roll",
 ];
 
 /// Reviews as people hold them, by the endings of their files' names.
