@@ -137,7 +137,7 @@ fn locked(lock: &str) -> BTreeMap<Locked, BTreeSet<Locked>> {
 /// What the tests' build compiled of others' crates serves the fuzz targets, too, where it is the same: they are built in two
 /// minutes then, not in fifteen.
 #[test]
-fn the_fuzz_targets_are_locked_to_the_same_packages() {
+fn the_fuzz_targets_are_built_from_the_same_packages_in_the_same_way() {
     let ours = locked(include_str!("../../Cargo.lock"));
     let own = ["imdb-sentiment", "imdb-sentiment-fuzz", "libfuzzer-sys", "arbitrary"];
     let others: Vec<_> = locked(include_str!("../../fuzz/Cargo.lock"))
@@ -145,5 +145,17 @@ fn the_fuzz_targets_are_locked_to_the_same_packages() {
         .filter(|(package, used)| !own.contains(&package.0.as_str()) && ours.get(package) != Some(used))
         .map(|(package, used)| (ours.get(&package).cloned(), package, used))
         .collect();
+    let release = |manifest: &str| {
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let mut release = manifest["profile"]["release"].as_table().unwrap().clone();
+        // What is said of single packages is said of those that are built for the fuzzer.
+        release.remove("package");
+        release
+    };
+    assert_eq!(
+        release(include_str!("../../fuzz/Cargo.toml")),
+        release(include_str!("../../Cargo.toml")),
+        "[profile.release] of fuzz/Cargo.toml and of Cargo.toml"
+    );
     assert!(others.is_empty(), "`cp Cargo.lock fuzz/; (cd fuzz; cargo metadata >/dev/null)`: {others:#?}");
 }
