@@ -1,6 +1,6 @@
 //! How the input of each step moves what is made of a layer's states: forward, then back to the rows of the gate table.
 //!
-//! What explains a prediction needs of the training pass: no gradient of the weights, and all sequences of one length.
+//! What explains a prediction needs of the training pass: one sequence, and no gradient of the weights.
 
 use super::buffers::BufferPool;
 use super::dispatch;
@@ -24,11 +24,11 @@ pub struct InputGradient {
     words: Vec<(usize, f32)>,
 }
 
-/// Sequences that ran forward, ready to go back once.
+/// A sequence that ran forward, ready to go back once.
 #[derive(Debug)]
 pub struct InputPass<'a> {
     layer: &'a InputGradient,
-    lengths: Vec<usize>,
+    lengths: [usize; 1],
     h: AlignedVec,
     c: AlignedVec,
     gates: AlignedVec,
@@ -86,33 +86,30 @@ impl InputGradient {
         }
     }
 
-    /// Runs `lanes` sequences of one length from `start` over `table` `[steps, lanes, gate_width]`, rows as
-    /// [`Projection`](super::Projection) writes them, in the order in which the layer reads them. What is kept lies in
-    /// `buffers`.
+    /// Runs a sequence from `start` over `table` `[steps, gate_width]`, rows as [`Projection`](super::Projection) writes them,
+    /// in the order in which the layer reads them. What is kept lies in `buffers`.
     ///
     /// # Panics
-    /// When there are no lanes or more than a tile of the instruction set takes (two always fit), when the table does not
-    /// hold whole steps, or `start` is of another layer.
-    pub fn forward(&self, lanes: usize, table: &[f32], start: &State, buffers: &BufferPool) -> InputPass<'_> {
+    /// When the table does not hold whole rows, or `start` is of another layer.
+    pub fn forward(&self, table: &[f32], start: &State, buffers: &BufferPool) -> InputPass<'_> {
         let (width, gates) = (self.state_width(), self.gate_width());
-        assert!((1..=self.isa.tile_rows()).contains(&lanes), "number of lanes");
-        assert!(table.len().is_multiple_of(lanes * gates), "size of the table");
+        assert!(table.len().is_multiple_of(gates), "size of the table");
         assert!(start.h.len() == width && start.c.len() == width, "a state of another layer");
         let rows = table.len() / gates;
         let order: Vec<u32> = (0..rows as u32).collect();
         let mut pass = InputPass {
             layer: self,
-            lengths: vec![rows / lanes; lanes],
-            h: buffers.take(lanes * width),
-            c: buffers.take(lanes * width),
+            lengths: [rows],
+            h: buffers.take(width),
+            c: buffers.take(width),
             // The forward run writes all of them, what pads them too.
             gates: buffers.take(rows * gates),
             cells: buffers.take(rows * width),
             tanhs: buffers.take(rows * width),
             hiddens: buffers.take(rows * width),
         };
-        pass.h.chunks_exact_mut(width).for_each(|h| h.copy_from_slice(&start.h));
-        pass.c.chunks_exact_mut(width).for_each(|c| c.copy_from_slice(&start.c));
+        pass.h.copy_from_slice(&start.h);
+        pass.c.copy_from_slice(&start.c);
         let mut task = Forward {
             panels: self.panels.count(),
             hidden: self.panels.hidden,
@@ -160,17 +157,16 @@ impl InputGradient {
 }
 
 impl InputPass<'_> {
-    /// The hidden state of `lane` after `step`, both in the order in which the layer read.
-    pub fn state(&self, step: usize, lane: usize) -> &[f32] {
-        let (lanes, width) = (self.lengths.len(), self.layer.state_width());
+    /// The hidden state after `step`, in the order in which the layer read.
+    pub fn state(&self, step: usize) -> &[f32] {
+        let width = self.layer.state_width();
         // The state after a step was kept as the one before the next.
-        let kept = (step + 1) * lanes * width;
-        let states = self.hiddens.get(kept..kept + lanes * width).unwrap_or(&self.h);
-        &states[lane * width..][..self.layer.panels.hidden]
+        let kept = (step + 1) * width;
+        &self.hiddens.get(kept..kept + width).unwrap_or(&self.h)[..self.layer.panels.hidden]
     }
 
-    /// Goes back with the gradient of every state `[steps, lanes, state_width]`, zeros where units are padding; gives
-    /// the gradient of the rows `[steps, lanes, gate_width]`, before their scale. The other buffers go back to `buffers`.
+    /// Goes back with the gradient of every state `[steps, state_width]`, zeros where units are padding; gives
+    /// the gradient of the rows `[steps, gate_width]`, before their scale. The other buffers go back to `buffers`.
     ///
     /// # Panics
     /// When the gradient has another size.

@@ -117,24 +117,26 @@ impl Engine {
         let gates = projection.gate_width();
         let mut average = buffers.take(gates);
         projection.run([network.explainer.average.as_slice()], &mut average);
-        let id = |step: usize| ids[position(step, ids.len(), side == 1)];
-        let kept = |id: u32| (id as usize) < network.kept || self.gate_words(side, id).is_some();
-        // Of the words that no table has, all at once: they share the weights.
-        let fresh: Vec<u32> = (0..ids.len()).map(id).filter(|&id| !kept(id)).collect();
-        let vectors = self.embedding.vectors(fresh.iter().copied());
-        let mut computed = buffers.take(fresh.len() * gates);
-        projection.run(vectors.chunks_exact(self.config.embedding_dim), &mut computed);
-        let mut computed_rows = computed.chunks_exact(gates);
+        let order: Vec<u32> = (0..ids.len()).map(|step| ids[position(step, ids.len(), side == 1)]).collect();
         let mut table = buffers.take(ids.len() * gates);
-        for (step, row) in table.chunks_exact_mut(gates).enumerate() {
-            let id = id(step);
+        // What no table has is computed, all at once: those rows share the weights.
+        let mut fresh = Vec::new();
+        for (step, (&id, row)) in order.iter().zip(table.chunks_exact_mut(gates)).enumerate() {
             if let Some(words) = self.gate_words(side, id) {
                 gradient.row_from_words(words, row);
             } else if (id as usize) < network.kept {
                 row.copy_from_slice(&network.tables[side][id as usize * gates..][..gates]);
             } else {
-                row.copy_from_slice(computed_rows.next().expect("a row for each of them"));
+                fresh.push(step);
             }
+        }
+        let vectors = self.embedding.vectors(fresh.iter().map(|&step| order[step]));
+        let mut computed = buffers.take(fresh.len() * gates);
+        projection.run(vectors.chunks_exact(self.config.embedding_dim), &mut computed);
+        for (&step, row) in fresh.iter().zip(computed.chunks_exact(gates)) {
+            table[step * gates..][..gates].copy_from_slice(row);
+        }
+        for row in table.chunks_exact_mut(gates) {
             row.iter_mut()
                 .zip(average.iter())
                 .for_each(|(to, average)| *to = average + place * (*to - average));
@@ -165,18 +167,18 @@ impl Engine {
             for (side, (direction, explained)) in layer.iter().zip(explained).enumerate() {
                 let (gradient, reverse) = (&explained.gradient, side == 1);
                 let pass = if depth == 0 {
-                    gradient.forward(1, &rows[side].1, start, buffers)
+                    gradient.forward(&rows[side].1, start, buffers)
                 } else {
                     let mut table = buffers.take(steps * gradient.gate_width());
                     let row = |step| &input[position(step, steps, reverse) * width..][..width];
                     direction.projection.run((0..steps).map(row), &mut table);
-                    let pass = gradient.forward(1, &table, start, buffers);
+                    let pass = gradient.forward(&table, start, buffers);
                     buffers.give([table]);
                     pass
                 };
                 for step in 0..steps {
                     let to = position(step, steps, reverse) * width + side * hidden;
-                    output[to..to + hidden].copy_from_slice(pass.state(step, 0));
+                    output[to..to + hidden].copy_from_slice(pass.state(step));
                 }
                 ran.push(Ran { explained, pass, reverse });
             }

@@ -25,8 +25,8 @@ pub const REQUEST_BYTES: usize = 10 * 1024;
 /// together with others, which `--max-streams` bounds.
 pub const CONNECTION_BYTES: usize = 18 * 1024;
 
-/// The room that all connections share.
-#[derive(Debug)]
+/// The room that all connections share; clones are the same room.
+#[derive(Clone, Debug)]
 pub struct Budget {
     room: Arc<Semaphore>,
     /// Bytes of the room when nobody holds any.
@@ -62,18 +62,9 @@ impl Budget {
     }
 
     fn empty(&self, client: &Arc<Client>) -> Charge {
-        Charge {
-            client: client.clone(),
-            room: self.room.clone(),
-            whole: self.whole,
-            telemetry: self.telemetry.clone(),
-            own: 0,
-            shared: None,
-        }
+        Charge { client: client.clone(), budget: self.clone(), own: 0, shared: None }
     }
-}
 
-impl Budget {
     /// Takes `bytes` for `client`, which waits where there is no room: that is no refusal, and not counted as one.
     pub fn try_charge(&self, client: &Arc<Client>, bytes: usize) -> Option<Charge> {
         let permits = bytes.div_ceil(PERMIT_BYTES);
@@ -89,9 +80,7 @@ impl Budget {
 #[derive(Debug)]
 pub struct Charge {
     client: Arc<Client>,
-    room: Arc<Semaphore>,
-    whole: usize,
-    telemetry: Arc<Telemetry>,
+    budget: Budget,
     /// Bytes out of the connection's own allowance.
     own: usize,
     /// Those out of the shared room.
@@ -104,7 +93,7 @@ impl Charge {
     /// # Errors
     /// 503 where there is no room, 413 where there never is; then nothing has changed.
     pub fn add(&mut self, bytes: usize) -> Result<(), Problem> {
-        if bytes > self.whole.saturating_add(ALLOWANCE_BYTES) {
+        if bytes > self.budget.whole.saturating_add(ALLOWANCE_BYTES) {
             let detail =
                 "the request takes more memory than there is for all clients together; ask for less at once";
             return Err(Problem::new(ProblemKind::TooLarge, detail));
@@ -113,10 +102,10 @@ impl Charge {
         let permits = (bytes - own).div_ceil(PERMIT_BYTES);
         if permits > 0 {
             let taken = u32::try_from(permits).ok();
-            let taken = taken.and_then(|count| self.room.clone().try_acquire_many_owned(count).ok());
+            let taken = taken.and_then(|count| self.budget.room.clone().try_acquire_many_owned(count).ok());
             let Some(more) = taken else {
                 self.client.allowance.fetch_add(own, Relaxed);
-                self.telemetry.shed.inc(ShedReason::Overload);
+                self.budget.telemetry.shed.inc(ShedReason::Overload);
                 let detail = "too many bytes of other requests are being held; come back later";
                 return Err(Problem::new(ProblemKind::Overloaded, detail));
             };
@@ -126,7 +115,7 @@ impl Charge {
             }
         }
         self.own += own;
-        self.telemetry.held_bytes.add((own + permits * PERMIT_BYTES) as i64);
+        self.budget.telemetry.held_bytes.add((own + permits * PERMIT_BYTES) as i64);
         Ok(())
     }
 
@@ -135,10 +124,7 @@ impl Charge {
     /// # Errors
     /// As [`Charge::add`].
     pub fn another(&self, bytes: usize) -> Result<Self, Problem> {
-        let (client, room, telemetry) = (self.client.clone(), self.room.clone(), self.telemetry.clone());
-        let mut charge = Self { client, room, whole: self.whole, telemetry, own: 0, shared: None };
-        charge.add(bytes)?;
-        Ok(charge)
+        self.budget.charge(&self.client, bytes)
     }
 
     /// For whom it is held.
@@ -150,7 +136,7 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         let shared = self.shared.as_ref().map_or(0, |shared| shared.num_permits() * PERMIT_BYTES);
-        self.telemetry.held_bytes.add(-((self.own + shared) as i64));
+        self.budget.telemetry.held_bytes.add(-((self.own + shared) as i64));
         self.client.allowance.fetch_add(self.own, Relaxed);
     }
 }

@@ -16,7 +16,7 @@ use super::shared::{Address, NamedModelProblem, Review, ScoringProblems, answer,
 use crate::predict::Label;
 use crate::predict::{Prediction, Truncate};
 use crate::serve::app::{App, AppState};
-use crate::serve::compute::score::{ScoreRequest, ScoreResponse};
+use crate::serve::compute::request::{ScoreRequest, ScoreResponse};
 use crate::serve::http::json::{self, Object, OneOrMany, WholeNumber};
 use crate::serve::named::named;
 use crate::serve::problem::{Problem, ProblemKind};

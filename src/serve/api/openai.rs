@@ -19,7 +19,7 @@ use super::shared::{
 };
 use crate::predict::Label;
 use crate::serve::app::{App, AppState};
-use crate::serve::compute::score::{ScoreRequest, ScoreResponse};
+use crate::serve::compute::request::{ScoreRequest, ScoreResponse};
 use crate::serve::http::json::{self, OneOr, OneOrMany, Text};
 use crate::serve::http::trace::request_id;
 use crate::serve::models::{LoadedModel, unix_seconds};

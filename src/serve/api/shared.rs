@@ -12,7 +12,8 @@ use utoipa::openapi::{Ref, RefOr, Response as DescribedResponse};
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::predict::Truncate;
-use crate::serve::compute::score::{ScoreRequest, ScoreResponse, Scorer};
+use crate::serve::compute::request::{ScoreRequest, ScoreResponse};
+use crate::serve::compute::score::Scorer;
 use crate::serve::http::body::BufferedBody;
 use crate::serve::http::json;
 use crate::serve::named::named;

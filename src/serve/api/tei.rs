@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::huggingface::{Reading, TruncationDirection, truncate};
-use crate::serve::compute::score::ScoreRequest;
+use crate::serve::compute::request::ScoreRequest;
 use crate::serve::http::json::{self, OneOr, OneOrMany, Text};
 use crate::serve::problem::{Problem, ProblemKind};
 

@@ -2,6 +2,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
+//! | `request` | what every protocol asks, and what it is given |
 //! | `score` | a request's texts in, its predictions out, computed where it costs least |
 //! | `details` | what is said besides: words, sentences, how the verdict came about |
 //! | `pool` | compute threads behind a bounded, fair queue |
@@ -14,6 +15,7 @@ pub mod admission;
 pub mod details;
 mod fair;
 pub mod pool;
+pub mod request;
 pub mod score;
 pub mod shadow;
 pub mod task;

@@ -10,7 +10,7 @@ use super::request::{Form, Id, no_text};
 use crate::error::Error;
 use crate::predict::Label;
 use crate::serve::api::huggingface;
-use crate::serve::compute::score::ScoreResponse;
+use crate::serve::compute::request::ScoreResponse;
 use crate::serve::problem::{Problem, ProblemBody, ProblemKind};
 
 /// About what one answer takes, so that writing it grows nothing.

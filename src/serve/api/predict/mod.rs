@@ -17,7 +17,7 @@ use super::huggingface::Reading;
 use super::shared::{Address, NamedModelProblem, ScoringProblems, json_response};
 use super::{shared, tei};
 use crate::serve::app::AppState;
-use crate::serve::compute::score::ScoreRequest;
+use crate::serve::compute::request::ScoreRequest;
 use crate::serve::http::body::is_lines;
 use crate::serve::problem::Problem;
 

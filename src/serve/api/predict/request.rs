@@ -12,7 +12,7 @@ use crate::predict::{Offsets, Truncate};
 use crate::serve::api::huggingface::Reading;
 use crate::serve::api::shared::TruncateMode;
 use crate::serve::compute::details::Wanted;
-use crate::serve::compute::score::{ScoreRequest, check_abstain};
+use crate::serve::compute::request::{ScoreRequest, check_abstain};
 use crate::serve::http::json::{self, Text, not_null};
 use crate::serve::named::named;
 use crate::serve::problem::{Problem, ProblemKind};

@@ -27,7 +27,7 @@ use super::answer::{ANSWER_BYTES, Answer, ItemProblem};
 use super::request::{Id, LineProblem, parse_line};
 use crate::serve::app::{App, AppState};
 use crate::serve::budget::{Charge, Client};
-use crate::serve::compute::score::ScoreRequest;
+use crate::serve::compute::request::ScoreRequest;
 use crate::serve::http::body::next_piece;
 use crate::serve::http::lines::{Batch, Lines};
 use crate::serve::http::packed::Coding;

@@ -22,7 +22,7 @@ use super::shared::{
     VersionPath, answer, path_text,
 };
 use crate::serve::app::{App, AppState};
-use crate::serve::compute::score::ScoreRequest;
+use crate::serve::compute::request::ScoreRequest;
 use crate::serve::named::Named;
 use crate::serve::problem::{Problem, ProblemKind};
 

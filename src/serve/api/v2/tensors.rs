@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::predict::{Label, Prediction, Truncate};
 use crate::serve::api::shared::TruncateMode;
-use crate::serve::compute::score::{ScoreRequest, ScoreResponse, check_abstain};
+use crate::serve::compute::request::{ScoreRequest, ScoreResponse, check_abstain};
 use crate::serve::http::json::{self, Object, OneOrMany, WholeNumber};
 use crate::serve::models::verdict::Verdict;
 use crate::serve::named::{Named, named};
