@@ -38,9 +38,12 @@ need() {
     local command="$1" package="${2:-$1}"
     command -v "$command" >/dev/null && return
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        # Lists of packages may be old; they are fetched once a day at most.
-        find "$CACHE/apt-lists" -mtime -1 2>/dev/null | grep -q . || { apt-get -qq update >/dev/null 2>&1 && touch "$CACHE/apt-lists"; } || true
-        DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$package" >/dev/null 2>&1 || true
+        # Lists of packages may be old; they are fetched once a day at most. One script at a time: images are built beside others.
+        (
+            flock 9
+            find "$CACHE/apt-lists" -mtime -1 2>/dev/null | grep -q . || { apt-get -qq update >/dev/null 2>&1 && touch "$CACHE/apt-lists"; } || true
+            DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$package" >/dev/null 2>&1 || true
+        ) 9>"$CACHE/apt-lock"
     fi
     command -v "$command" >/dev/null || skip "no $command here, and Debian's package $package could not be installed"
 }

@@ -32,7 +32,8 @@ engine() {
     export DOCKER_HOST="unix://$WORK/docker.sock" DOCKER_BUILDKIT=0 DOCKER_CONFIG="$WORK"
     # Also asked by podman, which insists on the file.
     echo '{}' >"$WORK/config.json"
-    dockerd --data-root "$CACHE/engine" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" -H "$DOCKER_HOST" \
+    # In a group of its own: what stops this script must leave the engine to stop what it runs.
+    setsid dockerd --data-root "$CACHE/engine" --exec-root "$WORK/exec" --pidfile "$WORK/dockerd.pid" -H "$DOCKER_HOST" \
         >"$WORK/dockerd.log" 2>&1 &
     engine_pid=$!
     trap 'engine_stop; finish' EXIT
@@ -91,7 +92,7 @@ build() { # TARGET NAME BUILDKIT ARGUMENT…
         left=$((LIMIT * 2 / 3 - SECONDS))
         find "$late" -mmin -30 2>/dev/null | grep -q . && left=0
         [ "$left" -gt 30 ] || skip "this machine is too busy to build the image in this script's time"
-        DOCKER_BUILDKIT="$3" timeout "$left" "$docker" build --network host --target "$target" -t "$tag" "${@:4}" . >"$WORK/build.log" 2>&1 || code=$?
+        DOCKER_BUILDKIT="$3" timeout --foreground "$left" "$docker" build --network host --target "$target" -t "$tag" "${@:4}" . >"$WORK/build.log" 2>&1 || code=$?
         [ "$code" != 124 ] || { touch "$late"; skip "this machine is too busy to build the image in this script's time"; }
         [ "$code" = 0 ] || { tail -30 "$WORK/build.log" >&2; echo "docker build failed" >&2; return 1; }
     fi
