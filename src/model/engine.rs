@@ -98,6 +98,14 @@ impl Engine {
         }
     }
 
+    /// Reviews that are worth running together: as many as the products of a step take at once.
+    pub fn batch_rows(&self) -> usize {
+        match &self.network {
+            Network::Float(_) => MAX_BATCH_ROWS,
+            Network::Int8 { layers, .. } => layers.batch_rows(),
+        }
+    }
+
     /// The logit of each review, after the temperature, on the calling thread. Reviews are ids, start id first, not
     /// padded, at least one and at most `max_length` long, each under `vocab_size`.
     ///
@@ -149,9 +157,10 @@ impl Engine {
 
     /// Cuts `order`, numbers of `reviews`, into groups that run together.
     fn groups<'o>(&self, order: &'o [usize], reviews: &[&[u32]]) -> Vec<&'o [usize]> {
-        let (rows, kept, row_bytes) = match &self.network {
-            Network::Float(network) => (MAX_BATCH_ROWS, network.kept, network.fresh_row_bytes()),
-            Network::Int8 { layers, .. } => (layers.batch_rows(), layers.kept(), layers.fresh_row_bytes()),
+        let rows = self.batch_rows();
+        let (kept, row_bytes) = match &self.network {
+            Network::Float(network) => (network.kept, network.fresh_row_bytes()),
+            Network::Int8 { layers, .. } => (layers.kept(), layers.fresh_row_bytes()),
         };
         // A deeper layer has a row for every position.
         let kept = if self.config.num_layers > 1 { 0 } else { kept };

@@ -207,6 +207,11 @@ impl Predictor {
         &self.name
     }
 
+    /// Encodings that are worth running together.
+    pub fn batch_rows(&self) -> usize {
+        self.engine.batch_rows()
+    }
+
     /// The model's configuration.
     pub fn config(&self) -> &Config {
         &self.config

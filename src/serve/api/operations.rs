@@ -200,7 +200,7 @@ fn facts(app: &App) -> Info {
         max_client_batch_size: settings.max_texts,
         max_concurrent_requests: settings.max_pending_reviews,
         max_batch_tokens: settings.max_pending_reviews.saturating_mul(longest),
-        max_batch_requests: crate::model::MAX_BATCH_ROWS,
+        max_batch_requests: model.as_ref().map_or(1, |model| model.predictor.batch_rows()),
         tokenization_workers: app.scorer.pool().threads(),
         auto_truncate: true,
         ready: app.readiness().is_ok(),

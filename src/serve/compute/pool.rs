@@ -1,7 +1,7 @@
 //! Compute threads of the service's own behind a bounded, fair queue.
 //!
-//! Requests take turns. A thread takes a batch of the request in front (about a millisecond of work, or six texts that
-//! are computed together in two or three), and the rest of that request goes to the back of the queue. So a single review
+//! Requests take turns. A thread takes a batch of the request in front (about a millisecond of work, or as many texts as the
+//! kernel computes together, in two or three), and the rest of that request goes to the back of the queue. So a single review
 //! waits for at most one batch of every request before it, however many texts those have. Requests that wait for the same
 //! model are computed together, where there are more of them than threads.
 
@@ -15,14 +15,10 @@ use tokio::sync::oneshot;
 use super::admission::{Admission, Gate};
 use super::fair::FairQueue;
 use super::task::{ComputeError, Input, Job, Outcome, Progress, TURN, Task, WorkItem};
-use crate::model::MAX_BATCH_ROWS;
 use crate::serve::observe::telemetry::{ShedReason, Telemetry};
 
 /// Most units in one turn: more than any batch kernel gains from. Untuned.
 const MAX_TOGETHER: usize = 64;
-/// What [`MAX_BATCH_ROWS`] units may cost one by one to be taken in the place of a batch: a wide model computes them
-/// together for little more than half of that.
-const GROUP_COST: Duration = TURN.saturating_mul(MAX_BATCH_ROWS as u32);
 /// Most shadow texts waiting; further ones are dropped, they are a sample anyway.
 const MAX_BACKGROUND: usize = 128;
 
@@ -275,7 +271,10 @@ impl Shared {
             while let Some(unit) = progress.units.front() {
                 let cost = task.cost(unit);
                 let begun = !units.is_empty() || !batches.is_empty();
-                let limit = if taken < MAX_BATCH_ROWS { GROUP_COST } else { TURN };
+                // As many as are worth computing together may cost a turn each one by one: together they cost little more
+                // than half of that on registers, and less in tiles.
+                let rows = task.loaded.predictor.batch_rows();
+                let limit = if taken < rows { TURN * rows as u32 } else { TURN };
                 if begun && (cost > limit.saturating_sub(spent) || taken == MAX_TOGETHER) {
                     break;
                 }
