@@ -1,5 +1,6 @@
 //! Rows of input in whole numbers of 16 bits, each in the unit that its largest number asks for.
 
+#[cfg(target_arch = "x86_64")]
 use half::f16;
 
 /// The largest number of a row.

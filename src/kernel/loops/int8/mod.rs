@@ -132,6 +132,7 @@ pub(in super::super) struct Layer {
     /// As [`Weights`] holds them.
     pub lines: *const i8,
     pub starts: *const i32,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AMX alone"))]
     pub signed_starts: *const i32,
     pub shifts: *const i32,
     /// Pre-activations from the input, `[row][panel][gate][PANEL]`: rows under `split`, and those from it on.
@@ -187,6 +188,7 @@ impl Layer {
     /// # Safety
     /// There are as many.
     #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AMX alone"))]
     pub unsafe fn after(&self, cursor: Cursor, steps: usize) -> Cursor {
         let mut rest = Cursor { steps: cursor.steps - steps, ..cursor };
         if !self.reverse {

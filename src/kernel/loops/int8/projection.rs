@@ -67,6 +67,7 @@ const TILE_ROWS: usize = 3;
 #[derive(Clone, Copy)]
 pub(in super::super::super) struct Task {
     pub lines: *const i16,
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "for AMX alone"))]
     pub bytes: *const u8,
     pub units: *const f32,
     pub bias: *const f32,
