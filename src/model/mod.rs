@@ -25,7 +25,6 @@ mod replace;
 mod unfinished;
 mod weights;
 
-pub use crate::kernel::MAX_BATCH_ROWS;
 pub use companions::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, GoldenReview, Histogram, PROBABILITY_BOUNDS, TOKEN_BOUNDS,
     TRAINING_FILE, load_companion,
