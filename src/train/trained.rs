@@ -71,11 +71,19 @@ impl<'m> TrainedModel<'m> {
     }
 
     /// Fits temperature and bias to held-out rows that are as often positive as the texts to come; films need not be.
-    pub fn calibrate_with_bias(&mut self) {
+    ///
+    /// Rows of a few groups are as often positive as those groups are: with `share`, that of positives among all rows, the
+    /// bias is moved to it by the difference of the log odds (King and Zeng 2001, prior correction).
+    pub fn calibrate_with_bias(&mut self, share: Option<f64>) {
         if self.held_out.is_empty() {
             return;
         }
-        let (factor, bias) = platt(&self.logits, &targets_of(self.held_out));
+        let targets = targets_of(self.held_out);
+        let (factor, mut bias) = platt(&self.logits, &targets);
+        if let Some(share) = share {
+            let held_out = share_of_positives(&targets);
+            bias += (log_odds(share) - log_odds(held_out)) as f32;
+        }
         if factor.is_finite() && factor > 1e-3 && bias.abs() < 100.0 {
             (self.config.temperature, self.config.bias) = ((1.0 / factor).clamp(1e-3, 1e3), bias);
             self.settle();
@@ -114,5 +122,27 @@ impl<'m> TrainedModel<'m> {
 
     fn metrics_of(&self, logits: &[f32]) -> Option<Metrics> {
         (!self.held_out.is_empty()).then(|| Metrics::of(logits, &targets_of(self.held_out)))
+    }
+}
+
+/// The share of positives among rows of which some have either label.
+pub fn share_of_positives(targets: &[f32]) -> f64 {
+    let positives = targets.iter().filter(|target| **target >= 0.5).count();
+    (positives as f64 + 0.5) / (targets.len() as f64 + 1.0)
+}
+
+fn log_odds(share: f64) -> f64 {
+    (share / (1.0 - share)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_odds_of_a_share_are_finite_whatever_the_rows() {
+        assert_eq!(log_odds(share_of_positives(&[1.0, 0.0])), 0.0);
+        assert!((log_odds(share_of_positives(&[1.0, 1.0, 1.0, 0.0])) - (3.5f64 / 1.5).ln()).abs() < 1e-12);
+        assert!(log_odds(share_of_positives(&[1.0; 9])).is_finite());
     }
 }

@@ -315,7 +315,10 @@ fn rows_of_delimiters_alone_do_not_take_the_memory() {
     let commas = vec![b','; 60 << 20];
     folder.write("row.csv", [&b"text,label\na good film,1\n"[..], &commas, b"\n"].concat());
     folder.write("header.csv", [&commas[..1 << 20], b"\ntext\n"].concat());
-    for (name, named) in [("row.csv", "fields"), ("header.csv", "fields: is it a table?")] {
+    let members: String = (0..200_000).map(|at| format!(",\"k{at}\":1")).collect();
+    folder.write("wide.jsonl", format!("{{\"text\":\"a good film\"{members}}}\n"));
+    let table = "fields: is it a table?";
+    for (name, named) in [("row.csv", "fields"), ("header.csv", table), ("wide.jsonl", table)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
         command.args(["predict", "--model", "model", "--output", "out.csv", "--input", name]);
         let (peak, done) = peak_of(command.current_dir(&folder.folder).stderr(Stdio::null()));

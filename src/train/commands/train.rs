@@ -24,7 +24,7 @@ use crate::train::report::{card, companions, curve, reliability};
 use crate::train::score::{measure, predictor, targets_of};
 use crate::train::settings::Settings;
 use crate::train::stage::{OutputArgs, ResumeArgs, Stage, on_threads, print};
-use crate::train::trained::TrainedModel;
+use crate::train::trained::{TrainedModel, share_of_positives};
 
 /// The tokens that end a sentence, where the tokenizer keeps them.
 const SENTENCE_ENDS: [&str; 5] = [".", "!", "?", "...", "<br>"];
@@ -141,7 +141,11 @@ fn round_off<'m>(
     }
     match (settings.calibrate, prepared.data.own) {
         (false, _) => {}
-        (true, true) => model.calibrate_with_bias(),
+        (true, true) => {
+            let grouped = prepared.data.group.is_some();
+            let all = || [targets_of(&prepared.train), targets_of(validation)].concat();
+            model.calibrate_with_bias(grouped.then(|| share_of_positives(&all())));
+        }
         (true, false) => model.calibrate(),
     }
     results.extend(model.metrics().map(|metrics| (VALIDATION.to_string(), metrics)));

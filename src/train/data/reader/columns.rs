@@ -4,6 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::args::ReadArgs;
 
+/// More columns than any table has; a spreadsheet has that many.
+pub const MOST_COLUMNS: usize = 16_384;
+
 /// What columns of texts are called.
 const TEXT: [&str; 17] = [
     "text",
@@ -82,6 +85,9 @@ impl Columns {
     /// # Errors
     /// The reason in words, with the names that were found and the flag that decides.
     pub fn choose(found: Vec<String>, args: &ReadArgs, shape: Shape) -> Result<Self, String> {
+        if found.len() > MOST_COLUMNS {
+            return Err(format!("its first row has more than {MOST_COLUMNS} fields: is it a table?"));
+        }
         let names = distinct(&found);
         let told = |wanted: &str, flag: &str| {
             let by_number = || names.get(wanted.parse::<usize>().ok()?.checked_sub(1)?);

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::args::ReadArgs;
 use super::bytes::{Opened, ROW_LIMIT_BYTES, lines, unpacking};
-use super::columns::{Columns, Shape, short};
+use super::columns::{Columns, MOST_COLUMNS, Shape, short};
 use super::row::{Fields, File, Raw, Row};
 use crate::error::Error;
 
@@ -126,6 +126,9 @@ fn row_of(text: &str, columns: &Columns) -> Result<Row, String> {
         true => "is no JSON object".to_string(),
         false => format!("is no JSON: {}", at_column(&e)),
     })?;
+    if object.len() > MOST_COLUMNS {
+        return Err(format!("holds more than {MOST_COLUMNS} members"));
+    }
     let name = crate::error::printable(&columns.text);
     let text = match find(&object, &columns.text).as_ref().map(|value| value.get()) {
         None => Err(format!("has no `{name}`")),
