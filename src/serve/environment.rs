@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io::Write;
 
-use clap::builder::BoolishValueParser;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches, Parser, ValueEnum};
 
@@ -120,6 +119,15 @@ fn log_format() -> LogFormat {
     given.and_then(|name| LogFormat::from_str(&name, false).ok()).unwrap_or(LogFormat::Auto)
 }
 
+/// Yes or no, as people write it.
+fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Ok(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Ok(false),
+        _ => Err("write yes or no (or 1 or 0, true or false, on or off)".into()),
+    }
+}
+
 /// `command` with each setting bound to what `variables` mean by it.
 fn prepare(command: Command, variables: &BTreeMap<OsString, OsString>) -> (Command, Notes) {
     let mut notes = Notes::default();
@@ -128,7 +136,7 @@ fn prepare(command: Command, variables: &BTreeMap<OsString, OsString>) -> (Comma
     let port = get(PLATFORM_PORT).filter(|value| !is_blank(value) && !is_address(value));
     let command = for_each_arg(command, &mut |arg| {
         let arg = match arg.get_action() {
-            ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
+            ArgAction::SetTrue => arg.value_parser(boolean),
             _ => arg,
         };
         let Some(name) = arg.get_env().map(|name| name.to_string_lossy().into_owned()) else { return arg };

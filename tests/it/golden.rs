@@ -173,3 +173,19 @@ fn the_tokenizer_cuts_as_keras_does() {
         assert_eq!(ours, words, "{text:?}");
     }
 }
+
+/// The README's first example is what the shipped model says.
+#[test]
+fn the_readme_shows_what_is_answered() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let (text, rest) =
+        readme.split_once("-d '{\"text\": \"").and_then(|(_, rest)| rest.split_once("\"}'")).unwrap();
+    let answer: String = rest.lines().skip(1).take_while(|line| *line != "```").collect();
+    let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let prediction = Predictor::load(root.join("models/imdb")).unwrap().predict(text).unwrap();
+    let shown = |name: &str| answer["probabilities"][name].as_f64().unwrap() as f32;
+    assert_eq!(shown("positive"), prediction.probability);
+    assert!((shown("negative") - (1.0 - prediction.probability)).abs() < 1e-6);
+    assert_eq!(answer["tokens"], prediction.tokens);
+}

@@ -411,3 +411,28 @@ fn at_a_stop_what_was_read_is_answered_and_the_last_line_says_where_a_stream_end
     });
     assert_eq!(server.exit_code(), Some(0));
 }
+
+#[test]
+fn a_body_that_breaks_off_is_said_in_the_last_line() {
+    let (_folder, server) = start(&[]);
+    let line = "{\"text\": \"a good film\"}\n";
+    let head = "POST /predict HTTP/1.1\r\nhost: t\r\ncontent-type: application/x-ndjson\r\n";
+    // Fewer bytes than were announced, a chunk without its end, one whose size is none.
+    for rest in [
+        format!("content-length: 500\r\n\r\n{line}{{\"text\": \"ba"),
+        format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{line}\r\n40\r\n{{\"te", line.len()),
+        format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{line}\r\nzz\r\n{line}", line.len()),
+    ] {
+        let mut socket = TcpStream::connect(&server.address).unwrap();
+        socket.write_all(format!("{head}{rest}").as_bytes()).unwrap();
+        socket.shutdown(Shutdown::Write).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let mut stream = Stream { answers: BufReader::new(socket.try_clone().unwrap()), socket };
+        assert_eq!(stream.status(), 200, "{rest}");
+        let answers = stream.lines();
+        let [first, last] = &answers[..] else { panic!("{rest}: {answers:?}") };
+        assert!(first.get("label").is_some(), "{first}");
+        assert_eq!((&last["status"], last.get("line")), (&json!(400), None), "{last}");
+        assert!(last["detail"].as_str().unwrap().contains("behind line 1;"), "{last}");
+    }
+}

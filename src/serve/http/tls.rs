@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio_rustls::rustls::{ServerConfig, crypto::ring, version};
 use webpki::{EndEntityCert, KeyUsage};
@@ -110,15 +110,33 @@ fn in_words(said: &str) -> String {
     }
 }
 
+/// What is wrong with a file in PEM form.
+fn pem_fault(error: &pem::Error) -> String {
+    match error {
+        pem::Error::NoItemsFound => "there is none in it".into(),
+        pem::Error::MissingSectionEnd { .. } => "it ends in the middle".into(),
+        pem::Error::IllegalSectionStart { .. } => "its first line is damaged".into(),
+        pem::Error::Base64Decode(_) => "its lines are damaged".into(),
+        other => other.to_string(),
+    }
+}
+
 fn read(cert: &Path, key: &Path) -> Result<Loaded> {
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read_small(cert)?)
         .collect::<Result<_, _>>()
-        .map_err(|e| Error::invalid(cert, format!("not a PEM certificate chain: {e}")))?;
+        .map_err(|e| Error::invalid(cert, format!("not a PEM certificate chain: {}", pem_fault(&e))))?;
     let Some(certificate) = chain.first().cloned() else {
         return Err(Error::invalid(cert, "it holds no certificate"));
     };
-    let private = PrivateKeyDer::from_pem_slice(&read_small(key)?)
-        .map_err(|e| Error::invalid(key, format!("not a PEM private key: {e}")))?;
+    let bytes = read_small(key)?;
+    let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|e| {
+        let encrypted = bytes.windows(9).any(|word| word == b"ENCRYPTED");
+        let reason = match encrypted {
+            true => "it is encrypted; write a plain one, readable by this user alone: openssl pkey -in KEY -out PLAIN".into(),
+            false => format!("not a PEM private key: {}", pem_fault(&e)),
+        };
+        Error::invalid(key, reason)
+    })?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&version::TLS13, &version::TLS12])
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))

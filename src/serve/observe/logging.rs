@@ -63,7 +63,8 @@ pub fn start(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// What is logged, as `directives` say: a level, or `target=level`, several parted by commas.
+/// What is logged, as `directives` say: a level, or `target=level`, several parted by commas. Targets that none is named for
+/// log from `info` on.
 ///
 /// A word that is no level would else be taken for a target, and all that is no part of it be silent.
 fn filter(directives: &str) -> std::result::Result<Targets, String> {
@@ -71,16 +72,18 @@ fn filter(directives: &str) -> std::result::Result<Targets, String> {
         let part: String = part.chars().filter(|c| !c.is_control()).take(40).collect();
         format!("`{part}` is neither a level (off, error, warn, info, debug, trace) nor target=level")
     };
-    let mut filter = Targets::new();
-    for part in directives.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+    let is_target =
+        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "_:-".contains(c));
+    let mut filter = Targets::new().with_default(LevelFilter::INFO);
+    for part in directives.split(',').map(str::trim) {
         let (target, level) =
             part.split_once('=').map_or((None, part), |(target, level)| (Some(target), level));
-        let level: LevelFilter = level.parse().map_err(|_| unreadable(part))?;
+        // By their names: the crate takes numbers, too, and nothing.
+        let named = level.chars().next().is_some_and(char::is_alphabetic);
+        let level: LevelFilter = level.parse().ok().filter(|_| named).ok_or_else(|| unreadable(part))?;
         filter = match target {
             None => filter.with_default(level),
-            Some(target) if target.chars().all(|c| c.is_alphanumeric() || "_:-".contains(c)) => {
-                filter.with_target(target, level)
-            }
+            Some(target) if is_target(target) => filter.with_target(target, level),
             Some(_) => return Err(unreadable(part)),
         };
     }
@@ -232,6 +235,9 @@ mod tests {
         ] {
             assert_eq!(read.would_enable(target, &level), logged, "{target} {level}");
         }
+        let read = filter("hyper=debug").unwrap();
+        assert!(read.would_enable("imdb_sentiment", &Level::INFO));
+        assert!(!read.would_enable("imdb_sentiment", &Level::DEBUG));
         for refused in ["[", "verbose", "info,loud", "hyper=loud", "a b=info", "info;debug", "span[x=1]=info"]
         {
             let reason = filter(refused).unwrap_err();

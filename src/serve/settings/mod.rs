@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::RecurrentPrecision;
 
 pub use values::{ModelSource, Secret, check_model_name};
-use values::{abstain, duration, duration_or_zero, positive, share, threads};
+use values::{abstain, duration, duration_or_zero, port, positive, share, threads};
 
 /// Where the shipped models are looked for when none is named, best first; relative to the working directory.
 pub const DEFAULT_MODELS: [&str; 2] = ["models/imdb", "models/keras-imdb"];
@@ -33,7 +33,7 @@ pub struct Settings {
     pub host: String,
 
     /// Port to listen on; 0 lets the system pick one, which is printed
-    #[arg(long, env = "IMDB_SENTIMENT_PORT", default_value_t = 3000)]
+    #[arg(long, env = "IMDB_SENTIMENT_PORT", default_value_t = 3000, value_parser = port)]
     pub port: u16,
 
     /// Unix socket to listen on in place of host and port; the file that a dead server left there is replaced, any other not
@@ -160,7 +160,7 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_SHUTDOWN_GRACE", default_value = "10s", value_parser = duration_or_zero)]
     pub shutdown_grace: Duration,
 
-    /// API keys, comma-separated, one of which every request but health checks must bear (`Authorization: Bearer KEY`)
+    /// API keys, comma-separated, one of which every request must bear but for health checks, the page and /docs (`Authorization: Bearer KEY`)
     #[arg(
         long = "api-key",
         env = "IMDB_SENTIMENT_API_KEYS",
@@ -170,7 +170,7 @@ pub struct Settings {
     )]
     pub api_keys: Vec<Secret>,
 
-    /// File of further API keys, one a line, # starts a comment; read again on SIGHUP
+    /// File of further API keys, one a line, a line that starts with # is a comment; read again on SIGHUP
     #[arg(long, env = "IMDB_SENTIMENT_API_KEYS_FILE", value_name = "FILE")]
     pub api_keys_file: Option<PathBuf>,
 

@@ -92,7 +92,9 @@ pub fn check_model_name(name: &str) -> Result<(), String> {
 pub(super) fn duration_or_zero(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| "write a number and a unit: 500us, 250ms, 10s, 5m")?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "write a number and a unit: 500us, 250ms, 10s, 5m; a number alone is seconds")?;
     let seconds = match unit.trim() {
         "us" | "µs" => number / 1e6,
         "ms" => number / 1e3,
@@ -128,6 +130,11 @@ where
 /// A number from 1 on.
 pub(super) fn positive(text: &str) -> Result<usize, String> {
     number_between(text, 1, usize::MAX)
+}
+
+/// A port.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    number_between(text, 0, u16::MAX)
 }
 
 /// A number of threads, 0 for one per core.

@@ -4,8 +4,8 @@
 //! is read while too many are under way: a client that sends too fast waits, one that takes no answers is cut off after
 //! `--write-timeout`. So a stream of any length takes the same memory.
 //!
-//! A stream that ends early says why in its last line, a problem without the number of a line: its client has been silent for
-//! `--idle-timeout`, or the server stops. It goes on for half of `--shutdown-grace` then, as long as its client is not silent,
+//! A stream that ends early says why in its last line, a problem without the number of a line: its body broke off, its client
+//! has been silent for `--idle-timeout`, or the server stops. It goes on for half of `--shutdown-grace` then, as long as its client is not silent,
 //! and what was read by its end is answered.
 
 use std::borrow::Cow;
@@ -227,7 +227,7 @@ impl Reader {
             match next {
                 Ok(Some(bytes)) => piece = bytes,
                 Ok(None) => break,
-                Err(_) => return Err(None),
+                Err(_) => return Err(Some(self.broken())),
             }
         }
         if let Some(unpacker) = &mut self.unpacker {
@@ -237,6 +237,15 @@ impl Reader {
         }
         self.lines.finish(batch);
         Ok(())
+    }
+
+    /// Nobody hears it but a client that has closed its own direction alone, or whose framing is wrong.
+    fn broken(&self) -> Problem {
+        let detail = format!(
+            "the body broke off or its framing is wrong: the stream ends behind line {}; send what follows it again",
+            self.lines.number()
+        );
+        Problem::new(ProblemKind::Malformed, detail)
     }
 
     fn silent(&self) -> Problem {
