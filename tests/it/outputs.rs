@@ -238,10 +238,11 @@ fn predict_does_not_write_over_what_it_reads() {
     }
     // A file of answers keeps its place until the last row, and a link its aim.
     symlink("out.jsonl", at("answers.jsonl")).unwrap();
-    fs::write(at("out.jsonl"), "old").unwrap();
+    let old = "{\"probabilities\": \"old\"}";
+    fs::write(at("out.jsonl"), old).unwrap();
     fs::write(at("bad.csv"), "a,b\n1,2\n").unwrap();
     assert_eq!(shell("--input bad.csv --output answers.jsonl").status.code(), Some(1));
-    assert_eq!(fs::read_to_string(at("out.jsonl")).unwrap(), "old");
+    assert_eq!(fs::read_to_string(at("out.jsonl")).unwrap(), old);
     assert!(shell("--input in.jsonl --output answers.jsonl").status.success());
     assert_eq!(fs::read_to_string(at("out.jsonl")).unwrap().lines().count(), 50);
     assert_eq!(fs::read_link(at("answers.jsonl")).unwrap(), Path::new("out.jsonl"));
@@ -250,6 +251,33 @@ fn predict_does_not_write_over_what_it_reads() {
             .unwrap()
             .all(|entry| { !entry.unwrap().file_name().to_string_lossy().ends_with(".partial") })
     );
+}
+
+#[test]
+fn predict_replaces_answers_and_nothing_else_without_force() {
+    let folder = tempfile::tempdir().unwrap();
+    write_model(&folder.path().join("model"), 1, 8);
+    fs::write(folder.path().join("in.csv"), "text,id\na good film,1\na bad film,2\n").unwrap();
+    let predict = |output: &str, more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        command.current_dir(folder.path()).args(["predict", "--model", "model", "--input", "in.csv"]);
+        command.args(["--output", output]).args(more).output().unwrap()
+    };
+    for name in ["out.csv", "out.tsv", "out.jsonl", "out.parquet"] {
+        let path = folder.path().join(name);
+        for (precious, force) in [("text,label\nsomebody's work,1\n", true), ("", false)] {
+            fs::write(&path, precious).unwrap();
+            if force {
+                refused(&predict(name, &[]), "--force replaces it");
+                assert_eq!(fs::read_to_string(&path).unwrap(), precious, "{name}");
+            }
+            let first = predict(name, if force { &["--force"] } else { &[] });
+            assert!(first.status.success(), "{name}: {}", text(&first.stderr));
+            // Answers of before are replaced.
+            let again = predict(name, &[]);
+            assert!(again.status.success(), "{name}: {}", text(&again.stderr));
+        }
+    }
 }
 
 #[test]

@@ -131,6 +131,19 @@ fn groups_stay_on_one_side_and_a_table_of_its_own_validates() {
         (validated["data"]["train"].as_u64(), validated["data"]["validation"].as_u64()),
         (Some(170), Some(30))
     );
+    let card = fs::read_to_string(folder.path().join("validated/README.md")).unwrap();
+    assert!(card.contains("30 reviews, those of valid.csv"), "{card}");
+    // Nothing is left where the same rows are held out: no model comes of that.
+    let output = train(
+        folder.path(),
+        "valid.csv",
+        "none",
+        &[&common[..], &["--validation-data", "valid.csv"]].concat(),
+    );
+    let said = text(&output.stderr);
+    assert!(!output.status.success() && said.contains("none is left to learn from"), "{said}");
+    assert!(said.contains("30 rows left out that the validation data hold as well"), "{said}");
+    assert!(!folder.path().join("none").exists());
     let output = train(folder.path(), "own.csv", "x", &["--group-column", "shop"]);
     assert!(text(&output.stderr).contains("no column `shop`"), "{}", text(&output.stderr));
 }
@@ -215,6 +228,10 @@ fn a_model_is_fitted_to_other_data_from_where_it_stands() {
     ];
     let told = done(folder.path(), &fitted);
     assert!(told.contains("starts from first"), "{told}");
+    // Its shape stays; whoever asks for another is told so.
+    let output = run(folder.path(), &[&fitted[..], &["--hidden-size", "16", "--force"]].concat());
+    let said = text(&output.stderr);
+    assert!(!output.status.success() && said.contains("hidden_size") && said.contains("has 8"), "{said}");
     let (first, second) = (load_directory(&at("first")).unwrap(), load_directory(&at("second")).unwrap());
     assert!(second.vocabulary.id("zippy").is_some() && second.vocabulary.len() > first.vocabulary.len());
     assert_eq!(first.vocabulary.word(5), second.vocabulary.word(5));

@@ -340,6 +340,9 @@ pub(super) struct PredictArgs {
     /// otherwise.
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
+    /// Replace a file that holds no answers of this command.
+    #[arg(long)]
+    pub(super) force: bool,
     #[command(flatten)]
     pub(super) read: ReadArgs,
     #[command(flatten)]

@@ -58,6 +58,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         ));
     }
     let mut files = load_directory(&job.model)?;
+    let given = Predictor::new(files.clone());
     if job.by_length {
         files.config.set_short_scale(ShortScale::default());
     }
@@ -101,7 +102,9 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
     let after = Predictor::new(files.clone());
     let models = [after];
     let fitted = mean_logits_of(&models, &texts);
-    let (old, new) = (Metrics::of(&logits, &targets), Metrics::of(&fitted, &targets));
+    // As it was given: a scale by length that is fitted anew was its own, too.
+    let (old, new) =
+        (Metrics::of(&mean_logits_of(&[given], &texts), &targets), Metrics::of(&fitted, &targets));
     let abstain = job.precision.map(|wanted| abstain_below(&fitted, &targets, wanted));
     let mut text = format!(
         "{} rows, {positives} positive\ntemperature {:.3}, bias {:+.3}{}\nbefore: loss {:.4} accuracy {:.4} calibration error \

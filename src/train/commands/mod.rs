@@ -142,8 +142,8 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
         }
         Command::Settings { preset } => print(out, &Settings::preset(&preset)?.described()),
         Command::Predict(args) => {
-            let PredictArgs { model, input, output, read, write } = args;
-            predict(&PredictJob { model, input, read, output, write }, out, &mut std::io::stderr())
+            let PredictArgs { model, input, output, force, read, write } = args;
+            predict(&PredictJob { model, input, read, output, force, write }, out, &mut std::io::stderr())
         }
         Command::Texts(args) => texts::run(&args.data.path()?, &args.preset.settings()?, &args.texts, out),
         Command::Quantize(args) => {

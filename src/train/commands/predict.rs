@@ -2,8 +2,9 @@
 //!
 //! One thread reads, all cores score, one thread writes; of the input only what these three have in hand is in memory.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
@@ -36,9 +37,41 @@ pub struct PredictJob {
     pub read: ReadArgs,
     /// The file to write, in the form that its name tells; `None` writes JSON lines to standard output.
     pub output: Option<PathBuf>,
+    /// Whether a file is replaced that holds no answers.
+    pub force: bool,
     /// Which columns are written.
     pub write: WriteArgs,
 }
+
+/// Refuses a file that is there and holds no answers of this command, which has a column of that name in every form.
+fn check_output(path: &Path) -> Result<()> {
+    let Ok(mut file) = File::open(path) else { return Ok(()) };
+    let size = file.metadata().map_err(Error::io(path))?;
+    if !size.is_file() || size.len() == 0 {
+        return Ok(());
+    }
+    // A table has it in its first line, Parquet at its end.
+    let mut holds = |from: u64| -> std::io::Result<bool> {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(from))?;
+        (&mut file).take(LOOKED_AT).read_to_end(&mut bytes)?;
+        Ok(bytes.windows(ANSWER.len()).any(|word| word == ANSWER.as_bytes()))
+    };
+    let ours = holds(0).and_then(|first| Ok(first || holds(size.len().saturating_sub(LOOKED_AT))?));
+    let packed = Path::new(path).extension().is_some_and(|kind| kind == "gz" || kind == "zst");
+    match ours.map_err(Error::io(path))? {
+        true => Ok(()),
+        false if packed => Err(Error::invalid(path, "is there already; --force replaces it")),
+        false => Err(Error::invalid(
+            path,
+            "is there already, and has no column of probabilities, as answers do; --force replaces it",
+        )),
+    }
+}
+
+/// Part of a column's name that only answers have, and how much of a file is looked through for it.
+const ANSWER: &str = "probabilities";
+const LOOKED_AT: u64 = 256 * 1024;
 
 /// Rows that were read together from one file.
 struct Chunk {
@@ -66,6 +99,9 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
     let mut reader = Reader::open(&input, &job.read, bar.clone())?;
     let predictor = Predictor::load(&job.model)?;
     let mut writer = Writer::open(job.output.as_deref(), &read, out, &job.write, &reader.columns())?;
+    if let Some(path) = job.output.as_deref().filter(|_| !job.force) {
+        check_output(path)?;
+    }
     // A closed log is no reason to fail. The bar gives way: both may stand on one terminal.
     let _ = bar.suspend(|| writeln!(log, "{}", reader.taken()));
     let blocks = writer.blocks();

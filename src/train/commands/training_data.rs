@@ -168,6 +168,7 @@ pub fn prepare(sources: &Sources, settings: &Settings) -> Result<TrainingData> {
             },
             own: !matches!(sources.data, DataSource::Release(_)),
             group: sources.own.group_column.clone(),
+            validation_data: sources.own.validation_data.as_ref().map(|path| file_name(path)),
             init: sources.init.as_ref().map(|path| file_name(path)),
             vocabulary: match (&sources.vocabulary, &sources.vectors) {
                 (_, Some(path)) | (Some(path), None) => file_name(path),

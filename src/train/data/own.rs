@@ -87,6 +87,10 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
         Some(_) => Ok(DataSplit { train: learnt, validation, final_test: Vec::new() }),
     };
     let split = split.and_then(|split| both_sides(&corpus, split)).map_err(|e| with_notes(e, &notes))?;
+    // Rows without a label are enough where somebody has an opinion of them.
+    if split.train.is_empty() && (!unlabelled || corpus.unlabelled.is_empty()) {
+        return Err(with_notes(Error::Data("of all rows none is left to learn from".into()), &notes));
+    }
     Ok(Gathered { corpus, split, notes, names })
 }
 

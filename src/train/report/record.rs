@@ -88,6 +88,9 @@ pub struct DataRecord {
     /// The column whose equal values stand on one side of the split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// Name of the table that is held out, where it is one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_data: Option<String>,
     /// The model that training started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::Overrides;
 use super::choices::{Keep, OptimizerKind, Split};
-use crate::error::Result;
+use super::{Overrides, Settings};
+use crate::error::{Error, Result};
 use crate::model::load_directory;
 use crate::train::data::labelled::{DataSource, OwnArgs};
 
@@ -48,5 +48,26 @@ impl Base {
             base.clip_norm = Some(1.0);
         }
         Ok(Self(base))
+    }
+
+    /// Whether `settings` leave the network its shape where training starts from a model.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for one that asks for another.
+    pub(super) fn check(&self, settings: &Settings) -> Result<()> {
+        macro_rules! same {
+            ($($name:ident),*) => {$(
+                if let Some(given) = &self.0.$name && *given != settings.$name {
+                    let reason = format!(
+                        "the model that training starts from has {}, which stays as it is; leave it out, or train without --init",
+                        serde_json::json!(given)
+                    );
+                    return Err(Error::setting(stringify!($name), reason));
+                }
+            )*};
+        }
+        // Of data alone none of these is set.
+        same!(tokenizer, embedding_dim, hidden_size, num_layers, bidirectional, pooling, max_length, padding);
+        Ok(())
     }
 }

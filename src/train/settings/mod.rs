@@ -213,6 +213,7 @@ impl Settings {
         settings.apply(&base.0);
         settings.apply(file);
         settings.apply(flags);
+        base.check(&settings)?;
         settings.settled()
     }
 
