@@ -310,6 +310,116 @@ fn columns_of_one_name_keep_their_values() {
 }
 
 #[test]
+fn columns_of_later_rows_and_files_come_back() {
+    let folder = Folder::new();
+    let rows = [r#"{"text":"good film","id":0}"#, r#"{"text":"bad film","id":9,"note":"keep me"}"#];
+    folder
+        .write("late.jsonl", rows.join("\n"))
+        .write("late.json", format!("[{}]", rows.join(",")))
+        .write("a.csv", "text,id\ngood film,1\n")
+        .write("b.csv", "id,text,note\n2,bad film,keep me\n")
+        .write("c.csv", "review,id\ndull film,3\n");
+    let written = |input: &str, output: &str, more: &[&str]| {
+        let done = folder.predict(&[&["--input", input, "--output", output], more].concat());
+        assert!(done.status.success(), "{input} {output}: {}", text(&done.stderr));
+        let read = ["--input", output, "--columns", "label", "--text-column", "text"];
+        let done = folder.predict(&read);
+        text(&done.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    };
+    for output in ["out.csv", "out.tsv", "out.jsonl", "out.parquet"] {
+        for input in ["late.jsonl", "late.json"] {
+            for more in [&[][..], &["--keep-columns", "text,id,note"]] {
+                let answers = written(input, output, more);
+                assert_eq!(answers[1]["note"], "keep me", "{input} {output}");
+                assert_eq!(answers[1]["id"].to_string().trim_matches('"'), "9", "{input} {output}");
+            }
+        }
+        let answers = written("[abc].csv", output, &[]);
+        assert_eq!(answers[1]["note"], "keep me", "{output}");
+        assert_eq!(answers[2]["review"], "dull film", "{output}");
+        let ids = answers.iter().map(|answer| answer["id"].to_string());
+        assert_eq!(ids.collect::<Vec<_>>(), ["\"1\"", "\"2\"", "\"3\""], "{output}");
+    }
+    let fault = folder.refusal(&[
+        "predict",
+        "--model",
+        "model",
+        "--input",
+        "[abc].csv",
+        "--keep-columns",
+        "text,other",
+    ]);
+    assert!(fault.contains("no column `other`"), "{fault}");
+}
+
+#[test]
+fn a_member_that_comes_too_late_for_a_column_is_told() {
+    let folder = Folder::new();
+    let mut rows = "{\"text\":\"good film\",\"id\":0}\n".repeat(1_200);
+    rows += "{\"text\":\"bad film\",\"id\":9,\"note\":\"keep me\",\"nothing\":null}\n";
+    folder.write("late.jsonl", rows);
+    let arguments = ["predict", "--model", "model", "--input", "late.jsonl", "--output"];
+    for output in ["out.csv", "out.parquet"] {
+        let fault = folder.refusal(&[&arguments[..], &[output]].concat());
+        assert!(
+            fault.contains("1 row has members that the output has no column for (note)")
+                && fault.ends_with("--keep-columns text,id,note"),
+            "{fault}"
+        );
+        // Every row is answered all the same.
+        assert_eq!(folder.answers(&["--input", output, "--columns", "label"]).len(), 1_201);
+        fs::remove_file(folder.at(output)).unwrap();
+        let fault = folder.refusal(&[&arguments[..], &[output, "--strict"]].concat());
+        assert!(fault.contains("no column for (note)") && !folder.at(output).exists(), "{fault}");
+        let done = folder.run(&[&arguments[..], &[output, "--keep-columns", "text,id,note"]].concat());
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        assert_eq!(folder.answers(&["--input", output, "--columns", "label"])[1_200]["note"], "keep me");
+    }
+    assert_eq!(folder.answers(&["--input", "late.jsonl"])[1_200]["note"], "keep me");
+}
+
+#[test]
+fn no_two_columns_are_written_by_one_name() {
+    let folder = Folder::new();
+    folder.write("in.csv", "text,label,input.label\ngood film,1,2\n");
+    folder
+        .write("late.jsonl", "{\"text\":\"good film\"}\n{\"text\":\"bad\",\"label\":1,\"input.label\":2}\n");
+    let done = folder.predict(&["--input", "in.csv"]);
+    let line = text(&done.stdout);
+    assert_eq!(line.matches("\"input.label\":").count(), 1, "{line}");
+    let answer: Value = serde_json::from_str(line.trim()).unwrap();
+    assert_eq!((&answer["input.label.2"], &answer["input.label"]), (&"1".into(), &"2".into()));
+    let late = &folder.answers(&["--input", "late.jsonl"])[1];
+    assert_eq!((&late["input.label.2"], &late["input.label"]), (&1.into(), &2.into()));
+    // What was written is read and written again, and again.
+    for (input, output) in [("in.csv", "1.csv"), ("1.csv", "2.csv"), ("2.csv", "3.csv")] {
+        let done = folder.predict(&["--input", input, "--output", output]);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        let written = fs::read_to_string(folder.at(output)).unwrap();
+        let mut names: Vec<&str> = written.lines().next().unwrap().split(',').collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "{written}");
+    }
+}
+
+#[test]
+fn rows_without_an_answer_are_told_with_their_file() {
+    let folder = Folder::new();
+    folder.write("a.csv", "text,id\ngood film,1\n...,2\n").write("b.csv", "text,id\nbad,1,2\n...,2\n");
+    let done = folder.predict(&["--input", "[ab].csv"]);
+    let summary = text(&done.stderr);
+    assert!(
+        summary.contains("3 without an answer (a.csv: lines 3; b.csv: lines 2, 3): a.csv: line 3: "),
+        "{summary}"
+    );
+    let answers = text(&done.stdout);
+    let last: Value = serde_json::from_str(answers.lines().last().unwrap()).unwrap();
+    assert!(last["error"].as_str().unwrap().starts_with("b.csv: line 3: "), "{last}");
+}
+
+#[test]
 fn rows_of_delimiters_alone_do_not_take_the_memory() {
     let folder = Folder::new();
     let commas = vec![b','; 60 << 20];

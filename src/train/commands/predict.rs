@@ -13,8 +13,8 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::predict::{DetailsWanted, Predictor, Truncate};
-use crate::train::data::reader::{Columns, Input, ReadArgs, Reader, Row};
-use crate::train::data::writer::{Answered, Block, Blocks, WriteArgs, Writer};
+use crate::train::data::reader::{Columns, Input, ReadArgs, Reader, Row, short};
+use crate::train::data::writer::{Answered, Block, Blocks, Claimed, WriteArgs, Writer};
 use crate::train::progress;
 
 /// Rows that are scored at a time: enough to keep every core busy, few enough to be a stream.
@@ -23,8 +23,10 @@ const CHUNK: usize = 2048;
 const CHUNK_BYTES: usize = 8 << 20;
 /// Rows that one core scores together.
 const SHARE: usize = 64;
-/// Places of rows without an answer that are named at the end.
+/// Places of rows without an answer, and members without a column, that are named at the end.
 const NAMED: usize = 5;
+/// Columns that are proposed at most.
+const PROPOSED: usize = 20;
 
 /// What to score and where to put the answers.
 #[derive(Clone, Debug)]
@@ -75,6 +77,8 @@ const LOOKED_AT: u64 = 256 * 1024;
 
 /// Rows that were read together from one file.
 struct Chunk {
+    /// The file, where there are several.
+    file: Option<Arc<str>>,
     columns: Arc<Columns>,
     rows: Vec<Row>,
 }
@@ -82,7 +86,8 @@ struct Chunk {
 /// Scores as `job` asks; answers that have no file of their own go to `out`, what was read as what and the rate to `log`.
 ///
 /// # Errors
-/// Those of reading the model, of reading the input and of writing; [`Error::Data`] where no row at all has an answer. A
+/// Those of reading the model, of reading the input and of writing; [`Error::Data`] where no row at all has an answer, or
+/// rows have members that the output, which stands, has no column for. A
 /// row that cannot be read and a text without a word are no errors unless `strict`: their answers say so, and the order
 /// stays.
 pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Write) -> Result<()> {
@@ -98,10 +103,12 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
     let read = input.ids();
     let mut reader = Reader::open(&input, &job.read, bar.clone())?;
     let predictor = Predictor::load(&job.model)?;
-    let mut writer = Writer::open(job.output.as_deref(), &read, out, &job.write, &reader.columns())?;
+    // A file that cannot be written is told before the first rows are waited for.
+    let claimed = Claimed::open(job.output.as_deref(), &read, out, &job.write)?;
     if let Some(path) = job.output.as_deref().filter(|_| !job.force) {
         check_output(path)?;
     }
+    let mut writer = claimed.begin(&job.write, &reader.outline()?)?;
     // A closed log is no reason to fail. The bar gives way: both may stand on one terminal.
     let _ = bar.suspend(|| writeln!(log, "{}", reader.taken()));
     let blocks = writer.blocks();
@@ -130,12 +137,12 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
     written?.finish()?;
     let seconds = started.elapsed().as_secs_f64();
     let _ = writeln!(log, "{}", tally.summary(seconds));
-    tally.check()
+    tally.check(&blocks)
 }
 
 /// Reads chunk by chunk until the input ends, fails, or nobody takes more.
 fn read_chunks(reader: &mut Reader, to: &SyncSender<Result<Chunk>>) {
-    let mut chunk = Chunk { columns: reader.columns(), rows: Vec::new() };
+    let mut chunk = Chunk { file: reader.file(), columns: reader.columns(), rows: Vec::new() };
     let mut bytes = 0;
     loop {
         let row = match reader.next() {
@@ -152,7 +159,8 @@ fn read_chunks(reader: &mut Reader, to: &SyncSender<Result<Chunk>>) {
         // Another file has columns of its own.
         let other = !Arc::ptr_eq(&chunk.columns, &reader.columns());
         if other || chunk.rows.len() == CHUNK || bytes > CHUNK_BYTES {
-            let next = Chunk { columns: reader.columns(), rows: Vec::with_capacity(CHUNK) };
+            let rows = Vec::with_capacity(CHUNK);
+            let next = Chunk { file: reader.file(), columns: reader.columns(), rows };
             if to.send(Ok(std::mem::replace(&mut chunk, next))).is_err() {
                 return;
             }
@@ -177,7 +185,7 @@ fn score(
     chunk: Chunk,
     job: &PredictJob,
 ) -> Result<(Vec<Block>, Tally)> {
-    let Chunk { columns, mut rows } = chunk;
+    let Chunk { file, columns, mut rows } = chunk;
     let mut shares = Vec::with_capacity(rows.len().div_ceil(SHARE));
     while !rows.is_empty() {
         let rest = rows.split_off(rows.len().min(SHARE));
@@ -186,10 +194,13 @@ fn score(
     let made: Vec<(Block, Tally)> = shares
         .into_par_iter()
         .map(|share| {
-            let answered = answers(predictor, share, job.write.explain.wanted());
-            let tally = Tally::of(&answered);
+            let answered = answers(predictor, share, file.as_deref(), job.write.explain.wanted());
+            let tally = Tally::of(&answered, file.as_ref(), blocks);
             if let Some(fault) = tally.first.as_ref().filter(|_| job.read.strict) {
                 return Err(Error::Data(fault.clone()));
+            }
+            if tally.lost > 0 && job.read.strict {
+                return Err(Error::Data(tally.without_column(blocks)));
             }
             Ok((blocks.block(&answered, &columns)?, tally))
         })
@@ -203,7 +214,13 @@ fn score(
     Ok((blocks, tally))
 }
 
-fn answers(predictor: &Predictor, rows: Vec<Row>, wanted: DetailsWanted) -> Vec<Answered> {
+fn answers(
+    predictor: &Predictor,
+    rows: Vec<Row>,
+    file: Option<&str>,
+    wanted: DetailsWanted,
+) -> Vec<Answered> {
+    let file = file.map_or(String::new(), |file| format!("{file}: "));
     let encoded: Vec<Result<_, String>> = rows
         .iter()
         .map(|row| match &row.text {
@@ -217,7 +234,7 @@ fn answers(predictor: &Predictor, rows: Vec<Row>, wanted: DetailsWanted) -> Vec<
         .zip(encoded)
         .map(|(row, encoding)| {
             let answer = encoding.and_then(|_| predictions.next().ok_or_else(|| "no prediction".to_string()));
-            let answer = answer.map_err(|reason| format!("line {}: {reason}", row.line));
+            let answer = answer.map_err(|reason| format!("{file}line {}: {reason}", row.line));
             let text = row.text.as_deref().ok().filter(|_| wanted.any() && answer.is_ok());
             let details = text.and_then(|text| predictor.details(text, wanted).ok());
             Answered { row, answer, details }
@@ -232,18 +249,29 @@ struct Tally {
     failed: u64,
     /// The first reason.
     first: Option<String>,
-    /// Lines of the first rows without an answer.
-    lines: Vec<u64>,
+    /// Files, where there are several, and lines of the first rows without an answer.
+    places: Vec<(Option<Arc<str>>, u64)>,
+    /// How many rows have members that are not written, and the first of these.
+    lost: u64,
+    members: Vec<String>,
 }
 
 impl Tally {
-    fn of(answered: &[Answered]) -> Self {
+    fn of(answered: &[Answered], file: Option<&Arc<str>>, blocks: &Blocks) -> Self {
+        let (mut lost, mut members) = (0, Vec::new());
+        for answered in answered {
+            let mut names = blocks.lost(&answered.row).peekable();
+            lost += u64::from(names.peek().is_some());
+            names.for_each(|name| note(&mut members, name));
+        }
         let failed = answered.iter().filter(|answered| answered.answer.is_err());
         Self {
             rows: answered.len() as u64,
             failed: failed.clone().count() as u64,
             first: failed.clone().find_map(|answered| answered.answer.as_ref().err().cloned()),
-            lines: failed.take(NAMED).map(|answered| answered.row.line).collect(),
+            places: failed.take(NAMED).map(|answered| (file.cloned(), answered.row.line)).collect(),
+            lost,
+            members,
         }
     }
 
@@ -251,26 +279,62 @@ impl Tally {
         self.rows += other.rows;
         self.failed += other.failed;
         self.first = self.first.take().or(other.first);
-        self.lines.extend(other.lines);
-        self.lines.truncate(NAMED);
+        self.places.extend(other.places);
+        self.places.truncate(NAMED);
+        self.lost += other.lost;
+        other.members.iter().for_each(|name| note(&mut self.members, name));
     }
 
     fn summary(&self, seconds: f64) -> String {
         let rate = self.rows as f64 / seconds.max(1e-9);
         let mut text = format!("{} reviews in {seconds:.2} s, {rate:.0} reviews/s", self.rows);
         if let Some(first) = &self.first {
-            let lines: Vec<String> = self.lines.iter().map(u64::to_string).collect();
-            let more = if self.failed as usize > lines.len() { ", …" } else { "" };
-            text +=
-                &format!("; {} without an answer (lines {}{more}): {first}", self.failed, lines.join(", "));
+            text += &format!("; {} without an answer ({}): {first}", self.failed, self.places());
         }
         text
     }
 
-    fn check(&self) -> Result<()> {
+    /// The lines of rows without an answer, by their files.
+    fn places(&self) -> String {
+        let lines = |places: &[(Option<Arc<str>>, u64)]| {
+            let lines: Vec<String> = places.iter().map(|(_, line)| line.to_string()).collect();
+            let file = places[0].0.as_ref().map_or(String::new(), |file| format!("{file}: "));
+            format!("{file}lines {}", lines.join(", "))
+        };
+        let files: Vec<String> = self.places.chunk_by(|one, next| one.0 == next.0).map(lines).collect();
+        let more = if self.failed as usize > self.places.len() { ", …" } else { "" };
+        files.join("; ") + more
+    }
+
+    fn check(&self, blocks: &Blocks) -> Result<()> {
         match (&self.first, self.rows == self.failed) {
             (Some(first), true) => Err(Error::Data(format!("no row has an answer; {first}"))),
+            _ if self.lost > 0 => Err(Error::Data(self.without_column(blocks))),
             _ => Ok(()),
         }
+    }
+
+    /// What to do about members that are not written.
+    fn without_column(&self, blocks: &Blocks) -> String {
+        let rows = if self.lost == 1 { "1 row has".into() } else { format!("{} rows have", self.lost) };
+        let members: Vec<String> = self.members.iter().take(NAMED).map(|name| short(name)).collect();
+        let more = if self.members.len() > NAMED { ", …" } else { "" };
+        let columns: Vec<String> = blocks.kept().map(short).chain(members.iter().cloned()).collect();
+        let columns = match columns.len() > PROPOSED {
+            true => String::new(),
+            false => format!(" {}{}", columns.join(","), more.replace(' ', "")),
+        };
+        format!(
+            "{rows} members that the output has no column for ({}{more}): write .jsonl, or name all that is wanted by \
+             --keep-columns{columns}",
+            members.join(", ")
+        )
+    }
+}
+
+/// Adds `name`, as far as it is to be named.
+fn note(members: &mut Vec<String>, name: &str) {
+    if members.len() <= NAMED && !members.iter().any(|member| member == name) {
+        members.push(name.to_string());
     }
 }

@@ -78,7 +78,7 @@ pub fn open(mut opened: Opened, args: &ReadArgs, delimiter: Option<u8>) -> Resul
     };
     let taken = format!("table, delimiter {delimiter}{quotes}, {}", columns.taken());
     let rows = rows(opened.source, dialect, columns.clone(), !args.no_header, separator.is_some());
-    Ok(File { taken, columns, rows })
+    Ok(File { taken, columns, open: false, rows })
 }
 
 fn rows(

@@ -79,7 +79,7 @@ pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
             Err(reason) => Row { line, text: Err(reason), label: None, fields: Fields::None },
         })
     });
-    Ok(File { taken, columns, rows: Box::new(rows) })
+    Ok(File { taken, columns, open: true, rows: Box::new(rows) })
 }
 
 /// The columns of the first object.

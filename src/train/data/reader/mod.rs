@@ -9,6 +9,7 @@ mod bytes;
 mod columns;
 mod delimited;
 mod json;
+mod outline;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod plain;
@@ -20,7 +21,9 @@ use std::sync::Arc;
 use indicatif::ProgressBar;
 
 pub use self::args::{Format, ReadArgs};
+use self::columns::MOST_COLUMNS;
 pub use self::columns::{Columns, short};
+pub use self::outline::Outline;
 use self::row::File;
 pub use self::row::{Fields, Row};
 use crate::error::{Error, Result};
@@ -30,6 +33,8 @@ use crate::train::data::output::FileId;
 pub struct Reader {
     /// The files still to be opened, in reverse.
     rest: Vec<PathBuf>,
+    /// Whether there is more than one file.
+    several: bool,
     args: ReadArgs,
     bar: ProgressBar,
     name: PathBuf,
@@ -103,8 +108,9 @@ impl Reader {
             }
         };
         rest.reverse();
+        let several = !rest.is_empty();
         let file = open(&name, *input == Input::Standard, args, &bar)?;
-        Ok(Self { rest, args: args.clone(), bar, name, file })
+        Ok(Self { rest, several, args: args.clone(), bar, name, file })
     }
 
     /// What was taken for what, in one line.
@@ -119,6 +125,28 @@ impl Reader {
     /// The columns of the file that is being read.
     pub fn columns(&self) -> Arc<Columns> {
         self.file.columns.clone()
+    }
+
+    /// The file that is being read, where there are several.
+    pub fn file(&self) -> Option<Arc<str>> {
+        self.several.then(|| crate::error::printable(&self.name.to_string_lossy()).into())
+    }
+
+    /// The columns of all files, told by their heads and, of JSON, by the members of the first rows. Called before the
+    /// first row is taken; files behind the first are opened for it and let go.
+    ///
+    /// # Errors
+    /// As [`Reader::open`]; [`Error::Data`] for more columns than any table has.
+    pub fn outline(&mut self) -> Result<Outline> {
+        let mut outline = Outline::default();
+        outline.add(&mut self.file);
+        for path in self.rest.iter().rev() {
+            outline.add(&mut open(path, false, &self.args, &ProgressBar::hidden())?);
+        }
+        match outline.names.len() > MOST_COLUMNS {
+            true => Err(Error::Data(format!("the files have more than {MOST_COLUMNS} columns together"))),
+            false => Ok(outline),
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub fn open(path: &Path, args: &ReadArgs) -> Result<File, String> {
             record.map_err(|e| Error::invalid(&name, format!("row {line}: {}", fault(&e.to_string()))))?;
         Ok(row_of(&record, &known, line))
     });
-    Ok(File { taken, columns, rows: Box::new(rows) })
+    Ok(File { taken, columns, open: false, rows: Box::new(rows) })
 }
 
 /// What the reader says, without the bytes that it met.

@@ -38,7 +38,7 @@ pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
         Ok(Row { line, text, label, fields: Fields::None })
     });
     let taken = if fasttext { "one text a line, labels as fastText writes them" } else { "one text a line" };
-    Ok(File { taken: taken.into(), columns: Arc::new(columns), rows: Box::new(rows) })
+    Ok(File { taken: taken.into(), columns: Arc::new(columns), open: false, rows: Box::new(rows) })
 }
 
 fn looks_like_json(line: &str) -> bool {

@@ -44,5 +44,7 @@ pub(super) struct File {
     /// What was taken for what.
     pub taken: String,
     pub columns: Arc<Columns>,
+    /// Whether rows may hold members that are no columns.
+    pub open: bool,
     pub rows: Rows,
 }

@@ -2,10 +2,13 @@
 
 use std::borrow::Cow;
 
+use indexmap::IndexSet;
+use serde_json::value::RawValue;
+
 use super::explained::{self, ExplainArgs};
 use crate::error::{Error, Result, printable};
 use crate::predict::{Details, DetailsWanted, Offsets, Prediction};
-use crate::train::data::reader::{Columns, Fields, Row};
+use crate::train::data::reader::{Columns, Fields, Outline, Row};
 
 /// What an answer holds, by the names that the server gives it; `probabilities` is one object in JSON.
 pub const ANSWER: [&str; 12] = [
@@ -65,15 +68,15 @@ pub enum Cell<'c> {
     Flag(bool),
 }
 
-/// What is written of each row, settled with the first.
+/// What is written of each row, settled before the first.
 #[derive(Clone, Debug)]
 pub struct Layout {
     /// The columns of the input that are kept, with the names under which they are written.
     pub(super) kept: Vec<(String, String)>,
-    /// Whether rows without columns are texts that are kept.
-    pub(super) keep_text: bool,
-    /// Whether everything that a row holds is kept, also what the first row had not.
-    pub(super) keeps_all: bool,
+    /// The columns that were known before the first row was written.
+    known: IndexSet<String>,
+    /// Whether everything that a row holds is kept, also what was not known.
+    keeps_all: bool,
     /// The columns of the answer, as places in [`ANSWER`].
     pub(super) answer: Vec<usize>,
     /// In what offsets count.
@@ -90,17 +93,27 @@ fn is_there(column: &str, DetailsWanted { words, sentences, trajectory }: Detail
     }
 }
 
+/// The name under which the input's column `name` is written: another one where the answer has it, or `taken` says that
+/// another column does.
+fn free_name(answer: &[usize], name: &str, taken: impl Fn(&str) -> bool) -> String {
+    let ours = |at: &usize| ANSWER[*at] == name || ANSWER[*at].split('.').next() == Some(name);
+    let name = if answer.iter().any(ours) { format!("input.{name}") } else { name.to_string() };
+    let numbered = (2..).map(|number| format!("{name}.{number}"));
+    std::iter::once(name.clone()).chain(numbered).find(|free| !taken(free)).expect("there is no last number")
+}
+
 impl Layout {
-    pub(super) fn new(args: &WriteArgs, columns: &Columns) -> Result<Self> {
+    pub(super) fn new(args: &WriteArgs, outline: &Outline) -> Result<Self> {
         let there = |at: &usize| is_there(ANSWER[*at], args.explain.wanted());
         let mut answer: Vec<usize> = (0..ANSWER.len()).filter(there).collect();
         if let Some(wanted) = &args.columns {
             answer.clear();
             for name in wanted {
                 let named = |at: &usize| ANSWER[*at] == name || ANSWER[*at].split('.').next() == Some(name);
-                let before = answer.len();
-                answer.extend((0..ANSWER.len()).filter(named).filter(there));
-                if answer.len() == before {
+                let found: Vec<usize> = (0..ANSWER.len()).filter(named).filter(there).collect();
+                let new: Vec<usize> = found.iter().copied().filter(|at| !answer.contains(at)).collect();
+                answer.extend(new);
+                if found.is_empty() {
                     let has: Vec<&str> = (0..ANSWER.len()).filter(there).map(|at| ANSWER[at]).collect();
                     let reason = match ANSWER.contains(&name.as_str()) {
                         true => format!("`{name}` comes with --explain, --sentences or --trajectory"),
@@ -110,32 +123,27 @@ impl Layout {
                 }
             }
         }
-        let names = match columns.names.is_empty() {
-            true => vec!["text".to_string()],
-            false => columns.names.clone(),
-        };
-        let kept = match &args.keep_columns {
-            None => names,
-            Some(wanted) if wanted.len() == 1 && wanted[0] == "none" => Vec::new(),
+        let kept: IndexSet<String> = match &args.keep_columns {
+            None => outline.names.clone(),
+            Some(wanted) if wanted.len() == 1 && wanted[0] == "none" => IndexSet::new(),
             Some(wanted) => {
-                if let Some(missing) = wanted.iter().find(|wanted| !names.contains(wanted)) {
+                let missing = wanted.iter().find(|wanted| !outline.names.contains(*wanted));
+                if let Some(missing) = missing.filter(|_| !outline.open) {
                     return Err(Error::setting(
                         "keep-columns",
                         format!("the input has no column `{}`", printable(missing)),
                     ));
                 }
-                wanted.clone()
+                wanted.iter().cloned().collect()
             }
         };
-        // A column of the input that is called as one of the answer keeps its value under another name.
-        let taken = |name: &String| answer.iter().any(|at| ANSWER[*at].split('.').next() == Some(name));
-        let renamed = |name: String| {
-            if taken(&name) { (name.clone(), format!("input.{name}")) } else { (name.clone(), name) }
+        let written = |name: &String| {
+            let other = |free: &str| free != name && kept.contains(free);
+            (name.clone(), free_name(&answer, name, other))
         };
-        let keep_text = columns.names.is_empty() && !kept.is_empty();
         Ok(Self {
-            kept: kept.into_iter().map(renamed).collect(),
-            keep_text,
+            kept: kept.iter().map(written).collect(),
+            known: outline.names.clone(),
             keeps_all: args.keep_columns.is_none(),
             answer,
             offsets: args.explain.offsets,
@@ -148,8 +156,29 @@ impl Layout {
         kept.chain(self.answer.iter().map(|at| ANSWER[*at])).collect()
     }
 
+    /// The members of a row that are kept and were not known before the first row was written.
+    pub(super) fn late<'r>(&'r self, row: &'r Row) -> impl Iterator<Item = (&'r str, &'r RawValue)> {
+        let object = match &row.fields {
+            Fields::Object(object) if self.keeps_all => Some(object),
+            _ => None,
+        };
+        let members = object.into_iter().flatten().map(|(name, value)| (name.as_str(), &**value));
+        members.filter(|(name, _)| !self.known.contains(*name))
+    }
+
+    /// The name under which such a member is written.
+    pub(super) fn late_name(&self, row: &Row, name: &str) -> String {
+        free_name(&self.answer, name, |free| {
+            let member = || match &row.fields {
+                Fields::Object(object) => free != name && object.contains_key(free),
+                _ => false,
+            };
+            self.kept.iter().any(|(_, written)| written == free) || member()
+        })
+    }
+
     /// The cells of the input's columns in a row that was read with `columns`.
-    pub(super) fn kept<'r>(&'r self, row: &'r Row, columns: &Columns) -> impl Iterator<Item = Cell<'r>> {
+    pub(super) fn kept<'r>(&'r self, row: &'r Row, columns: &'r Columns) -> impl Iterator<Item = Cell<'r>> {
         let places: Vec<Option<usize>> = match &row.fields {
             Fields::Record(_) => {
                 let place = |name: &String| columns.names.iter().position(|column| column == name);
@@ -157,6 +186,8 @@ impl Layout {
             }
             _ => vec![None; self.kept.len()],
         };
+        // Where a row is a text and nothing else.
+        let text = if columns.names.is_empty() { "text" } else { columns.text.as_str() };
         self.kept.iter().zip(places).map(move |((name, _), place)| match &row.fields {
             Fields::Record(record) => {
                 place.and_then(|at| record.get(at)).map_or(Cell::Empty, |field| Cell::Text(field.into()))
@@ -164,7 +195,7 @@ impl Layout {
             Fields::Object(object) => {
                 object.get(name).map_or(Cell::Empty, |value| Cell::Json(value.get().into()))
             }
-            Fields::None if self.keep_text => {
+            Fields::None if name == text => {
                 row.text.as_ref().map_or(Cell::Empty, |text| Cell::Text(text.into()))
             }
             Fields::None => Cell::Empty,

@@ -18,7 +18,7 @@ use self::layout::Layout;
 pub use self::layout::{Answered, WriteArgs};
 use crate::error::{Error, Result};
 use crate::train::data::output::{FileId, Output};
-use crate::train::data::reader::Columns;
+use crate::train::data::reader::{Columns, Outline, Row};
 
 /// Rows in the form in which they are written, made on any thread.
 pub enum Block {
@@ -26,6 +26,13 @@ pub enum Block {
     Bytes(Vec<u8>),
     /// Columns of a Parquet row group.
     Columns(Vec<self::parquet::Column>),
+}
+
+/// An output that nobody else writes, before it is known what columns there are.
+pub struct Claimed<'o> {
+    form: Form,
+    packing: Packing,
+    output: Output<'o>,
 }
 
 /// An output of answers that has been begun.
@@ -64,29 +71,46 @@ impl Blocks {
             Form::Terminal { colour } => Ok(Block::Bytes(terminal::rows(rows, colour))),
         }
     }
+
+    /// The members of `row` that are not written: a table and Parquet have the columns that they began with.
+    pub fn lost<'r>(&'r self, row: &'r Row) -> impl Iterator<Item = &'r str> {
+        let settled = matches!(self.form, Form::Table(_) | Form::Parquet);
+        let lost = self.layout.late(row).filter(move |(_, value)| settled && value.get() != "null");
+        lost.map(|(name, _)| name)
+    }
+
+    /// The columns of the input that are written.
+    pub fn kept(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.layout.kept.iter().map(|(name, _)| name.as_str())
+    }
 }
 
-impl<'o> Writer<'o> {
-    /// Opens `path`, or `standard` where there is none, for answers to rows with `columns`; `read` are the files that are
-    /// read.
+impl<'o> Claimed<'o> {
+    /// Opens `path`, or `standard` where there is none; `read` are the files that are read.
     ///
     /// # Errors
-    /// As [`Output::open`]; [`Error::Setting`] for columns that there are not; [`Error::Invalid`] where the name does not
-    /// tell the form.
+    /// As [`Output::open`]; [`Error::Invalid`] where the name does not tell the form.
     pub fn open(
         path: Option<&Path>,
         read: &[FileId],
         standard: &'o mut (dyn Write + Send),
         args: &WriteArgs,
-        columns: &Columns,
     ) -> Result<Self> {
-        let layout = Layout::new(args, columns)?;
         let explained = path.is_none() && args.explain.wanted().any();
         let (form, packing) = match terminal::wanted().filter(|_| explained) {
             Some(colour) => (Form::Terminal { colour }, Packing::None),
             None => Form::of(path)?,
         };
-        let output = Output::open(path, read, standard)?;
+        Ok(Self { form, packing, output: Output::open(path, read, standard)? })
+    }
+
+    /// Begins with what comes before the answers to rows of which `outline` tells the columns.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for columns that there are not; [`Error::Io`].
+    pub fn begin(self, args: &WriteArgs, outline: &Outline) -> Result<Writer<'o>> {
+        let layout = Layout::new(args, outline)?;
+        let Self { form, packing, output } = self;
         let mut sink = match packing {
             _ if form == Form::Parquet => Sink::Parquet(Box::new(self::parquet::Groups::new(output))),
             Packing::None => Sink::Plain(output),
@@ -100,9 +124,11 @@ impl<'o> Writer<'o> {
         if let Form::Terminal { colour } = form {
             sink.write(terminal::legend(colour).as_bytes())?;
         }
-        Ok(Self { layout, form, sink })
+        Ok(Writer { layout, form, sink })
     }
+}
 
+impl Writer<'_> {
     /// What makes blocks for this output.
     pub fn blocks(&self) -> Blocks {
         Blocks { layout: self.layout.clone(), form: self.form }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::layout::{ANSWER, Answered, Cell, Layout};
-use crate::train::data::reader::{Columns, Fields};
+use crate::train::data::reader::Columns;
 
 /// The header row.
 pub fn table_header(layout: &Layout, delimiter: u8) -> Vec<u8> {
@@ -75,15 +75,10 @@ pub fn json_lines(layout: &Layout, rows: &[Answered], columns: &Columns) -> Vec<
                 Some(_) => {}
             }
         }
-        // What rows hold beside the columns of the first one is written as well.
-        if let Fields::Object(object) = &answered.row.fields
-            && layout.keeps_all
-        {
-            for (name, value) in object.iter().filter(|(name, _)| !columns.names.contains(name)) {
-                let taken = layout.answer.iter().any(|at| ANSWER[*at].split('.').next() == Some(name));
-                let name = if taken { format!("input.{name}") } else { name.clone() };
-                member(&mut out, start, &name, Cell::Json(value.get().into()));
-            }
+        // What rows hold beside the columns that were known is written as well.
+        for (name, value) in layout.late(&answered.row) {
+            let name = layout.late_name(&answered.row, name);
+            member(&mut out, start, &name, Cell::Json(value.get().into()));
         }
         out.extend_from_slice(b"}\n");
     }

@@ -111,6 +111,21 @@ impl Column {
         }
     }
 
+    /// Whether it is one of text for want of values.
+    fn is_void(&self) -> bool {
+        matches!(self, Self::Text(values) if values.iter().all(Option::is_none))
+    }
+
+    fn nulls(kind: Physical, count: usize) -> Self {
+        match kind {
+            Physical::FLOAT => Self::Float(vec![None; count]),
+            Physical::DOUBLE => Self::Double(vec![None; count]),
+            Physical::INT64 => Self::Count(vec![None; count]),
+            Physical::BOOLEAN => Self::Flag(vec![None; count]),
+            _ => Self::Text(vec![None; count]),
+        }
+    }
+
     /// Puts `more` behind these; a column whose values changed their kind becomes one of text.
     fn append(&mut self, more: Self) {
         match (self, more) {
@@ -122,6 +137,15 @@ impl Column {
             }
             (Self::Count(values), Self::Count(more)) => values.extend(more),
             (Self::Flag(values), Self::Flag(more)) => values.extend(more),
+            // What holds no value yet is of the kind of the values that come.
+            (this, more) if more.is_void() => {
+                let nulls = Self::nulls(this.kind(), more.len());
+                this.append(nulls);
+            }
+            (this, more) if this.is_void() => {
+                *this = Self::nulls(more.kind(), this.len());
+                this.append(more);
+            }
             (this, more) => {
                 let mut texts = std::mem::replace(this, Self::Text(Vec::new())).into_text();
                 texts.extend(more.into_text());
@@ -152,16 +176,14 @@ impl Column {
 
     /// These values in a column of `kind`, which the first group settled.
     fn into_kind(self, kind: Physical, name: &str) -> Result<Self> {
-        let (own, empty) = (self.kind(), self.bytes() == 0 && matches!(self, Self::Text(_)));
+        let own = self.kind();
         Ok(match (self, kind) {
             (this, kind) if own == kind => this,
             (this, Physical::BYTE_ARRAY) => Self::Text(this.into_text()),
             (Self::Count(values), Physical::DOUBLE) => {
                 Self::Double(values.into_iter().map(|value| value.map(|v| v as f64)).collect())
             }
-            (this, Physical::INT64) if empty => Self::Count(vec![None; this.len()]),
-            (this, Physical::DOUBLE) if empty => Self::Double(vec![None; this.len()]),
-            (this, Physical::BOOLEAN) if empty => Self::Flag(vec![None; this.len()]),
+            (this, kind) if this.is_void() => Self::nulls(kind, this.len()),
             _ => {
                 let reason = "holds values of another kind than its first rows; write .jsonl or .csv";
                 return Err(Error::Data(format!("column `{}` {reason}", crate::error::printable(name))));
