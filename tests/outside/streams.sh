@@ -49,7 +49,7 @@ PY
 stopped() { # NAME EXIT COMMAND…
     local name="$1" exits="$2" client code=0
     shift 2
-    serve --model "$ROOT/models/keras-imdb" --shutdown-grace 4s
+    serve --model "$ROOT/models/keras-imdb" --shutdown-grace 12s
     "$@" >"$name.jsonl" 2>"$name.err" &
     client=$!
     for _ in $(seq 300); do [ -s "$name.jsonl" ] && break; sleep 0.1; done

@@ -45,7 +45,8 @@ const COST_OF_LINE: usize = 1024;
 const LOOK: Duration = Duration::from_millis(10);
 /// Silence for which a client that sends has no more to send, once the server stops.
 const LULL: Duration = Duration::from_millis(250);
-/// How long what a client goes on sending is taken after the last line, so that it can read that line, while the server stops.
+/// How long at least what a client goes on sending is taken after the last line, so that it can read that line, while the server
+/// stops; a quarter of `--shutdown-grace` where that is longer.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Answers `request`, whose body is a stream of lines.
@@ -179,7 +180,7 @@ impl Reader {
         drop(sender);
         let stopped = async {
             let _ = end.wait_for(Option::is_some).await;
-            sleep(FAREWELL).await;
+            sleep((app.settings.shutdown_grace / 4).max(FAREWELL)).await;
         };
         tokio::select! {
             () = app.bodies.drain_rest(body) => {}
