@@ -268,16 +268,16 @@ pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
     }
 }
 
-/// `row` in 32 bits, where the processor has no way of its own, as [`int8::input::quantize`] has it.
-pub(super) fn quantize_halves(isa: Isa, row: &[f16], to: &mut [i16]) -> f32 {
+/// As [`int8::input::quantize`] of the row in 32 bits, which `floats` holds where the processor has no way around it.
+pub(super) fn quantize_halves(isa: Isa, row: &[f16], floats: &mut Vec<f32>, to: &mut [i16]) -> f32 {
     match isa.set() {
         // SAFETY: an `Isa` exists on this processor.
         #[cfg(target_arch = "x86_64")]
         Set::Amx | Set::Avx512Vnni | Set::Avx512 => unsafe { int8::input::quantize_halves(row, to) },
         _ => {
-            let mut floats = vec![0.0; row.len()];
-            row.convert_to_f32_slice(&mut floats);
-            int8::input::quantize(&floats, to)
+            floats.resize(row.len(), 0.0);
+            row.convert_to_f32_slice(floats);
+            int8::input::quantize(floats, to)
         }
     }
 }

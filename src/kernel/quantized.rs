@@ -23,6 +23,8 @@ pub struct Int8Input {
     words: Vec<i16>,
     /// What 1 is in each row.
     ones: Vec<f32>,
+    /// A row in 32 bits, where it is needed.
+    floats: Vec<f32>,
 }
 
 impl Int8Input {
@@ -47,8 +49,10 @@ impl Int8Input {
     /// # Panics
     /// As there.
     pub fn push_halves(&mut self, row: &[f16]) {
-        let one = dispatch::quantize_halves(Isa::current(), row, self.room(row.len()));
+        let mut floats = std::mem::take(&mut self.floats);
+        let one = dispatch::quantize_halves(Isa::current(), row, &mut floats, self.room(row.len()));
         self.ones.push(one);
+        self.floats = floats;
     }
 
     /// The words of one more row of `length` numbers.

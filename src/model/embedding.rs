@@ -1,5 +1,7 @@
 //! The vectors of the words, in as many bits as they need.
 
+use std::ops::Range;
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
@@ -55,21 +57,27 @@ impl Embedding {
     /// Adds the vectors of `ids`, each of which it must still have, to `input`, which awaits rows of their size.
     pub fn push(&self, ids: impl Iterator<Item = u32>, input: &mut Int8Input) {
         for id in ids {
-            let from = (id as usize - self.first) * self.size;
+            let place = self.place(id as usize);
             match &self.values {
-                Values::F32(values) => input.push(&values[from..from + self.size]),
-                Values::F16(values) => input.push_halves(&values[from..from + self.size]),
+                Values::F32(values) => input.push(&values[place]),
+                Values::F16(values) => input.push_halves(&values[place]),
             }
         }
     }
 
     /// Writes the vector of `id` into `vector`.
     fn read(&self, id: usize, vector: &mut [f32]) {
-        let from = (id - self.first) * self.size;
+        let place = self.place(id);
         match &self.values {
-            Values::F32(values) => vector.copy_from_slice(&values[from..from + self.size]),
-            Values::F16(values) => values[from..from + self.size].convert_to_f32_slice(vector),
+            Values::F32(values) => vector.copy_from_slice(&values[place]),
+            Values::F16(values) => values[place].convert_to_f32_slice(vector),
         }
+    }
+
+    /// Where the vector of `id` stands.
+    fn place(&self, id: usize) -> Range<usize> {
+        let from = (id - self.first) * self.size;
+        from..from + self.size
     }
 
     /// The mean of the vectors of the ids from `first` on, each weighed with `weight` of its number among them.

@@ -136,7 +136,7 @@ impl BodyReader {
         match tokio::time::timeout(self.timeout, next_piece(body)).await {
             Ok(Ok(Some(first))) => Ok(first),
             Ok(Ok(None)) => Err(malformed("the body is empty, it must have a JSON object a line")),
-            Ok(Err(_)) => Err(malformed("the body broke off or its framing is wrong")),
+            Ok(Err(_)) => Err(malformed(BROKEN)),
             Err(_) => Err(self.too_slow()),
         }
     }
@@ -151,7 +151,7 @@ impl BodyReader {
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         let mut charge = self.budget.charge(client, 0)?;
         let whole = |bytes, charge| BufferedBody { bytes, charge, coding: None, limit };
-        let broken = |_| Problem::new(ProblemKind::Malformed, "the body broke off or its framing is wrong");
+        let broken = |_| Problem::new(ProblemKind::Malformed, BROKEN);
         let Some(first) = next_piece(body).await.map_err(broken)? else {
             return Ok(whole(Bytes::new(), charge));
         };
@@ -186,6 +186,9 @@ impl BodyReader {
         Ok(whole(all.into(), charge))
     }
 }
+
+/// What is said of a body that cannot be read to its end.
+pub const BROKEN: &str = "the body broke off or its framing is wrong";
 
 /// The next piece of data; trailers are passed over.
 pub async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, axum::Error> {

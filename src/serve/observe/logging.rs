@@ -238,8 +238,19 @@ mod tests {
         let read = filter("hyper=debug").unwrap();
         assert!(read.would_enable("imdb_sentiment", &Level::INFO));
         assert!(!read.would_enable("imdb_sentiment", &Level::DEBUG));
-        for refused in ["[", "verbose", "info,loud", "hyper=loud", "a b=info", "info;debug", "span[x=1]=info"]
-        {
+        for refused in [
+            "[",
+            "verbose",
+            "info,loud",
+            "hyper=loud",
+            "a b=info",
+            "info;debug",
+            "span[x=1]=info",
+            "",
+            ",",
+            "=debug",
+            "3",
+        ] {
             let reason = filter(refused).unwrap_err();
             assert!(reason.contains("neither a level"), "{refused}: {reason}");
         }

@@ -58,17 +58,13 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         ));
     }
     let mut files = load_directory(&job.model)?;
-    let given = Predictor::new(files.clone());
-    if job.by_length {
-        files.config.set_short_scale(ShortScale::default());
-    }
+    let given = [Predictor::new(files.clone())];
     let read = labelled::read(&job.data, &job.table, None)?;
     read.notes.iter().try_for_each(|note| print(out, &format!("{note}\n")))?;
-    let before = Predictor::new(files.clone());
     let mut rows = read.rows;
     let mut lengths = Vec::with_capacity(rows.len());
     rows.retain(|row| {
-        let encoding = row.target.and_then(|_| before.encode(&row.text, Truncate::Tail).ok());
+        let encoding = row.target.and_then(|_| given[0].encode(&row.text, Truncate::Tail).ok());
         lengths.extend(encoding.iter().map(|encoding| encoding.tokens()));
         encoding.is_some()
     });
@@ -80,16 +76,19 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
             format!("{} labelled rows with a word, {positives} positive: too few of one kind", rows.len());
         return Err(Error::Data(reason));
     }
-    let models = [before];
-    let logits = mean_logits_of(&models, &texts);
+    let told = mean_logits_of(&given, &texts);
     if job.by_length {
+        // A scale that the model has is fitted anew, from what it says without one.
+        files.config.set_short_scale(ShortScale::default());
+        let plain = [Predictor::new(files.clone())];
+        let logits = mean_logits_of(&plain, &texts);
         let rows: Vec<Told> = (0..texts.len())
             .map(|at| Told { logit: logits[at], ids: lengths[at], target: targets[at] })
             .collect();
-        let sides = [rows, neutral(&models[0])?];
+        let sides = [rows, neutral(&plain[0])?];
         files.config.set_short_scale(fit_short(&sides, files.config.bias));
     } else {
-        let (factor, shift) = platt(&logits, &targets);
+        let (factor, shift) = platt(&told, &targets);
         // Rising certainty must mean rising odds.
         if !(factor.is_finite() && factor > 1e-3 && shift.is_finite()) {
             return Err(Error::Data("the model's probabilities tell nothing about these labels".into()));
@@ -102,9 +101,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
     let after = Predictor::new(files.clone());
     let models = [after];
     let fitted = mean_logits_of(&models, &texts);
-    // As it was given: a scale by length that is fitted anew was its own, too.
-    let (old, new) =
-        (Metrics::of(&mean_logits_of(&[given], &texts), &targets), Metrics::of(&fitted, &targets));
+    let (old, new) = (Metrics::of(&told, &targets), Metrics::of(&fitted, &targets));
     let abstain = job.precision.map(|wanted| abstain_below(&fitted, &targets, wanted));
     let mut text = format!(
         "{} rows, {positives} positive\ntemperature {:.3}, bias {:+.3}{}\nbefore: loss {:.4} accuracy {:.4} calibration error \

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::predict::{DetailsWanted, Predictor, Truncate};
+use crate::train::data::output::check_ours;
 use crate::train::data::reader::{Columns, Input, ReadArgs, Reader, Row, short};
 use crate::train::data::writer::{Answered, Block, Blocks, Claimed, WriteArgs, Writer};
 use crate::train::progress;
@@ -45,35 +46,28 @@ pub struct PredictJob {
     pub write: WriteArgs,
 }
 
-/// Refuses a file that is there and holds no answers of this command, which has a column of that name in every form.
-fn check_output(path: &Path) -> Result<()> {
-    let Ok(mut file) = File::open(path) else { return Ok(()) };
-    let size = file.metadata().map_err(Error::io(path))?;
-    if !size.is_file() || size.len() == 0 {
-        return Ok(());
-    }
-    // A table has it in its first line, Parquet at its end.
-    let mut holds = |from: u64| -> std::io::Result<bool> {
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(from))?;
-        (&mut file).take(LOOKED_AT).read_to_end(&mut bytes)?;
-        Ok(bytes.windows(ANSWER.len()).any(|word| word == ANSWER.as_bytes()))
-    };
-    let ours = holds(0).and_then(|first| Ok(first || holds(size.len().saturating_sub(LOOKED_AT))?));
-    let packed = Path::new(path).extension().is_some_and(|kind| kind == "gz" || kind == "zst");
-    match ours.map_err(Error::io(path))? {
-        true => Ok(()),
-        false if packed => Err(Error::invalid(path, "is there already; --force replaces it")),
-        false => Err(Error::invalid(
-            path,
-            "is there already, and has no column of probabilities, as answers do; --force replaces it",
-        )),
-    }
-}
-
-/// Part of a column's name that only answers have, and how much of a file is looked through for it.
-const ANSWER: &str = "probabilities";
+/// Part of a column's name that answers have in every form, and how much of a file is looked through for it.
+const PROBABILITIES: &[u8] = b"probabilities";
 const LOOKED_AT: u64 = 256 * 1024;
+
+/// Refuses a file that is there and holds no answers of this command.
+fn check_output(path: &Path) -> Result<()> {
+    let holds_answers = |file: &mut File, size: u64| {
+        // A table has the name in its first line, Parquet at its end.
+        for from in [0, size.saturating_sub(LOOKED_AT)] {
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(from))?;
+            file.take(LOOKED_AT).read_to_end(&mut bytes)?;
+            if bytes.windows(PROBABILITIES.len()).any(|word| word == PROBABILITIES) {
+                return Ok(true);
+            }
+        }
+        Ok(size == 0)
+    };
+    let packed = path.extension().is_some_and(|kind| kind == "gz" || kind == "zst");
+    let against = if packed { "" } else { ", and has no column of probabilities, as answers do" };
+    check_ours(path, holds_answers, against)
+}
 
 /// Rows that were read together from one file.
 struct Chunk {

@@ -12,7 +12,7 @@ use crate::model::{load_directory, unpack_ngram};
 use crate::predict::{Prediction, Predictor, Truncate, WordWeight};
 use crate::train::commands::rows::{Evaluation, MeasuredRow, Part, rows};
 use crate::train::data::minimal_pairs::{self, Behaviour};
-use crate::train::data::output::Output;
+use crate::train::data::output::{Output, check_ours};
 use crate::train::data::own::file_name;
 use crate::train::data::reader::Input;
 use crate::train::metrics::Metrics;
@@ -116,17 +116,12 @@ pub fn report(job: &ReportJob, out: &mut (dyn Write + Send), log: &mut dyn Write
 
 /// Refuses an output that is there and was not written by this command.
 fn check_output(path: &Path, force: bool) -> Result<()> {
-    let Ok(file) = File::open(path) else { return Ok(()) };
-    let mut start = Vec::new();
-    let plain = file.metadata().map_err(Error::io(path))?.is_file();
-    if force || !plain {
-        return Ok(());
-    }
-    file.take(MARK.len() as u64).read_to_end(&mut start).map_err(Error::io(path))?;
-    match start == MARK.as_bytes() {
-        true => Ok(()),
-        false => Err(Error::invalid(path, "is there already and no report; --force replaces it")),
-    }
+    let is_report = |file: &mut File, _| {
+        let mut start = Vec::new();
+        file.take(MARK.len() as u64).read_to_end(&mut start)?;
+        Ok(start == MARK.as_bytes())
+    };
+    if force { Ok(()) } else { check_ours(path, is_report, " and no report") }
 }
 
 /// The data in words.

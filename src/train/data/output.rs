@@ -27,6 +27,23 @@ impl FileId {
     }
 }
 
+/// Refuses a file at `path` that is there and not `ours`; what is no regular file is written as it is.
+///
+/// # Errors
+/// [`Error::Invalid`] with what is said `against` it; [`Error::Io`].
+pub fn check_ours(
+    path: &Path,
+    ours: impl FnOnce(&mut File, u64) -> io::Result<bool>,
+    against: &str,
+) -> Result<()> {
+    let Ok(mut file) = File::open(path) else { return Ok(()) };
+    let metadata = file.metadata().map_err(Error::io(path))?;
+    match !metadata.is_file() || ours(&mut file, metadata.len()).map_err(Error::io(path))? {
+        true => Ok(()),
+        false => Err(Error::invalid(path, format!("is there already{against}; --force replaces it"))),
+    }
+}
+
 /// An output that is being written.
 pub enum Output<'o> {
     /// Standard output.

@@ -20,9 +20,7 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         .sum();
     let directions = if settings.bidirectional { "both directions" } else { "one direction" };
     let held_out = match (settings.split, &data.group) {
-        _ if data.validation_data.is_some() => {
-            format!("those of {}", data.validation_data.as_deref().unwrap_or_default())
-        }
+        _ if let Some(table) = &data.validation_data => format!("those of {table}"),
         (Split::Film, Some(group)) => format!("all rows of a share of the values of `{group}`"),
         (Split::Stratified, _) => {
             format!("drawn at random from each class (`split_seed` {})", settings.split_seed)

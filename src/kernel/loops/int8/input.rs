@@ -6,6 +6,10 @@ use half::f16;
 /// The largest number of a row.
 pub(super) const LARGEST_INPUT: f32 = 8191.0;
 
+/// Added to a number before it is cut off: below 2^23 the sum is cut to what `round` gives, half away from zero, without a
+/// call for each number.
+const ALMOST_HALF: f32 = 0.5f32.next_down();
+
 /// Writes `row` in 16 bits to `to` and returns what 1 of them is; numbers that are none become 0.
 #[inline(always)]
 pub(in super::super::super) fn quantize(row: &[f32], to: &mut [i16]) -> f32 {
@@ -21,9 +25,6 @@ pub(in super::super::super) fn quantize(row: &[f32], to: &mut [i16]) -> f32 {
     }
     let one = most.into_iter().fold(rest, larger) / LARGEST_INPUT;
     let factor = if one.is_normal() { 1.0 / one } else { 0.0 };
-    // As `round` does, half away from zero, but without a call for each number: adding the largest float under one half
-    // and cutting off gives the same below 2^23.
-    const ALMOST_HALF: f32 = 0.5f32.next_down();
     for (to, value) in to.iter_mut().zip(row) {
         let scaled = (value * factor).clamp(-LARGEST_INPUT, LARGEST_INPUT);
         *to = (scaled + ALMOST_HALF.copysign(scaled)) as i32 as i16;
@@ -61,7 +62,7 @@ pub(in super::super::super) unsafe fn quantize_halves(row: &[f16], to: &mut [i16
         let one = _mm512_reduce_max_ps(most) / LARGEST_INPUT;
         let factor = _mm512_set1_ps(if one.is_normal() { 1.0 / one } else { 0.0 });
         let (limit, sign) = (_mm512_set1_ps(LARGEST_INPUT), _mm512_set1_epi32(i32::MIN));
-        let almost_half = _mm512_set1_epi32(0.5f32.next_down().to_bits() as i32);
+        let almost_half = _mm512_set1_epi32(ALMOST_HALF.to_bits() as i32);
         for at in (0..length).step_by(16) {
             let scaled = _mm512_mul_ps(load(at), factor);
             let number = _mm512_cmp_ps_mask::<_CMP_ORD_Q>(scaled, scaled);

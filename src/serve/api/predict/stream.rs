@@ -5,8 +5,8 @@
 //! `--write-timeout`. So a stream of any length takes the same memory.
 //!
 //! A stream that ends early says why in its last line, a problem without the number of a line: its body broke off, its client
-//! has been silent for `--idle-timeout`, or the server stops. It goes on for half of `--shutdown-grace` then, as long as its client is not silent,
-//! and what was read by its end is answered.
+//! has been silent for `--idle-timeout`, or the server stops. It goes on for half of `--shutdown-grace` then, as long as its
+//! client is not silent, and what was read by its end is answered.
 
 use std::borrow::Cow;
 use std::convert::Infallible;
@@ -28,7 +28,7 @@ use super::request::{Id, LineProblem, parse_line};
 use crate::serve::app::{App, AppState};
 use crate::serve::budget::{Charge, Client};
 use crate::serve::compute::request::ScoreRequest;
-use crate::serve::http::body::next_piece;
+use crate::serve::http::body::{BROKEN, next_piece};
 use crate::serve::http::lines::{Batch, Lines};
 use crate::serve::http::packed::Coding;
 use crate::serve::http::unpacker::Unpacker;
@@ -242,28 +242,23 @@ impl Reader {
 
     /// Nobody hears it but a client that has closed its own direction alone, or whose framing is wrong.
     fn broken(&self) -> Problem {
-        let detail = format!(
-            "the body broke off or its framing is wrong: the stream ends behind line {}; send what follows it again",
-            self.lines.number()
-        );
-        Problem::new(ProblemKind::Malformed, detail)
+        self.ended(ProblemKind::Malformed, BROKEN, "send what follows it again")
     }
 
     fn silent(&self) -> Problem {
-        let idle = self.app.settings.idle_timeout;
-        let detail = format!(
-            "nothing came for {idle:?}: the stream ends behind line {}; an empty line now and then keeps it open",
-            self.lines.number()
-        );
-        Problem::new(ProblemKind::BodyTimeout, detail)
+        let why = format!("nothing came for {:?}", self.app.settings.idle_timeout);
+        self.ended(ProblemKind::BodyTimeout, &why, "an empty line now and then keeps it open")
     }
 
     fn stopping(&self) -> Problem {
-        let detail = format!(
-            "the server is shutting down: the stream ends behind line {}; send what follows it again, elsewhere",
-            self.lines.number()
-        );
-        Problem::new(ProblemKind::NotReady, detail)
+        let why = "the server is shutting down";
+        self.ended(ProblemKind::NotReady, why, "send what follows it again, elsewhere")
+    }
+
+    /// Why the stream ends before its end, and what to do about it.
+    fn ended(&self, kind: ProblemKind, why: &str, advice: &str) -> Problem {
+        let line = self.lines.number();
+        Problem::new(kind, format!("{why}: the stream ends behind line {line}; {advice}"))
     }
 
     /// Takes a piece as it came.

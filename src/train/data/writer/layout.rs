@@ -93,11 +93,16 @@ fn is_there(column: &str, DetailsWanted { words, sentences, trajectory }: Detail
     }
 }
 
+/// Whether a column of [`ANSWER`] is called `name`, by itself or as a part of what is.
+fn is_called(at: usize, name: &str) -> bool {
+    ANSWER[at] == name || ANSWER[at].split('.').next() == Some(name)
+}
+
 /// The name under which the input's column `name` is written: another one where the answer has it, or `taken` says that
 /// another column does.
 fn free_name(answer: &[usize], name: &str, taken: impl Fn(&str) -> bool) -> String {
-    let ours = |at: &usize| ANSWER[*at] == name || ANSWER[*at].split('.').next() == Some(name);
-    let name = if answer.iter().any(ours) { format!("input.{name}") } else { name.to_string() };
+    let name =
+        if answer.iter().any(|at| is_called(*at, name)) { format!("input.{name}") } else { name.to_string() };
     let numbered = (2..).map(|number| format!("{name}.{number}"));
     std::iter::once(name.clone()).chain(numbered).find(|free| !taken(free)).expect("there is no last number")
 }
@@ -109,7 +114,7 @@ impl Layout {
         if let Some(wanted) = &args.columns {
             answer.clear();
             for name in wanted {
-                let named = |at: &usize| ANSWER[*at] == name || ANSWER[*at].split('.').next() == Some(name);
+                let named = |at: &usize| is_called(*at, name);
                 let found: Vec<usize> = (0..ANSWER.len()).filter(named).filter(there).collect();
                 let new: Vec<usize> = found.iter().copied().filter(|at| !answer.contains(at)).collect();
                 answer.extend(new);
