@@ -40,7 +40,7 @@ use crate::train::metrics::coverage_table;
 use crate::train::pretrain::language_model::LanguageJob;
 use crate::train::pretrain::word_vectors::VectorJob;
 use crate::train::pretrain::{language_model, word_vectors};
-use crate::train::settings::{Base, Overrides, Settings};
+use crate::train::settings::{Base, Overrides, Settings, check_split};
 use crate::train::stage::{Expendable, print};
 
 /// Runs one command line; answers go to `out`, `interrupt` stops a training.
@@ -54,6 +54,7 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
             let data = args.download.path(args.data.as_deref())?;
             let data = DataSource::of(&data, &args.own.table.read)?;
             let base = Base::of(&data, &args.own, args.init.as_deref())?;
+            check_split(&args.own, &args.overrides)?;
             let job = Job {
                 settings: Settings::resolve_over(base, &file, &args.overrides)?,
                 sources: Sources {

@@ -22,7 +22,7 @@ use crate::train::ngrams::stack::Stack;
 use crate::train::report::record::{SeedFigures, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
 use crate::train::score::{measure, predictor, targets_of};
-use crate::train::settings::Settings;
+use crate::train::settings::{Settings, unused_beside};
 use crate::train::stage::{OutputArgs, ResumeArgs, Stage, on_threads, print};
 use crate::train::trained::{TrainedModel, share_of_positives};
 
@@ -73,7 +73,11 @@ fn train_on_these_threads(
     for note in &prepared.notes {
         print(out, &format!("{note}\n"))?;
     }
+    // Not listed is what has no say, however it is set.
+    let unused = unused_beside(&job.sources.own);
     let listed = toml::to_string(&settings).expect("plain data");
+    let has_say = |line: &&str| line.split(" = ").next().is_none_or(|name| !unused.contains(&name));
+    let listed: String = listed.lines().filter(has_say).map(|line| format!("{line}\n")).collect();
     let data = &prepared.data;
     print(out, &format!("{listed}\n{} reviews to learn from, {} held out\n", data.train, data.validation))?;
     prepared.make_up_sentences(&settings)?;

@@ -8,6 +8,43 @@ use crate::error::{Error, Result};
 use crate::model::load_directory;
 use crate::train::data::labelled::{DataSource, OwnArgs};
 
+/// The settings that have no say where data of one's own are split as `own` asks.
+pub fn unused_beside(own: &OwnArgs) -> &'static [&'static str] {
+    match own {
+        OwnArgs { validation_data: Some(_), .. } => {
+            &["split", "final_share", "validation_share", "split_seed"]
+        }
+        OwnArgs { group_column: Some(_), .. } => &["final_share", "split_seed"],
+        _ => &[],
+    }
+}
+
+/// Refuses flags that have no say beside those of `own`.
+///
+/// # Errors
+/// [`Error::Setting`] naming the first.
+pub fn check_split(own: &OwnArgs, flags: &Overrides) -> Result<()> {
+    let given = [
+        ("split", flags.split.is_some()),
+        ("final_share", flags.final_share.is_some()),
+        ("validation_share", flags.validation_share.is_some()),
+        ("split_seed", flags.split_seed.is_some()),
+    ];
+    let unused = unused_beside(own);
+    let Some((name, _)) = given.iter().find(|(name, given)| *given && unused.contains(name)) else {
+        return Ok(());
+    };
+    let reason = match own.validation_data {
+        Some(_) => {
+            "has no say beside --validation-data, whose rows are those that are held out: leave one of the two out"
+        }
+        None => {
+            "has no say beside --group-column, by which whole groups are held out: leave one of the two out"
+        }
+    };
+    Err(Error::setting(*name, reason))
+}
+
 /// What suits data of one's own, and a start from a model, better than a preset.
 #[derive(Clone, Debug, Default)]
 pub struct Base(pub(super) Overrides);

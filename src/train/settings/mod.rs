@@ -13,7 +13,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-pub use self::base::Base;
+pub use self::base::{Base, check_split, unused_beside};
 pub use self::choices::{ClassWeights, Keep, LinearDecay, OptimizerKind, Split};
 use crate::error::{Error, Result};
 use crate::model::{Config, Padding, Pooling, Precision, RecurrentPrecision};
