@@ -133,6 +133,19 @@ fn groups_stay_on_one_side_and_a_table_of_its_own_validates() {
     );
     let card = fs::read_to_string(folder.path().join("validated/README.md")).unwrap();
     assert!(card.contains("30 reviews, those of valid.csv"), "{card}");
+    // What has no say is neither listed nor taken.
+    let listed = text(&output.stdout);
+    assert!(listed.contains("seed = ") && !listed.contains("validation_share"), "{listed}");
+    for (given, other) in [
+        (["--validation-data", "valid.csv"], ["--validation-share", "0.3"]),
+        (["--validation-data", "valid.csv"], ["--split", "random"]),
+        (["--group-column", "product"], ["--split-seed", "3"]),
+    ] {
+        let output = train(folder.path(), "own.csv", "none", &[&common[..], &given, &other].concat());
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("has no say beside"), "{said}");
+        assert!(said.contains(given[0]) && said.contains(&other[0][2..].replace('-', "_")), "{said}");
+    }
     // Nothing is left where the same rows are held out: no model comes of that.
     let output = train(
         folder.path(),
@@ -364,6 +377,29 @@ fn opinions_name_rows_of_a_table_by_number_or_id() {
         let output =
             train(folder.path(), "own.csv", "wrong", &["--ngrams", "0", "--opinions", "wrong.jsonl"]);
         assert!(text(&output.stderr).contains(fault), "{}", text(&output.stderr));
+    }
+    // A table of them, as a spreadsheet writes it.
+    fs::write(folder.path().join("said.csv"), "\u{feff}Row;Probability\r\n3;0,1\r\n1;0,25\r\n").unwrap();
+    let more = ["--epochs", "1", "--ngrams", "0", "--opinions", "said.csv"];
+    let output = train(folder.path(), "own.csv", "table", &more);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for (name, said, fault) in [
+        ("wrong.csv", "row,logit\n1,2\n2,1,0\n", "line 3: 3 fields, the header has 2"),
+        ("wrong.csv", "row,logit\n1,two\n", "line 2: `logit` is `two`, no number"),
+        ("wrong.csv", "row,logit\n1.5,2\n", "line 2: `row` is `1.5`, no number of a row"),
+        ("wrong.csv", "number,says\n1,2\n", "its columns are `number`, `says`"),
+        ("wrong.csv", "row,probability\n1,93\n", "line 2: `probability` 93 does not lie in 0 to 1"),
+        ("wrong.jsonl", "{\"row\": 1, \"logit\": [1]}\n", "line 1: `logit` is neither a text nor a number"),
+        (
+            "wrong.jsonl",
+            "{\"row\": 1, \"logit\": 1\n",
+            "line 1: is no JSON: EOF while parsing an object at column 21",
+        ),
+        ("wrong.jsonl", "\n[1]\n", "line 2: is no JSON object"),
+    ] {
+        fs::write(folder.path().join(name), said).unwrap();
+        let output = train(folder.path(), "own.csv", "wrong", &["--ngrams", "0", "--opinions", name]);
+        assert!(text(&output.stderr).contains(fault), "{fault}: {}", text(&output.stderr));
     }
 }
 

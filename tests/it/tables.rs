@@ -452,6 +452,45 @@ fn an_open_quote_does_not_take_the_memory() {
 }
 
 #[test]
+fn a_long_row_makes_no_other_row_long() {
+    let folder = Folder::new();
+    // Twice: many bytes, and many fields.
+    for long in [format!("1,\"{}\"\n", "a good film ".repeat(1 << 20)), ",".repeat(1 << 20) + "\n"] {
+        let rows: String = (0..5000).map(|row| format!("{row},a dull film\n")).collect();
+        folder.write("rows.csv", format!("id,text\n{long}{rows}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        command
+            .args(["predict", "--model", "model", "--input", "rows.csv", "--output", "out.csv", "--force"]);
+        let (peak, done) = peak_of(command.current_dir(&folder.folder).stderr(Stdio::null()));
+        // Each row as long as the longest would take 80 GB.
+        assert!(done && peak < 512 << 20, "{peak} bytes");
+    }
+}
+
+#[test]
+fn a_quote_that_swallows_rows_is_named_with_their_lines() {
+    let folder = Folder::new();
+    folder
+        .write("end.csv", "id,text\n1,a good film\n2,\"a dull film\n3,an awful film\n4,good\n")
+        .write("next.csv", "id,text\n1,\"a good film\n2,\"a dull film\"\n3,good\n")
+        .write("fields.csv", "text,label\na good film,1\n\"a dull film,0\n")
+        .write("sound.csv", "id,text\n1,\"a good film,\n\"great\" in short\"\n2,\"a \"\"dull\"\"\nfilm\"\n");
+    for (name, error, fine) in [
+        ("end.csv", "line 3: a quote is opened and not closed, lines 3 to 5 are read as one row", 1),
+        ("next.csv", "line 2: a quote is opened and not closed, lines 2 to 3 are read as one row", 1),
+        ("fields.csv", "line 3: a quote is opened and not closed: 1 fields, the header has 2", 1),
+    ] {
+        let answers = folder.answers(&["--input", name]);
+        let (sound, faults): (Vec<&Value>, Vec<&Value>) =
+            answers.iter().partition(|answer| answer["error"].is_null());
+        assert_eq!((sound.len(), faults.len()), (fine, 1), "{name}: {answers:?}");
+        assert_eq!(faults[0]["error"], error, "{name}");
+    }
+    let answers = folder.answers(&["--input", "sound.csv"]);
+    assert!(answers.len() == 2 && answers.iter().all(|answer| answer["error"].is_null()), "{answers:?}");
+}
+
+#[test]
 fn answers_are_written_as_the_name_says_and_read_again() {
     let folder = Folder::new();
     let rows: String = (0..500)
@@ -525,6 +564,28 @@ fn evaluate_reads_labels_of_many_kinds_and_names_what_it_leaves_out() {
     {
         let fault = folder.refusal(&["evaluate", "--model", "model", "--data", name]);
         assert!(fault.contains(named), "{name}: {fault}");
+    }
+    // Which of several files, and which text of a folder.
+    folder
+        .write("a.csv", "text,label\nA good film,1\n...,1\n")
+        .write("b.csv", "text,label\nDull film,0\nx,0,y\n,0\n");
+    let (_, _, notes) = evaluate("[ab].csv", &[]);
+    assert!(
+        notes.contains("1 rows left out, not readable (b.csv: lines 3): 3 fields, the header has 2"),
+        "{notes}"
+    );
+    assert!(notes.contains("2 rows left out, without a word (a.csv: lines 3; b.csv: lines 4)"), "{notes}");
+    fs::write(folder.at("folders/pos/2.txt"), b"caf\xe9").unwrap();
+    fs::write(folder.at("folders/neg/3.txt"), "...").unwrap();
+    let (reviews, _, notes) = evaluate("folders", &[]);
+    assert!(
+        reviews == 2 && notes.contains("1 rows left out, not readable (pos/2.txt): not UTF-8"),
+        "{notes}"
+    );
+    assert!(notes.contains("1 rows left out, without a word (neg/3.txt)"), "{notes}");
+    for data in ["stars.csv", "folders"] {
+        let fault = folder.refusal(&["evaluate", "--model", "model", "--on", "test", "--data", data]);
+        assert!(fault.contains("`on`") && fault.contains("all rows are measured"), "{fault}");
     }
     assert_eq!(evaluate("one.csv", &["--positive", "1", "--negative", "0"]).1, 1);
     assert_eq!(evaluate("words.csv", &["--positive", "joy", "--negative", "anger"]).1, 1);

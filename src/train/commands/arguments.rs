@@ -245,9 +245,10 @@ pub(super) struct EvaluateArgs {
     /// The model directory; of several, the mean opinion is measured, from which a student would learn.
     #[arg(long = "model", value_name = "DIR", required = true)]
     pub(super) models: Vec<PathBuf>,
-    /// Which reviews of the data set.
-    #[arg(long = "on", value_name = "PART", default_value = "validation")]
-    pub(super) part: Part,
+    /// Which reviews of the public release; validation where nothing is said. Of a table or a folder of classes, all rows are
+    /// measured.
+    #[arg(long = "on", value_name = "PART")]
+    pub(super) part: Option<Part>,
     /// Print one JSON object.
     #[arg(long)]
     pub(super) json: bool,
@@ -272,9 +273,9 @@ pub(super) struct ReportArgs {
     pub(super) data: Option<PathBuf>,
     #[command(flatten)]
     pub(super) download: DownloadArgs,
-    /// Which reviews of the public release.
-    #[arg(long = "on", value_name = "PART", default_value = "validation")]
-    pub(super) part: Part,
+    /// Which reviews of the public release; validation where nothing is said.
+    #[arg(long = "on", value_name = "PART")]
+    pub(super) part: Option<Part>,
     /// The file to write, such as report.html. It holds texts of the data.
     #[arg(long, value_name = "FILE")]
     pub(super) output: PathBuf,
@@ -317,9 +318,9 @@ pub(super) struct CompleteArgs {
     /// or a folder with a sub-folder for each class.
     #[arg(long, value_name = "PATH")]
     pub(super) data: Option<PathBuf>,
-    /// Which reviews of the public release.
-    #[arg(long = "on", value_name = "PART", default_value = "validation")]
-    pub(super) part: Part,
+    /// Which reviews of the public release; validation where nothing is said.
+    #[arg(long = "on", value_name = "PART")]
+    pub(super) part: Option<Part>,
     /// Write anew what is there; a card never is.
     #[arg(long)]
     pub(super) force: bool,

@@ -1,6 +1,7 @@
 //! `trainer predict`: scores the reviews of files or of standard input, in order, as they come.
 //!
 //! One thread reads, all cores score, one thread writes; of the input only what these three have in hand is in memory.
+//! Cores take share by share as each is done with its last; the writer waits for them in the order in which they were read.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,22 +10,23 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Instant;
 
-use rayon::prelude::*;
+use indicatif::ProgressBar;
 
 use crate::error::{Error, Result};
 use crate::predict::{DetailsWanted, Predictor, Truncate};
 use crate::train::data::output::check_ours;
+use crate::train::data::places::{Place, Places};
 use crate::train::data::reader::{Columns, Input, ReadArgs, Reader, Row, short};
 use crate::train::data::writer::{Answered, Block, Blocks, Claimed, WriteArgs, Writer};
 use crate::train::progress;
 
-/// Rows that are scored at a time: enough to keep every core busy, few enough to be a stream.
-const CHUNK: usize = 2048;
-/// Bytes of text at which a chunk ends in any case.
-const CHUNK_BYTES: usize = 8 << 20;
 /// Rows that one core scores together.
 const SHARE: usize = 64;
-/// Places of rows without an answer, and members without a column, that are named at the end.
+/// Bytes of text at which a share ends in any case.
+const SHARE_BYTES: usize = 1 << 20;
+/// Shares for each core that are read and not yet written: enough that none waits for a slow one, few enough to be a stream.
+const SHARES_IN_HAND: usize = 6;
+/// Members without a column that are named at the end.
 const NAMED: usize = 5;
 /// Columns that are proposed at most.
 const PROPOSED: usize = 20;
@@ -70,12 +72,15 @@ fn check_output(path: &Path) -> Result<()> {
 }
 
 /// Rows that were read together from one file.
-struct Chunk {
+struct Share {
     /// The file, where there are several.
     file: Option<Arc<str>>,
     columns: Arc<Columns>,
     rows: Vec<Row>,
 }
+
+/// What a core makes of a share.
+type Scored = Result<(Block, Tally)>;
 
 /// Scores as `job` asks; answers that have no file of their own go to `out`, what was read as what and the rate to `log`.
 ///
@@ -102,110 +107,110 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
     if let Some(path) = job.output.as_deref().filter(|_| !job.force) {
         check_output(path)?;
     }
-    let mut writer = claimed.begin(&job.write, &reader.outline()?)?;
+    let writer = claimed.begin(&job.write, &reader.outline()?)?;
     // A closed log is no reason to fail. The bar gives way: both may stand on one terminal.
     let _ = bar.suspend(|| writeln!(log, "{}", reader.taken()));
     let blocks = writer.blocks();
 
     let started = Instant::now();
-    let mut tally = Tally::default();
-    let (to_score, chunks) = sync_channel::<Result<Chunk>>(2);
-    let (to_write, scored) = sync_channel::<Vec<Block>>(2);
+    let in_hand = SHARES_IN_HAND * rayon::current_num_threads();
+    let (to_score, shares) = sync_channel::<Result<Share>>(2);
+    let (to_write, scored) = sync_channel::<Receiver<Scored>>(in_hand);
+    let counting = (input == Input::Standard).then(|| bar.clone());
+    let (predictor, blocks) = (&predictor, &blocks);
     let written = std::thread::scope(|scope| {
-        scope.spawn(move || read_chunks(&mut reader, &to_score));
-        let writing = scope.spawn(move || write_blocks(&mut writer, scored).map(|()| writer));
-        for chunk in chunks {
-            let (made, counted) = score(&predictor, &blocks, chunk?, job)?;
-            tally.add(counted);
-            if input == Input::Standard {
-                bar.set_position(tally.rows);
+        scope.spawn(move || read_shares(&mut reader, &to_score));
+        let writing = scope.spawn(move || write_shares(writer, scored, counting.as_ref()));
+        rayon::in_place_scope(|cores| {
+            for share in shares {
+                let (done, answer) = sync_channel(1);
+                match share {
+                    Ok(share) => cores.spawn(move |_| {
+                        // Nobody waits for it where the writer has failed.
+                        let _ = done.send(score(predictor, blocks, share, job));
+                    }),
+                    Err(e) => _ = done.send(Err(e)),
+                }
+                if to_write.send(answer).is_err() {
+                    break;
+                }
             }
-            if to_write.send(made).is_err() {
-                break;
-            }
-        }
-        drop(to_write);
+            drop(to_write);
+        });
         writing.join().map_err(|_| Error::Data("the writer ended early".into()))?
     });
     bar.finish_and_clear();
-    written?.finish()?;
+    let tally = written?;
     let seconds = started.elapsed().as_secs_f64();
     let _ = writeln!(log, "{}", tally.summary(seconds));
-    tally.check(&blocks)
+    tally.check(blocks)
 }
 
-/// Reads chunk by chunk until the input ends, fails, or nobody takes more.
-fn read_chunks(reader: &mut Reader, to: &SyncSender<Result<Chunk>>) {
-    let mut chunk = Chunk { file: reader.file(), columns: reader.columns(), rows: Vec::new() };
+/// Reads share by share until the input ends, fails, or nobody takes more.
+fn read_shares(reader: &mut Reader, to: &SyncSender<Result<Share>>) {
+    let begin = |reader: &Reader| Share {
+        file: reader.file(),
+        columns: reader.columns().clone(),
+        rows: Vec::with_capacity(SHARE),
+    };
+    let mut share = begin(reader);
     let mut bytes = 0;
     loop {
         let row = match reader.next() {
             Some(Ok(row)) => row,
             Some(Err(e)) => {
-                let _ = to.send(Ok(chunk)).and_then(|()| to.send(Err(e)));
+                let _ = to.send(Ok(share)).and_then(|()| to.send(Err(e)));
                 return;
             }
             None => {
-                let _ = to.send(Ok(chunk));
+                let _ = to.send(Ok(share));
                 return;
             }
         };
         // Another file has columns of its own.
-        let other = !Arc::ptr_eq(&chunk.columns, &reader.columns());
-        if other || chunk.rows.len() == CHUNK || bytes > CHUNK_BYTES {
-            let rows = Vec::with_capacity(CHUNK);
-            let next = Chunk { file: reader.file(), columns: reader.columns(), rows };
-            if to.send(Ok(std::mem::replace(&mut chunk, next))).is_err() {
+        let other = !Arc::ptr_eq(&share.columns, reader.columns());
+        if other || share.rows.len() == SHARE || bytes > SHARE_BYTES {
+            if to.send(Ok(std::mem::replace(&mut share, begin(reader)))).is_err() {
                 return;
             }
             bytes = 0;
         }
-        bytes += row.text.as_ref().map_or(0, String::len);
-        chunk.rows.push(row);
+        bytes += row.bytes();
+        share.rows.push(row);
     }
 }
 
-fn write_blocks(writer: &mut Writer, blocks: Receiver<Vec<Block>>) -> Result<()> {
-    for block in blocks.into_iter().flatten() {
-        writer.write(block)?;
-    }
-    Ok(())
-}
-
-/// Scores a chunk on all cores.
-fn score(
-    predictor: &Predictor,
-    blocks: &Blocks,
-    chunk: Chunk,
-    job: &PredictJob,
-) -> Result<(Vec<Block>, Tally)> {
-    let Chunk { file, columns, mut rows } = chunk;
-    let mut shares = Vec::with_capacity(rows.len().div_ceil(SHARE));
-    while !rows.is_empty() {
-        let rest = rows.split_off(rows.len().min(SHARE));
-        shares.push(std::mem::replace(&mut rows, rest));
-    }
-    let made: Vec<(Block, Tally)> = shares
-        .into_par_iter()
-        .map(|share| {
-            let answered = answers(predictor, share, file.as_deref(), job.write.explain.wanted());
-            let tally = Tally::of(&answered, file.as_ref(), blocks);
-            if let Some(fault) = tally.first.as_ref().filter(|_| job.read.strict) {
-                return Err(Error::Data(fault.clone()));
-            }
-            if tally.lost > 0 && job.read.strict {
-                return Err(Error::Data(tally.without_column(blocks)));
-            }
-            Ok((blocks.block(&answered, &columns)?, tally))
-        })
-        .collect::<Result<_>>()?;
+/// Writes what the cores make of the shares, in the order in which they were read, to the end of the output.
+fn write_shares(
+    mut writer: Writer,
+    shares: Receiver<Receiver<Scored>>,
+    counting: Option<&ProgressBar>,
+) -> Result<Tally> {
     let mut tally = Tally::default();
-    let blocks = made.into_iter().map(|(block, counted)| {
+    for share in shares {
+        let (block, counted) = share.recv().map_err(|_| Error::Data("a thread ended early".into()))??;
+        writer.write(block)?;
         tally.add(counted);
-        block
-    });
-    let blocks = blocks.collect();
-    Ok((blocks, tally))
+        if let Some(bar) = counting {
+            bar.set_position(tally.rows);
+        }
+    }
+    writer.finish()?;
+    Ok(tally)
+}
+
+/// Scores a share on the calling thread.
+fn score(predictor: &Predictor, blocks: &Blocks, share: Share, job: &PredictJob) -> Scored {
+    let Share { file, columns, rows } = share;
+    let answered = answers(predictor, rows, file.as_deref(), job.write.explain.wanted());
+    let tally = Tally::of(&answered, file.as_ref(), blocks);
+    if let Some(fault) = tally.first.as_ref().filter(|_| job.read.strict) {
+        return Err(Error::Data(fault.clone()));
+    }
+    if tally.lost > 0 && job.read.strict {
+        return Err(Error::Data(tally.without_column(blocks)));
+    }
+    Ok((blocks.block(&answered, &columns)?, tally))
 }
 
 fn answers(
@@ -215,20 +220,24 @@ fn answers(
     wanted: DetailsWanted,
 ) -> Vec<Answered> {
     let file = file.map_or(String::new(), |file| format!("{file}: "));
-    let encoded: Vec<Result<_, String>> = rows
+    let mut readable = Vec::with_capacity(rows.len());
+    let faults: Vec<Option<String>> = rows
         .iter()
-        .map(|row| match &row.text {
-            Ok(text) => predictor.encode(text, Truncate::Tail).map_err(|e| e.to_string()),
-            Err(reason) => Err(reason.clone()),
+        .map(|row| {
+            let text = row.text.as_ref().map_err(String::clone);
+            let encoded =
+                text.and_then(|text| predictor.encode(text, Truncate::Tail).map_err(|e| e.to_string()));
+            encoded.map(|encoding| readable.push(encoding)).err()
         })
         .collect();
-    let readable: Vec<_> = encoded.iter().filter_map(|encoding| encoding.as_ref().ok().cloned()).collect();
     let mut predictions = predictor.run(&readable).into_iter();
     rows.into_iter()
-        .zip(encoded)
-        .map(|(row, encoding)| {
-            let answer = encoding.and_then(|_| predictions.next().ok_or_else(|| "no prediction".to_string()));
-            let answer = answer.map_err(|reason| format!("{file}line {}: {reason}", row.line));
+        .zip(faults)
+        .map(|(row, fault)| {
+            let answer = match fault {
+                Some(reason) => Err(format!("{file}line {}: {reason}", row.line)),
+                None => Ok(predictions.next().expect("a prediction for each text")),
+            };
             let text = row.text.as_deref().ok().filter(|_| wanted.any() && answer.is_ok());
             let details = text.and_then(|text| predictor.details(text, wanted).ok());
             Answered { row, answer, details }
@@ -240,11 +249,9 @@ fn answers(
 #[derive(Debug, Default)]
 struct Tally {
     rows: u64,
-    failed: u64,
-    /// The first reason.
+    /// The rows without an answer, and the reason of the first.
+    failed: Places,
     first: Option<String>,
-    /// Files, where there are several, and lines of the first rows without an answer.
-    places: Vec<(Option<Arc<str>>, u64)>,
     /// How many rows have members that are not written, and the first of these.
     lost: u64,
     members: Vec<String>,
@@ -258,23 +265,20 @@ impl Tally {
             lost += u64::from(names.peek().is_some());
             names.for_each(|name| note(&mut members, name));
         }
-        let failed = answered.iter().filter(|answered| answered.answer.is_err());
-        Self {
-            rows: answered.len() as u64,
-            failed: failed.clone().count() as u64,
-            first: failed.clone().find_map(|answered| answered.answer.as_ref().err().cloned()),
-            places: failed.take(NAMED).map(|answered| (file.cloned(), answered.row.line)).collect(),
-            lost,
-            members,
+        let (mut failed, mut first) = (Places::default(), None);
+        for Answered { row, answer, .. } in answered {
+            if let Err(reason) = answer {
+                failed.note(&Place { file: file.cloned(), line: row.line });
+                first.get_or_insert_with(|| reason.clone());
+            }
         }
+        Self { rows: answered.len() as u64, failed, first, lost, members }
     }
 
     fn add(&mut self, other: Self) {
         self.rows += other.rows;
-        self.failed += other.failed;
+        self.failed.add(other.failed);
         self.first = self.first.take().or(other.first);
-        self.places.extend(other.places);
-        self.places.truncate(NAMED);
         self.lost += other.lost;
         other.members.iter().for_each(|name| note(&mut self.members, name));
     }
@@ -283,25 +287,13 @@ impl Tally {
         let rate = self.rows as f64 / seconds.max(1e-9);
         let mut text = format!("{} reviews in {seconds:.2} s, {rate:.0} reviews/s", self.rows);
         if let Some(first) = &self.first {
-            text += &format!("; {} without an answer ({}): {first}", self.failed, self.places());
+            text += &format!("; {} without an answer ({}): {first}", self.failed.count(), self.failed);
         }
         text
     }
 
-    /// The lines of rows without an answer, by their files.
-    fn places(&self) -> String {
-        let lines = |places: &[(Option<Arc<str>>, u64)]| {
-            let lines: Vec<String> = places.iter().map(|(_, line)| line.to_string()).collect();
-            let file = places[0].0.as_ref().map_or(String::new(), |file| format!("{file}: "));
-            format!("{file}lines {}", lines.join(", "))
-        };
-        let files: Vec<String> = self.places.chunk_by(|one, next| one.0 == next.0).map(lines).collect();
-        let more = if self.failed as usize > self.places.len() { ", …" } else { "" };
-        files.join("; ") + more
-    }
-
     fn check(&self, blocks: &Blocks) -> Result<()> {
-        match (&self.first, self.rows == self.failed) {
+        match (&self.first, self.rows == self.failed.count()) {
             (Some(first), true) => Err(Error::Data(format!("no row has an answer; {first}"))),
             _ if self.lost > 0 => Err(Error::Data(self.without_column(blocks))),
             _ => Ok(()),

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::model::{load_directory, unpack_ngram};
 use crate::predict::{Prediction, Predictor, Truncate, WordWeight};
 use crate::train::commands::rows::{Evaluation, MeasuredRow, Part, rows};
+use crate::train::data::labelled::DataSource;
 use crate::train::data::minimal_pairs::{self, Behaviour};
 use crate::train::data::output::{Output, check_ours};
 use crate::train::data::own::file_name;
@@ -127,13 +128,14 @@ fn check_output(path: &Path, force: bool) -> Result<()> {
 /// The data in words.
 fn what(evaluation: &Evaluation) -> String {
     let name = file_name(&evaluation.data);
-    let release = evaluation.data.is_dir() || name.ends_with(".gz") || name.ends_with(".tgz");
-    match evaluation.part {
-        Part::Validation if release => format!("{name}, held out when it was trained"),
-        Part::Train if release => format!("{name}, of those that it learnt from"),
-        Part::Final if release => format!("{name}, set aside for one last look"),
-        Part::Test if release => format!("the test half of {name}"),
-        _ => name,
+    if !matches!(DataSource::of(&evaluation.data, &evaluation.table.read), Ok(DataSource::Release(_))) {
+        return name;
+    }
+    match evaluation.part.unwrap_or(Part::Validation) {
+        Part::Validation => format!("{name}, held out when it was trained"),
+        Part::Train => format!("{name}, of those that it learnt from"),
+        Part::Final => format!("{name}, set aside for one last look"),
+        Part::Test => format!("the test half of {name}"),
     }
 }
 
@@ -201,7 +203,7 @@ fn mistakes(
     wrong.truncate(wanted);
     let mistake = |at: usize| Mistake {
         text: rows[at].text.clone(),
-        line: rows[at].line,
+        place: rows[at].place.to_string(),
         said: rows[at].said.clone(),
         prediction: predictions[at].clone(),
         words: predictor.explain(&rows[at].text, Truncate::Tail).unwrap_or_default(),

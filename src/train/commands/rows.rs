@@ -7,6 +7,7 @@ use crate::predict::{Predictor, Truncate};
 use crate::train::data::corpus::{Corpus, Review};
 use crate::train::data::digest::digest_of_reviews;
 use crate::train::data::labelled::{self, DataSource, LeftOut, TableArgs};
+use crate::train::data::places::Place;
 use crate::train::data::split::DataSplit;
 use crate::train::report::record::TrainingRecord;
 
@@ -32,8 +33,8 @@ pub struct Evaluation {
     pub data: PathBuf,
     /// How a table is read.
     pub table: TableArgs,
-    /// Which reviews of the public release; not used for a table.
-    pub part: Part,
+    /// Which reviews of the public release, those held out where nothing is said; of a table all rows are measured.
+    pub part: Option<Part>,
 }
 
 /// A text with its label.
@@ -43,8 +44,8 @@ pub struct MeasuredRow {
     pub text: String,
     /// 1 for positive, 0 for negative.
     pub target: f32,
-    /// Its line in a table, its number in the release.
-    pub line: u64,
+    /// Where it stands: in a table its line, in the release its number.
+    pub place: Place,
     /// What the label was read from: the stars of a review of the release, or the label as it stands in a table.
     pub said: String,
 }
@@ -74,13 +75,18 @@ pub fn rows(evaluation: &Evaluation, models: &[Predictor]) -> Result<(Vec<Measur
             }
             rows
         }
+        _ if evaluation.part.is_some() => {
+            let reason = "names reviews of the public release; of a table or a folder of classes all rows are measured: \
+                          leave it out";
+            return Err(Error::setting("on", reason));
+        }
         _ => {
             let mut read = labelled::read(&source, &evaluation.table, None)?;
             notes.append(&mut read.notes);
             let rows = read.rows.into_iter();
             let measured = |row: labelled::LabelledRow| {
                 let (target, said) = (row.target?, row.label.unwrap_or_default());
-                Some(MeasuredRow { text: row.text, target, line: row.line, said })
+                Some(MeasuredRow { text: row.text, target, place: row.place, said })
             };
             rows.filter_map(measured).collect()
         }
@@ -89,7 +95,7 @@ pub fn rows(evaluation: &Evaluation, models: &[Predictor]) -> Result<(Vec<Measur
     rows.retain(|row| {
         let words = models.iter().all(|model| model.encode(&row.text, Truncate::Tail).is_ok());
         if !words {
-            wordless.note(row.line, "");
+            wordless.note(&row.place, "");
         }
         words
     });
@@ -102,7 +108,7 @@ pub fn rows(evaluation: &Evaluation, models: &[Predictor]) -> Result<(Vec<Measur
 
 /// The reviews of `corpus` that `evaluation` asks for, as `model` was trained.
 fn from_corpus(corpus: &Corpus, evaluation: &Evaluation, model: &Path) -> Result<Vec<MeasuredRow>> {
-    let reviews: Vec<&Review> = match evaluation.part {
+    let reviews: Vec<&Review> = match evaluation.part.unwrap_or(Part::Validation) {
         Part::Test if corpus.test.is_empty() => {
             let reason = "has no test half; the full public release has one (trainer evaluate --download)";
             return Err(Error::Data(format!("{} {reason}", evaluation.data.display())));
@@ -123,7 +129,8 @@ fn from_corpus(corpus: &Corpus, evaluation: &Evaluation, model: &Path) -> Result
     }
     let measured = |review: &&Review| {
         let (text, target) = (review.text.clone(), review.class.target()?);
-        Some(MeasuredRow { text, target, line: u64::from(review.id), said: review.rating.to_string() })
+        let place = Place { file: Some(format!("number {}", review.id).into()), line: 0 };
+        Some(MeasuredRow { text, target, place, said: review.rating.to_string() })
     };
     Ok(reviews.iter().filter_map(measured).collect())
 }

@@ -4,12 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::labels::{LabelArgs, Labels, Seen};
+use super::places::{Place, Places};
 use super::reader::{Columns, Fields, Input, ReadArgs, Reader, short};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::train::progress;
-
-/// Places that are named of rows that are left out.
-const NAMED: usize = 5;
 
 /// How tables of labelled rows are read.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -42,8 +40,8 @@ pub struct LabelledRow {
     pub target: Option<f32>,
     /// The label as it was read, where there is one.
     pub label: Option<String>,
-    /// Where it stood: its line in the file, from 1.
-    pub line: u64,
+    /// Where it stood.
+    pub place: Place,
     /// The number of the row among all of the input, from 1; a header is none.
     pub row: u64,
     /// What a column called `id` holds.
@@ -123,7 +121,7 @@ pub fn read(source: &DataSource, args: &TableArgs, group: Option<&str>) -> Resul
             let bar = progress::bytes(input.size_bytes(), "reading");
             let mut reader = Reader::open(&input, &args.read, bar.clone())?;
             collected.notes.push(reader.taken());
-            let column = label_column(&reader.columns()).map_err(fault)?;
+            let column = label_column(reader.columns()).map_err(fault)?;
             if let Some(group) =
                 group.filter(|group| !reader.columns().names.iter().any(|name| name == group))
             {
@@ -134,13 +132,16 @@ pub fn read(source: &DataSource, args: &TableArgs, group: Option<&str>) -> Resul
             while let Some(row) = reader.next() {
                 let row = row?;
                 number += 1;
-                let named = |name: &str| field(&row.fields, &reader.columns(), name);
+                let named = |name: &str| field(&row.fields, reader.columns(), name);
                 let (group, id) = (group.and_then(named), id.as_deref().and_then(named));
                 let group = group.filter(|group| !group.trim().is_empty());
-                let place = Place { line: row.line, row: number, id, group };
+                let place = Place { file: reader.file(), line: row.line };
                 match row.text {
-                    Ok(text) => collected.add(text, row.label, place).map_err(fault)?,
-                    Err(reason) => collected.unreadable.note(row.line, &reason),
+                    Ok(text) => {
+                        let named = Named { place, row: number, id, group };
+                        collected.add(text, row.label, named).map_err(fault)?;
+                    }
+                    Err(reason) => collected.unreadable.note(&place, &reason),
                 }
             }
             bar.finish_and_clear();
@@ -150,10 +151,15 @@ pub fn read(source: &DataSource, args: &TableArgs, group: Option<&str>) -> Resul
             for (class, folder) in class_folders(path)? {
                 for file in text_files(&folder)? {
                     let bytes = fs::read(&file).map_err(Error::io(&file))?;
-                    let text = String::from_utf8(bytes).map_err(|_| Error::invalid(&file, "not UTF-8"))?;
+                    let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy();
+                    let place = Place { file: Some(printable(&name).into()), line: 0 };
+                    let Ok(text) = String::from_utf8(bytes) else {
+                        collected.unreadable.note(&place, "not UTF-8");
+                        continue;
+                    };
                     let row = collected.rows.len() as u64 + 1;
-                    let place = Place { line: row, row, id: None, group: None };
-                    collected.add(text, Some(class.clone()), place).map_err(fault)?;
+                    let named = Named { place, row, id: None, group: None };
+                    collected.add(text, Some(class.clone()), named).map_err(fault)?;
                 }
             }
             "the names of the folders".to_string()
@@ -222,36 +228,30 @@ fn text_files(folder: &Path) -> Result<Vec<PathBuf>> {
 /// Rows of a kind that are left out: how many, where, and why the first.
 #[derive(Debug, Default)]
 pub struct LeftOut {
-    count: u64,
-    lines: Vec<u64>,
+    places: Places,
     reason: String,
 }
 
 impl LeftOut {
     /// Takes note of a row.
-    pub fn note(&mut self, line: u64, reason: &str) {
-        if self.count == 0 {
+    pub fn note(&mut self, place: &Place, reason: &str) {
+        if self.places.count() == 0 {
             self.reason = reason.to_string();
         }
-        self.count += 1;
-        if self.lines.len() < NAMED {
-            self.lines.push(line);
-        }
+        self.places.note(place);
     }
 
     /// How many, where and why, in words; `None` where there is none.
     pub fn summary(&self, what: &str) -> Option<String> {
-        let lines: Vec<String> = self.lines.iter().map(u64::to_string).collect();
-        let more = if self.count as usize > lines.len() { ", …" } else { "" };
         let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
-        (self.count > 0)
-            .then(|| format!("{} rows {what} (lines {}{more}){reason}", self.count, lines.join(", ")))
+        let count = self.places.count();
+        (count > 0).then(|| format!("{count} rows {what} ({}){reason}", self.places))
     }
 }
 
-/// Where a row stood, and with which others it belongs together.
-struct Place {
-    line: u64,
+/// Where a row stood, by what it is named, and with which others it belongs together.
+struct Named {
+    place: Place,
     row: u64,
     id: Option<String>,
     group: Option<String>,
@@ -259,18 +259,18 @@ struct Place {
 
 #[derive(Default)]
 struct Collected {
-    rows: Vec<(String, Option<String>, Place)>,
+    rows: Vec<(String, Option<String>, Named)>,
     seen: Seen,
     unreadable: LeftOut,
     notes: Vec<String>,
 }
 
 impl Collected {
-    fn add(&mut self, text: String, label: Option<String>, place: Place) -> Result<(), String> {
+    fn add(&mut self, text: String, label: Option<String>, named: Named) -> Result<(), String> {
         if let Some(label) = &label {
-            self.seen.note(label).map_err(|reason| format!("line {}: {reason}", place.line))?;
+            self.seen.note(label).map_err(|reason| format!("{}: {reason}", named.place))?;
         }
-        self.rows.push((text, label, place));
+        self.rows.push((text, label, named));
         Ok(())
     }
 
@@ -282,15 +282,15 @@ impl Collected {
         notes.push(format!("labels: {}; {positive} positive, {negative} negative", labels.rule));
         let (mut kept, mut neither, mut unlabelled) =
             (Vec::with_capacity(rows.len()), LeftOut::default(), LeftOut::default());
-        for (text, label, Place { line, row, id, group }) in rows {
+        for (text, label, Named { place, row, id, group }) in rows {
             let target = label.as_ref().and_then(|label| labels.target(label));
             match (&label, target) {
-                (Some(label), None) => neither.note(line, &format!("`{}`", short(label))),
+                (Some(label), None) => neither.note(&place, &format!("`{}`", short(label))),
                 _ => {
                     if target.is_none() {
-                        unlabelled.note(line, "");
+                        unlabelled.note(&place, "");
                     }
-                    kept.push(LabelledRow { text, target, label, line, row, id, group });
+                    kept.push(LabelledRow { text, target, label, place, row, id, group });
                 }
             }
         }

@@ -18,6 +18,7 @@ pub mod opinions;
 pub mod output;
 pub mod own;
 pub mod pieces;
+pub mod places;
 pub mod reader;
 pub mod sentences;
 pub mod split;

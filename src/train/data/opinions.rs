@@ -3,7 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `.jsonl` | an object a line: `id` (as `trainer texts` writes it, or of a table's column `id`), `row` (of a table, from 1) or `text`; and `logit` or `probability` |
-//! | `.csv` | columns of these names |
+//! | `.csv` | columns of these names, parted by commas, semicolons or tabs |
 //! | `.safetensors` | the compact form: ids and 16-bit logits, no text |
 //!
 //! The compact form has a row for each review in `review` (U32, `4 number + source`: neg 0, pos 1, unsup 2, phrases 3)
@@ -16,13 +16,13 @@ use std::io::BufRead;
 use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
 use crate::train::data::corpus::Class;
 use crate::train::data::labelled::LabelledRow;
-use crate::train::data::reader::short;
+use crate::train::data::reader::{at_column, list, short};
 use crate::train::data::texts::{Source, TextId, Texts, short_digest};
 
 /// What an opinion is of.
@@ -59,48 +59,37 @@ pub struct OpinionFile {
 /// No opinion is surer; what a teacher says of 0 or 1 has no logit.
 const MAX_LOGIT: f32 = 16.0;
 
-/// A row of a file that people write.
-#[derive(Deserialize)]
-struct Row {
-    #[serde(default, deserialize_with = "text_or_number")]
-    id: Option<String>,
-    row: Option<u64>,
-    text: Option<String>,
-    logit: Option<f32>,
-    probability: Option<f32>,
-}
-
-impl Row {
-    fn opinion(self) -> Result<Opinion, String> {
-        let subject = match (self.id.filter(|id| !id.is_empty()), self.row, self.text) {
-            (Some(id), ..) => id.parse().map_or_else(|_| Subject::Id(id), Subject::Known),
-            (None, Some(row), _) => Subject::Row(row),
-            (None, None, Some(text)) if !text.trim().is_empty() => Subject::Text(text),
-            _ => return Err("neither `id`, `row` nor `text`".into()),
-        };
-        let logit = match (self.logit, self.probability) {
-            (Some(logit), _) if logit.is_finite() => logit,
-            (None, Some(p)) if (0.0..=1.0).contains(&p) => (p / (1.0 - p)).ln(),
-            (Some(_), _) => return Err("`logit` is no finite number".into()),
-            (None, Some(p)) => return Err(format!("`probability` {p} does not lie in 0 to 1")),
-            (None, None) => return Err("neither `logit` nor `probability`".into()),
-        };
-        Ok(Opinion { subject, logit: logit.clamp(-MAX_LOGIT, MAX_LOGIT) })
-    }
-}
-
-/// A table's ids may be numbers.
-fn text_or_number<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Text(String),
-        Number(serde_json::Number),
-    }
-    Ok(Option::<Id>::deserialize(deserializer)?.map(|id| match id {
-        Id::Text(text) => text,
-        Id::Number(number) => number.to_string(),
-    }))
+/// The opinion of a row of a file that people write, of which `get` gives the columns.
+fn opinion_of(get: impl Fn(&str) -> Result<Option<String>, String>) -> Result<Opinion, String> {
+    let number = |name: &str| match get(name)? {
+        None => Ok(None),
+        // A decimal comma stands where the comma parts no fields.
+        Some(value) => match value.trim().replace(',', ".").parse::<f64>() {
+            Ok(number) => Ok(Some(number as f32)),
+            Err(_) => Err(format!("`{name}` is `{}`, no number", short(&value))),
+        },
+    };
+    let row = match get("row")? {
+        None => None,
+        Some(value) => match value.trim().parse::<u64>() {
+            Ok(row) => Some(row),
+            Err(_) => return Err(format!("`row` is `{}`, no number of a row", short(&value))),
+        },
+    };
+    let subject = match (get("id")?, row, get("text")?) {
+        (Some(id), ..) => id.parse().map_or_else(|_| Subject::Id(id), Subject::Known),
+        (None, Some(row), _) => Subject::Row(row),
+        (None, None, Some(text)) if !text.trim().is_empty() => Subject::Text(text),
+        _ => return Err("neither `id`, `row` nor `text`".into()),
+    };
+    let logit = match (number("logit")?, number("probability")?) {
+        (Some(logit), _) if logit.is_finite() => logit,
+        (None, Some(p)) if (0.0..=1.0).contains(&p) => (p / (1.0 - p)).ln(),
+        (Some(_), _) => return Err("`logit` is no finite number".into()),
+        (None, Some(p)) => return Err(format!("`probability` {p} does not lie in 0 to 1")),
+        (None, None) => return Err("neither `logit` nor `probability`".into()),
+    };
+    Ok(Opinion { subject, logit: logit.clamp(-MAX_LOGIT, MAX_LOGIT) })
 }
 
 /// By which rows and ids of a table of one's own the reviews can be named that are learnt from.
@@ -227,21 +216,71 @@ fn json_lines(path: &Path) -> Result<Vec<Opinion>> {
         if line.is_empty() {
             continue;
         }
-        let row: Result<Row, String> = serde_json::from_str(line).map_err(|e| e.to_string());
-        let opinion = row.and_then(Row::opinion);
+        let opinion = object(line).and_then(|object| {
+            opinion_of(|name| match object.get(name) {
+                None | Some(Value::Null) => Ok(None),
+                Some(Value::String(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+                Some(Value::Number(number)) => Ok(Some(number.to_string())),
+                Some(_) => Err(format!("`{name}` is neither a text nor a number")),
+            })
+        });
         opinions.push(opinion.map_err(|reason| Error::invalid(path, format!("line {number}: {reason}")))?);
     }
     Ok(opinions)
 }
 
+fn object(line: &str) -> Result<Map<String, Value>, String> {
+    match serde_json::from_str(line) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err("is no JSON object".into()),
+        Err(e) => Err(format!("is no JSON: {}", at_column(&e))),
+    }
+}
+
+/// A table of opinions: its delimiter is the comma, semicolon or tab that stands in its header.
 fn csv_rows(path: &Path) -> Result<Vec<Opinion>> {
-    let mut reader = csv::Reader::from_path(path).map_err(|e| Error::invalid(path, e.to_string()))?;
-    let mut opinions = Vec::new();
-    for (number, row) in (2..).zip(reader.deserialize::<Row>()) {
-        let opinion = row.map_err(|e| e.to_string()).and_then(Row::opinion);
-        opinions.push(opinion.map_err(|reason| Error::invalid(path, format!("row {number}: {reason}")))?);
+    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+    let fault = |reason: String| Error::invalid(path, reason);
+    let header = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let delimiter = [b',', b';', b'\t'].into_iter().find(|delimiter| header.contains(delimiter));
+    let mut builder = csv::ReaderBuilder::new();
+    let reader = builder.delimiter(delimiter.unwrap_or(b',')).flexible(true).has_headers(false);
+    let (mut names, mut opinions) = (None, Vec::new());
+    for record in reader.from_reader(bytes).into_byte_records() {
+        // Bytes in memory always are records.
+        let record = record.map_err(|e| fault(e.to_string()))?;
+        let line = record.position().map_or(1, csv::Position::line);
+        let record = csv::StringRecord::from_byte_record(record)
+            .map_err(|_| fault(format!("line {line}: not UTF-8")))?;
+        let Some(names) = &names else {
+            names = Some(columns(&record).map_err(fault)?);
+            continue;
+        };
+        let opinion = match record.len() == names.len() {
+            true => opinion_of(|name| {
+                let at = names.iter().position(|column| column == name);
+                let value = at.and_then(|at| record.get(at)).filter(|value| !value.is_empty());
+                Ok(value.map(String::from))
+            }),
+            false => Err(format!("{} fields, the header has {}", record.len(), names.len())),
+        };
+        opinions.push(opinion.map_err(|reason| fault(format!("line {line}: {reason}")))?);
     }
     Ok(opinions)
+}
+
+/// The names of a table's columns, among which there are those of opinions.
+fn columns(header: &csv::StringRecord) -> Result<Vec<String>, String> {
+    let names: Vec<String> = header.iter().map(|name| name.trim().to_lowercase()).collect();
+    let has = |wanted: &[&str]| names.iter().any(|name| wanted.contains(&name.as_str()));
+    match has(&["id", "row", "text"]) && has(&["logit", "probability"]) {
+        true => Ok(names),
+        false => Err(format!(
+            "a table of opinions has a column `id`, `row` or `text`, and `logit` or `probability`; its columns are {}",
+            list(&names)
+        )),
+    }
 }
 
 fn compact(bytes: &[u8]) -> Result<OpinionFile, String> {
@@ -319,6 +358,7 @@ mod tests {
 
     use super::*;
     use crate::train::data::corpus::{Class, Review};
+    use crate::train::data::places::Place;
 
     fn reviews() -> Vec<Review> {
         let review = |class, id, text: &str| Review { class, id, rating: 0, film: None, text: text.into() };
@@ -373,7 +413,7 @@ mod tests {
             text: format!("text {row}"),
             target,
             label: None,
-            line: 2 * row,
+            place: Place { file: None, line: 2 * row },
             row,
             id: Some(id.into()),
             group: None,

@@ -150,7 +150,7 @@ fn worded(mut rows: Vec<LabelledRow>, scheme: Scheme, notes: &mut Vec<String>) -
         ids.clear();
         let words = tokenizer.encode(&row.text, &none, &mut ids).words > 0;
         if !words {
-            wordless.note(row.line, "");
+            wordless.note(&row.place, "");
         }
         words
     });
@@ -169,7 +169,7 @@ fn distinct(rows: Vec<LabelledRow>, notes: &mut Vec<String>) -> Vec<LabelledRow>
     let mut kept: Vec<Option<LabelledRow>> = Vec::with_capacity(rows.len());
     let (mut repeated, mut conflicts) = (LeftOut::default(), LeftOut::default());
     for row in rows {
-        let line = row.line;
+        let place = row.place.clone();
         match first.get(&key(&row.text)) {
             None => {
                 first.insert(key(&row.text), kept.len());
@@ -182,12 +182,12 @@ fn distinct(rows: Vec<LabelledRow>, notes: &mut Vec<String>) -> Vec<LabelledRow>
                     (None, Some(_)) if kept[at].is_some() => kept[at] = Some(row),
                     (Some(one), Some(other)) if one != other => {
                         kept[at] = None;
-                        conflicts.note(line, "");
+                        conflicts.note(&place, "");
                         continue;
                     }
                     _ => {}
                 }
-                repeated.note(line, "");
+                repeated.note(&place, "");
             }
         }
     }
@@ -232,9 +232,11 @@ pub fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::data::places::Place;
 
     fn row(text: &str, target: Option<f32>, line: u64) -> LabelledRow {
-        LabelledRow { text: text.into(), target, label: None, line, row: line, id: None, group: None }
+        let place = Place { file: None, line };
+        LabelledRow { text: text.into(), target, label: None, place, row: line, id: None, group: None }
     }
 
     #[test]
@@ -249,7 +251,7 @@ mod tests {
             row("odd", Some(0.0), 6),
         ];
         let kept = distinct(rows, &mut notes);
-        let lines: Vec<u64> = kept.iter().map(|row| row.line).collect();
+        let lines: Vec<u64> = kept.iter().map(|row| row.row).collect();
         assert_eq!(lines, [1, 6]);
         assert!(notes[0].contains("2 rows") && notes[1].contains("1 rows"), "{notes:?}");
     }

@@ -27,8 +27,8 @@ const STEPS: [f32; 4] = [0.06, 0.2, 0.4, 0.7];
 pub struct Mistake {
     /// Its text.
     pub text: String,
-    /// Its line in a table, its number in the release.
-    pub line: u64,
+    /// Where it stands: in a table its line, in the release its number.
+    pub place: String,
     /// What its label was read from.
     pub said: String,
     /// What the model said of it.
@@ -261,13 +261,14 @@ impl Report<'_> {
         } else {
             html.push_str("<p class=\"soft\">Texts of the data that was measured on. Blue words spoke for positive, orange ones for negative; wavy ones are not in the vocabulary. Some of these labels may be wrong themselves.</p>\n");
         }
-        for Mistake { text, line, said, prediction, words } in self.mistakes {
+        for Mistake { text, place, said, prediction, words } in self.mistakes {
             let _ = writeln!(
                 html,
-                "<div class=\"mistake\"><div class=\"said\"><b>{} {}</b>labelled {}<br>number {line}</div><p>{}</p></div>",
+                "<div class=\"mistake\"><div class=\"said\"><b>{} {}</b>labelled {}<br>{}</div><p>{}</p></div>",
                 prediction.label(),
                 percent(f64::from(prediction.score())),
                 escape_text(said.as_str()),
+                escape_text(place),
                 coloured(text, words)
             );
         }

@@ -2,28 +2,32 @@
 
 use std::io::{self, BufRead, Read};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use csv::{ByteRecord, ReaderBuilder, StringRecord};
 
 use super::args::ReadArgs;
 use super::bytes::{Opened, ROW_LIMIT_BYTES, unpacking};
 use super::columns::{Columns, Shape, is_text};
+use super::quotes;
 use super::row::{Fields, File, Row, Rows};
 use crate::error::{Error, Result};
 
 /// More delimiters than any row has, texts included: the places of fields would take eight bytes each.
 const MOST_DELIMITERS: usize = 4 << 20;
 
+/// Bytes that are read at a time.
+const BUFFER: usize = 1 << 17;
+
 /// How a table separates and quotes its fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Dialect {
-    delimiter: u8,
+pub(super) struct Dialect {
+    pub(super) delimiter: u8,
     /// Whether `"` quotes at all.
-    quoting: bool,
+    pub(super) quoting: bool,
     /// Whether a backslash stands in front of a quote within quotes, in place of a second quote.
-    backslash: bool,
+    pub(super) backslash: bool,
 }
 
 impl Dialect {
@@ -94,7 +98,7 @@ fn rows(
     let expected = columns.names.len();
     let since = Arc::new(Since::default());
     let guarded = Guard { source, delimiter: dialect.delimiter, since: since.clone() };
-    let mut reader = dialect.builder().has_headers(header).buffer_capacity(1 << 17).from_reader(guarded);
+    let mut reader = dialect.builder().has_headers(header).buffer_capacity(BUFFER).from_reader(guarded);
     let mut record = ByteRecord::new();
     let before = u64::from(separator);
     Box::new(std::iter::from_fn(move || {
@@ -112,8 +116,25 @@ fn rows(
             }
         }
         let line = record.position().map_or(0, csv::Position::line) + before;
+        let end = reader.position().clone();
+        let lines = record.position().map_or(0, |start| end.line() - start.line());
+        // As it stood is looked at only of a row that may have swallowed others.
+        let open = || {
+            let start = record.position()?.byte();
+            let raw = since.raw.lock().ok()?;
+            quotes::left_open(raw.between(start, end.byte()), dialect, expected, lines > 1)
+        };
+        let open = if dialect.quoting && (lines > 1 || record.len() != expected) { open() } else { None };
+        if let Ok(mut raw) = since.raw.lock() {
+            raw.forget(end.byte());
+        }
         let fault = |reason: String, fields| Row { line, text: Err(reason), label: None, fields };
-        let Ok(mut record) = StringRecord::from_byte_record(record.clone()) else {
+        let to = line + lines.saturating_sub(1);
+        let open = open.map(|open| match lines {
+            0 | 1 => open.to_string(),
+            _ => format!("{open}, lines {line} to {to} are read as one row"),
+        });
+        let Ok(mut record) = StringRecord::from_byte_record(exact(&record)) else {
             return Some(Ok(fault("not UTF-8".into(), Fields::None)));
         };
         if record.len() > expected && record.iter().skip(expected).all(|field| field.trim().is_empty()) {
@@ -121,6 +142,10 @@ fn rows(
         }
         if record.len() != expected {
             let reason = format!("{} fields, the header has {expected}", record.len());
+            let reason = open.map_or(reason.clone(), |open| format!("{open}: {reason}"));
+            return Some(Ok(fault(reason, Fields::None)));
+        }
+        if let Some(reason) = open {
             return Some(Ok(fault(reason, Fields::None)));
         }
         let label = label_at.and_then(|at| record.get(at)).map(str::trim).filter(|label| !label.is_empty());
@@ -129,11 +154,45 @@ fn rows(
     }))
 }
 
+/// A copy of `record` that takes what it holds. A clone takes as much as the longest row before it.
+fn exact(record: &ByteRecord) -> ByteRecord {
+    let mut copy = ByteRecord::with_capacity(record.as_slice().len(), record.len());
+    record.iter().for_each(|field| copy.push_field(field));
+    copy
+}
+
 /// What was read since the last row began.
 #[derive(Default)]
 struct Since {
     bytes: AtomicUsize,
     delimiters: AtomicUsize,
+    raw: Mutex<Raw>,
+}
+
+/// The input as it stood, from the row that is being read on.
+#[derive(Default)]
+struct Raw {
+    bytes: Vec<u8>,
+    /// How many bytes of the input come before them.
+    before: u64,
+}
+
+impl Raw {
+    /// The bytes of the input from `start` to `end`.
+    fn between(&self, start: u64, end: u64) -> &[u8] {
+        let at = |place: u64| place.saturating_sub(self.before) as usize;
+        self.bytes.get(at(start)..at(end)).unwrap_or_default()
+    }
+
+    /// Lets go of what comes before `end`, many rows at a time.
+    fn forget(&mut self, end: u64) {
+        let over = end.saturating_sub(self.before) as usize;
+        if over > BUFFER {
+            self.bytes.drain(..over.min(self.bytes.len()));
+            self.bytes.shrink_to(4 * BUFFER);
+            self.before = end;
+        }
+    }
 }
 
 /// A source that fails where a row goes on for ever.
@@ -146,6 +205,9 @@ struct Guard {
 impl Read for Guard {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
+        if let Ok(mut raw) = self.since.raw.lock() {
+            raw.bytes.extend_from_slice(&buffer[..count]);
+        }
         if self.since.bytes.fetch_add(count, Ordering::Relaxed) > ROW_LIMIT_BYTES {
             return Err(io::Error::other(format!(
                 "a row is longer than {ROW_LIMIT_BYTES} bytes: is a quote left open?"

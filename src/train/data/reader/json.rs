@@ -160,7 +160,7 @@ fn string(value: &str) -> Result<String, String> {
 }
 
 /// The fault without the line, which is the row's.
-fn at_column(e: &serde_json::Error) -> String {
+pub fn at_column(e: &serde_json::Error) -> String {
     let text = e.to_string();
     let short = text.rfind(" at line ").map_or(text.as_str(), |at| &text[..at]);
     format!("{short} at column {}", e.column())

@@ -13,6 +13,7 @@ mod outline;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod plain;
+mod quotes;
 mod row;
 
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use indicatif::ProgressBar;
 
 pub use self::args::{Format, ReadArgs};
 use self::columns::MOST_COLUMNS;
-pub use self::columns::{Columns, short};
+pub use self::columns::{Columns, list, short};
+pub use self::json::at_column;
 pub use self::outline::Outline;
 use self::row::File;
 pub use self::row::{Fields, Row};
@@ -123,8 +125,8 @@ impl Reader {
     }
 
     /// The columns of the file that is being read.
-    pub fn columns(&self) -> Arc<Columns> {
-        self.file.columns.clone()
+    pub fn columns(&self) -> &Arc<Columns> {
+        &self.file.columns
     }
 
     /// The file that is being read, where there are several.

@@ -37,10 +37,8 @@ impl Outline {
             };
             match &row {
                 Ok(row) => {
-                    bytes += row.text.as_ref().map_or(0, String::len);
+                    bytes += row.bytes();
                     if let Fields::Object(object) = &row.fields {
-                        bytes +=
-                            object.iter().map(|(name, value)| name.len() + value.get().len()).sum::<usize>();
                         for name in object.keys() {
                             if self.names.len() < MOST_COLUMNS && !self.names.contains(name) {
                                 self.names.insert(name.clone());

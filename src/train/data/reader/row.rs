@@ -33,6 +33,18 @@ pub struct Row {
     pub fields: Fields,
 }
 
+impl Row {
+    /// Bytes that it holds, roughly.
+    pub fn bytes(&self) -> usize {
+        let fields = match &self.fields {
+            Fields::None => 0,
+            Fields::Record(record) => record.as_slice().len(),
+            Fields::Object(object) => object.iter().map(|(name, value)| name.len() + value.get().len()).sum(),
+        };
+        self.text.as_ref().map_or(0, String::len) + fields
+    }
+}
+
 /// A row's place and its text before it is understood, or why it has none.
 pub(super) type Raw = std::io::Result<(u64, Result<String, String>)>;
 
