@@ -452,6 +452,53 @@ fn an_open_quote_does_not_take_the_memory() {
 }
 
 #[test]
+fn what_files_put_together_hold_is_not_taken_for_a_review() {
+    let folder = Folder::new();
+    folder
+        .write("two.csv", "text,label\na good film,1\n\u{feff}text,label\na dull film,0\ntext,Label\n")
+        .write("two.jsonl", "\u{feff}{\"text\":\"a good film\"}\n\u{feff}{\"text\":\"a dull film\"}\n")
+        .write("two.json", "[{\"text\":\"a good film\"}]\n[{\"text\":\"a dull film\"}]\n")
+        .write("none.json", "[ ]")
+        .write("pretty.json", "{\n \"text\": \"a good film\"\n}\n{\n \"text\": \"a dull film\"\n}\n");
+    let answers = folder.answers(&["--input", "two.csv"]);
+    assert_eq!(answers[1]["error"], "line 3: the header stands here again: were files put together?");
+    assert!(answers.len() == 4 && [0, 2, 3].iter().all(|at| answers[*at]["error"].is_null()), "{answers:?}");
+    let answers = folder.answers(&["--input", "two.jsonl"]);
+    assert!(answers.len() == 2 && answers.iter().all(|answer| answer["error"].is_null()), "{answers:?}");
+    for (name, named) in [
+        ("two.json", "more stands behind the array, which has 1 elements"),
+        ("none.json", "an array without a row"),
+        ("pretty.json", "`jq -c .` makes lines"),
+    ] {
+        let fault = folder.refusal(&["predict", "--model", "model", "--input", name, "--output", "out.csv"]);
+        assert!(fault.contains(named), "{name}: {fault}");
+        assert!(!folder.at("out.csv").exists(), "{name}");
+    }
+}
+
+#[test]
+fn a_header_of_any_width_is_read_whole() {
+    let folder = Folder::new();
+    // Longer than what is looked at of other files.
+    let names: String = (0..9000).map(|at| format!("column number {at},")).collect();
+    let cells = "1,".repeat(9000);
+    folder.write("wide.csv", format!("{names}text\n{cells}a good film\n{cells}a dull film\n"));
+    folder.write(
+        "utf32.csv",
+        "\u{feff}text\na film\n".chars().flat_map(|ch| u32::from(ch).to_le_bytes()).collect::<Vec<u8>>(),
+    );
+    let answers = folder.answers(&["--input", "wide.csv", "--keep-columns", "text,column number 8999"]);
+    assert_eq!(
+        (&answers[1]["text"], &answers[1]["column number 8999"]),
+        (&"a dull film".into(), &"1".into())
+    );
+    for (name, named) in [("utf32.csv", "UTF-32"), (".", "is a folder; a pattern")] {
+        let fault = folder.refusal(&["predict", "--model", "model", "--input", name]);
+        assert!(fault.contains(named), "{name}: {fault}");
+    }
+}
+
+#[test]
 fn a_long_row_makes_no_other_row_long() {
     let folder = Folder::new();
     // Twice: many bytes, and many fields.

@@ -169,7 +169,13 @@ fn number(label: &str) -> Option<f64> {
     let label = label.trim().to_lowercase();
     let label = label.strip_prefix("label_").unwrap_or(&label);
     let label = label.trim_end_matches("stars").trim_end_matches("star").trim();
-    label.parse().ok().filter(|number: &f64| number.is_finite())
+    // A spreadsheet of many countries writes `4,0`.
+    let comma = label.split_once(',').filter(|(_, decimals)| (1..=2).contains(&decimals.len()));
+    let number = match comma {
+        Some((whole, decimals)) => format!("{whole}.{decimals}").parse(),
+        None => label.parse(),
+    };
+    number.ok().filter(|number: &f64| number.is_finite())
 }
 
 /// How numbers are to be read: the rule in words, and the side of each.
@@ -257,6 +263,7 @@ mod tests {
             (&["1", "2"], "stars", &[N, N]),
             (&["1"], "overall", &[N]),
             (&["5.0", "4.0", "3.0", "2.0", "1.0"], "overall", &[P, P, None, N, N]),
+            (&["5,0", "4,5", "3,0", "1,25"], "stars", &[P, P, None, N]),
             (&["5", "4", "1"], "label", &[P, P, N]),
             (&["0", "1", "2", "3", "4"], "label", &[N, N, None, P, P]),
             (&["0", "4"], "target", &[N, P]),
@@ -277,6 +284,7 @@ mod tests {
             &["0", "1", "2"],
             &["joy", "fear"],
             &["0.3", "0.7"],
+            &["1,000", "0"],
             &["100", "1"],
         ] {
             let fault = sides(labels, "label").unwrap_err();

@@ -12,8 +12,9 @@ use indicatif::ProgressBar;
 use super::row::Raw;
 use crate::error::{Error, Result};
 
-/// Bytes that are looked at before a row is read.
+/// Bytes that are looked at before a row is read, and how many more where no line has ended in them: a header is read whole.
 const SAMPLE_BYTES: usize = 64 << 10;
+const LINE_BYTES: usize = 4 << 20;
 
 /// A row longer than this is an open quote or no table.
 pub const ROW_LIMIT_BYTES: usize = 64 << 20;
@@ -33,7 +34,9 @@ pub struct Opened {
 }
 
 /// What files of other kinds begin with, and what to do about them.
-const OTHERS: [(&[u8], &str); 16] = [
+const OTHERS: [(&[u8], &str); 18] = [
+    (b"\xff\xfe\0\0", "is UTF-32: save it as UTF-8"),
+    (b"\0\0\xfe\xff", "is UTF-32: save it as UTF-8"),
     (b"version https://git-lfs", "is a pointer of Git LFS, not the file: `git lfs pull` fetches it"),
     (b"BZh", "is packed with bzip2: unpack it first (.gz and .zst are read)"),
     (b"\xfd7zXZ", "is packed with xz: unpack it first (.gz and .zst are read)"),
@@ -89,7 +92,10 @@ pub fn open(name: &Path, standard: bool, encoding: Option<&str>, bar: &ProgressB
         true => Box::new(io::stdin()),
         false => {
             if name.is_dir() {
-                return Err(Error::invalid(name, "is a folder"));
+                return Err(Error::invalid(
+                    name,
+                    "is a folder; a pattern such as 'folder/*.csv' names the files in one",
+                ));
             }
             Box::new(bar.wrap_read(File::open(name).map_err(Error::io(name))?))
         }
@@ -137,17 +143,22 @@ pub fn open(name: &Path, standard: bool, encoding: Option<&str>, bar: &ProgressB
         .bom_override(true)
         .build(source);
     let mut source: Box<dyn Read + Send> = Box::new(decoder);
-    let sample = peek(&mut source, SAMPLE_BYTES, standard).map_err(|e| unpacking(name, e))?;
+    let mut sample = peek(&mut source, SAMPLE_BYTES, standard).map_err(|e| unpacking(name, e))?;
+    if sample.len() == SAMPLE_BYTES && !sample.contains(&b'\n') {
+        sample = peek(&mut source, LINE_BYTES, true).map_err(|e| unpacking(name, e))?;
+    }
     let whole = !standard && sample.len() < SAMPLE_BYTES;
     Ok(Opened { source: Box::new(BufReader::with_capacity(1 << 17, source)), sample, whole, packed, notes })
 }
 
-/// The first bytes of `source`, at most `count`, which are still to be read from it. Where somebody may be typing them, a
-/// line is enough.
-fn peek(source: &mut Box<dyn Read + Send>, count: usize, standard: bool) -> io::Result<Vec<u8>> {
+/// The first bytes of `source`, at most `count`, which are still to be read from it. With `line` a line is enough: somebody
+/// may be typing them.
+fn peek(source: &mut Box<dyn Read + Send>, count: usize, line: bool) -> io::Result<Vec<u8>> {
     let mut start = vec![0; count];
     let mut have = 0;
-    while have < count && !(standard && start[..have].contains(&b'\n')) {
+    let mut searched = 0;
+    while have < count && !(line && start[searched..have].contains(&b'\n')) {
+        searched = have;
         match source.read(&mut start[have..]) {
             Ok(0) => break,
             Ok(more) => have += more,

@@ -81,7 +81,8 @@ pub fn open(mut opened: Opened, args: &ReadArgs, delimiter: Option<u8>) -> Resul
         _ => "",
     };
     let taken = format!("table, delimiter {delimiter}{quotes}, {}", columns.taken());
-    let rows = rows(opened.source, dialect, columns.clone(), !args.no_header, separator.is_some());
+    let header = (!args.no_header).then_some(header);
+    let rows = rows(opened.source, dialect, columns.clone(), header, separator.is_some());
     Ok(File { taken, columns, open: false, rows })
 }
 
@@ -89,7 +90,7 @@ fn rows(
     source: Box<dyn BufRead + Send>,
     dialect: Dialect,
     columns: Arc<Columns>,
-    header: bool,
+    header: Option<StringRecord>,
     separator: bool,
 ) -> Rows {
     let place = |name: &str| columns.names.iter().position(|column| column == name);
@@ -98,7 +99,8 @@ fn rows(
     let expected = columns.names.len();
     let since = Arc::new(Since::default());
     let guarded = Guard { source, delimiter: dialect.delimiter, since: since.clone() };
-    let mut reader = dialect.builder().has_headers(header).buffer_capacity(BUFFER).from_reader(guarded);
+    let mut reader =
+        dialect.builder().has_headers(header.is_some()).buffer_capacity(BUFFER).from_reader(guarded);
     let mut record = ByteRecord::new();
     let before = u64::from(separator);
     Box::new(std::iter::from_fn(move || {
@@ -148,10 +150,27 @@ fn rows(
         if let Some(reason) = open {
             return Some(Ok(fault(reason, Fields::None)));
         }
+        if header.as_ref().is_some_and(|header| is_again(header, &record)) {
+            return Some(Ok(fault(
+                "the header stands here again: were files put together?".into(),
+                Fields::None,
+            )));
+        }
         let label = label_at.and_then(|at| record.get(at)).map(str::trim).filter(|label| !label.is_empty());
         let (text, label) = (record[text_at].to_string(), label.map(String::from));
         Some(Ok(Row { line, text: Ok(text), label, fields: Fields::Record(record) }))
     }))
+}
+
+/// Whether `record` is the header of a file that was put behind another one. A single word may be a text.
+fn is_again(header: &StringRecord, record: &StringRecord) -> bool {
+    let bare = |field: &str| field.trim_start_matches('\u{feff}').trim().len();
+    let marked = record.get(0).is_some_and(|field| field.starts_with('\u{feff}'));
+    (header.len() > 1 || marked)
+        && header
+            .iter()
+            .zip(record)
+            .all(|(name, field)| bare(name) == bare(field) && field.trim().ends_with(name.trim()))
 }
 
 /// A copy of `record` that takes what it holds. A clone takes as much as the longest row before it.

@@ -22,7 +22,7 @@ pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
     let array = opened.sample.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
     let mut rows: Box<dyn Iterator<Item = Raw> + Send> = match array {
         true => Box::new(elements(opened.source)),
-        false => Box::new(lines(opened.source).filter(|line| {
+        false => Box::new(lines(opened.source).map(without_mark).filter(|line| {
             !line.as_ref().is_ok_and(|(_, text)| text.as_ref().is_ok_and(|text| text.trim().is_empty()))
         })),
     };
@@ -43,6 +43,15 @@ pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
         }
     }
     let Some(columns) = columns else {
+        if array && before.is_empty() {
+            return Err("holds an array without a row".into());
+        }
+        if start.starts_with("`{") {
+            return Err(format!(
+                "holds no JSON lines (one object a line); it begins with {start}; `jq -c .` makes lines of objects that \
+                 stand over several"
+            ));
+        }
         let reason = "holds neither JSON lines (one object a line) nor one JSON array of objects";
         return Err(format!("{reason}; it begins with {start}"));
     };
@@ -80,6 +89,14 @@ pub fn open(opened: Opened, args: &ReadArgs) -> Result<File, String> {
         })
     });
     Ok(File { taken, columns, open: true, rows: Box::new(rows) })
+}
+
+/// A line without the mark that it has where files were put together.
+fn without_mark(line: Raw) -> Raw {
+    line.map(|(number, text)| {
+        let bare = |text: String| text.strip_prefix('\u{feff}').map(String::from).unwrap_or(text);
+        (number, text.map(bare))
+    })
 }
 
 /// The columns of the first object.
@@ -169,7 +186,7 @@ pub fn at_column(e: &serde_json::Error) -> String {
 /// The elements of an array as texts, numbered from 1.
 fn elements(source: Box<dyn BufRead + Send>) -> impl Iterator<Item = Raw> + Send {
     let mut bytes = io::Read::bytes(source);
-    let (mut number, mut begun, mut over) = (0, false, false);
+    let (mut number, mut begun, mut over, mut told) = (0, false, false, false);
     std::iter::from_fn(move || {
         let (mut element, mut depth, mut quoted, mut escaped) = (Vec::new(), 0usize, false, false);
         while !over {
@@ -213,7 +230,13 @@ fn elements(source: Box<dyn BufRead + Send>) -> impl Iterator<Item = Raw> + Send
             }
         }
         if over && element.iter().all(u8::is_ascii_whitespace) {
-            return None;
+            let behind = |byte: &io::Result<u8>| !byte.as_ref().is_ok_and(u8::is_ascii_whitespace);
+            return match bytes.by_ref().find(behind).filter(|_| !std::mem::replace(&mut told, true))? {
+                Ok(_) => Some(Err(io::Error::other(format!(
+                    "more stands behind the array, which has {number} elements: one array is read, or one object a line"
+                )))),
+                Err(e) => Some(Err(e)),
+            };
         }
         number += 1;
         Some(Ok((number, String::from_utf8(element).map_err(|_| "not UTF-8".into()))))
