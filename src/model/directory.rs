@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::SafeTensorError;
-use safetensors::tensor::SafeTensors;
+use safetensors::tensor::{SafeTensors, TensorView};
 
 use super::config::Config;
+use super::embedding::Embedding;
 use super::ngrams::{NGRAMS_FILE, NgramTable};
 use super::opened::{CONFIG_FILE, OpenDirectory, VOCABULARY_FILE, WEIGHTS_FILE};
 use super::output::DirectoryKind;
 use super::read::not_safetensors;
 use super::replace::replace_directory;
-use super::weights::{Array, FORMAT, Metadata, Precision, encode, layout, read_tensor};
+use super::weights::{
+    Array, EMBEDDING, FORMAT, Metadata, Precision, TensorSpec, encode, layout, read_tensor,
+};
 use crate::error::{Error, ModelFault, Result};
 use crate::text::{Vocabulary, sha256_hex};
 
@@ -27,6 +30,9 @@ const VOCABULARY_LIMIT_BYTES: u64 = 256 << 20;
 const HEADER_LIMIT_BYTES: u64 = 16 << 20;
 /// Twenty million grams of twelve bytes.
 const NGRAMS_LIMIT_BYTES: u64 = 256 << 20;
+
+/// Reads a tensor itself, with its checks, and says so.
+type TakeTensor<'t> = &'t mut dyn FnMut(&TensorView, &TensorSpec) -> Result<bool, ModelFault>;
 
 /// The parts of a model directory that the network needs, checked against each other.
 #[derive(Clone, Debug)]
@@ -58,47 +64,129 @@ pub fn load_directory(directory: &Path) -> Result<ModelFiles> {
 /// # Errors
 /// As there.
 pub fn load_opened(opened: &OpenDirectory) -> Result<ModelFiles> {
+    let (parts, tensors) =
+        load_parts(opened, |config, weights| read_tensors(weights, config, &mut |_, _| Ok(false)))?;
+    let Parts { config, words: Words { vocabulary, ngrams }, metadata } = parts;
+    Ok(ModelFiles { name: opened.name().into(), config, vocabulary, tensors, ngrams, metadata })
+}
+
+/// What stands in a model directory beside its tensors.
+pub(crate) struct Parts {
+    pub config: Config,
+    pub words: Words,
+    pub metadata: Metadata,
+}
+
+/// The parts that go by words.
+pub(crate) struct Words {
+    pub vocabulary: Vocabulary,
+    pub ngrams: Option<NgramTable>,
+}
+
+/// As [`load_opened`], of a directory whose network is packed by `pack` at once, from its embedding and its other tensors.
+/// Vocabulary and n-grams are read meanwhile, on another thread: they take as long.
+///
+/// The embedding stays in the bits in which it is stored; by far the largest tensor, it would otherwise be widened only to be
+/// narrowed again.
+///
+/// # Errors
+/// Those of [`load_opened`] and of `pack`.
+pub(crate) fn load_packed<N>(
+    opened: &OpenDirectory,
+    pack: impl FnOnce(&Config, Embedding, BTreeMap<String, Array>) -> Result<N>,
+) -> Result<(Parts, N)> {
+    let (parts, network) = load_parts(opened, |config, weights| {
+        let mut embedding = None;
+        let tensors = read_tensors(weights, config, &mut |view, spec| {
+            let taken = spec.name == EMBEDDING;
+            if taken {
+                embedding = Some(Embedding::from_tensor(view, spec)?);
+            }
+            Ok(taken)
+        })?;
+        Ok(pack(config, embedding.expect("a required tensor"), tensors))
+    })?;
+    Ok((parts, network?))
+}
+
+/// Reads a model directory; `read` makes of its weights what the caller wants.
+fn load_parts<T>(
+    opened: &OpenDirectory,
+    read: impl FnOnce(&Config, &SafeTensors) -> Result<T, ModelFault>,
+) -> Result<(Parts, T)> {
     let config_path = opened.path().join(CONFIG_FILE);
     let config_bytes = opened.read(CONFIG_FILE, CONFIG_LIMIT_BYTES)?;
     let config = Config::from_bytes(&config_path, &config_bytes)?;
-
-    let vocabulary_path = opened.path().join(VOCABULARY_FILE);
-    let vocabulary = read_vocabulary(&opened.read(VOCABULARY_FILE, VOCABULARY_LIMIT_BYTES)?, &config)
-        .map_err(Error::model(&vocabulary_path))?;
-
     let path = opened.path().join(WEIGHTS_FILE);
-    // The widest type takes eight bytes a value; more is not what the configuration describes.
-    let values: usize = layout(&config).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
-    let bytes = opened.read(WEIGHTS_FILE, 8 * values as u64 + HEADER_LIMIT_BYTES)?;
-    let unreadable = |e: SafeTensorError| Error::model(&path)(not_safetensors(&bytes, e));
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
-    let metadata: Metadata =
-        header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
-    let weights = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
 
-    let ngrams_path = opened.path().join(NGRAMS_FILE);
-    let ngrams_bytes = if config.ngrams { Some(opened.read(NGRAMS_FILE, NGRAMS_LIMIT_BYTES)?) } else { None };
+    let (words, weights) = std::thread::scope(|scope| {
+        let words = scope.spawn(|| ReadWords::read(opened, &config));
+        let weights = read_weights(opened, &config, read);
+        (words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), weights)
+    });
+    let words = words?;
+    let (metadata, made) = weights?;
 
     // Weights made elsewhere may come without digests; ours always carry them.
     let mut digests = vec![
         ("config_sha256", CONFIG_FILE, sha256_hex(&config_bytes)),
-        ("vocab_sha256", VOCABULARY_FILE, vocabulary.sha256().to_string()),
+        ("vocab_sha256", VOCABULARY_FILE, words.vocabulary.sha256().to_string()),
     ];
-    digests.extend(ngrams_bytes.as_deref().map(|bytes| (NGRAMS_DIGEST, NGRAMS_FILE, sha256_hex(bytes))));
+    digests.extend(words.ngrams.as_ref().map(|(digest, _)| (NGRAMS_DIGEST, NGRAMS_FILE, digest.clone())));
     for (key, file, found) in digests {
         if let Some(expected) = metadata.get(key).filter(|expected| **expected != found) {
             return Err(Error::model(&path)(ModelFault::Digest { file, found, expected: expected.clone() }));
         }
     }
+    let ngrams = words.ngrams.map(|(_, table)| table).transpose()?;
+    let made = made.map_err(Error::model(&path))?;
+    let words = Words { vocabulary: words.vocabulary, ngrams };
+    Ok((Parts { config, words, metadata }, made))
+}
 
-    let ngrams = ngrams_bytes.map(|bytes| NgramTable::from_bytes(&ngrams_path, &bytes)).transpose()?;
-    let vocab_size = config.vocab_size;
-    if let Some(id) = ngrams.iter().map(NgramTable::highest_id).find(|id| *id as usize >= vocab_size) {
-        return Err(Error::model(&ngrams_path)(ModelFault::NgramId { id, vocab_size }));
+/// [`Words`] before it is known whether they belong to the weights.
+struct ReadWords {
+    vocabulary: Vocabulary,
+    /// The digest of the table's file, and the table.
+    ngrams: Option<(String, Result<NgramTable>)>,
+}
+
+impl ReadWords {
+    fn read(opened: &OpenDirectory, config: &Config) -> Result<Self> {
+        let path = opened.path().join(VOCABULARY_FILE);
+        let vocabulary = read_vocabulary(&opened.read(VOCABULARY_FILE, VOCABULARY_LIMIT_BYTES)?, config)
+            .map_err(Error::model(&path))?;
+        let path = opened.path().join(NGRAMS_FILE);
+        let table = |bytes: &[u8]| {
+            let (table, vocab_size) = (NgramTable::from_bytes(&path, bytes)?, config.vocab_size);
+            match table.highest_id() {
+                id if id as usize >= vocab_size => {
+                    Err(Error::model(&path)(ModelFault::NgramId { id, vocab_size }))
+                }
+                _ => Ok(table),
+            }
+        };
+        let bytes = if config.ngrams { Some(opened.read(NGRAMS_FILE, NGRAMS_LIMIT_BYTES)?) } else { None };
+        let ngrams = bytes.map(|bytes| (sha256_hex(&bytes), table(&bytes)));
+        Ok(Self { vocabulary, ngrams })
     }
+}
 
-    let tensors = read_tensors(&weights, &config).map_err(Error::model(&path))?;
-    Ok(ModelFiles { name: opened.name().into(), config, vocabulary, tensors, ngrams, metadata })
+/// The strings that come with the weights, and what `read` makes of the tensors.
+fn read_weights<T>(
+    opened: &OpenDirectory,
+    config: &Config,
+    read: impl FnOnce(&Config, &SafeTensors) -> Result<T, ModelFault>,
+) -> Result<(Metadata, Result<T, ModelFault>)> {
+    let path = opened.path().join(WEIGHTS_FILE);
+    // The widest type takes eight bytes a value; more is not what the configuration describes.
+    let values: usize = layout(config).iter().map(|spec| spec.shape.iter().product::<usize>()).sum();
+    let bytes = opened.read(WEIGHTS_FILE, 8 * values as u64 + HEADER_LIMIT_BYTES)?;
+    let unreadable = |e: SafeTensorError| Error::model(&path)(not_safetensors(&bytes, e));
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(unreadable)?;
+    let metadata = header.metadata().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let weights = SafeTensors::deserialize(&bytes).map_err(unreadable)?;
+    Ok((metadata, read(config, &weights)))
 }
 
 /// The vocabulary in the bytes of a `vocab.txt`, as long as `config` says.
@@ -113,12 +201,17 @@ fn read_vocabulary(bytes: &[u8], config: &Config) -> Result<Vocabulary, ModelFau
     }
 }
 
-/// The tensors of a model, all of them and no others.
-fn read_tensors(weights: &SafeTensors, config: &Config) -> Result<BTreeMap<String, Array>, ModelFault> {
+/// The tensors of a model, all of them and no others, but those that `take` takes.
+fn read_tensors(
+    weights: &SafeTensors,
+    config: &Config,
+    take: TakeTensor,
+) -> Result<BTreeMap<String, Array>, ModelFault> {
     let specs = layout(config);
     let mut tensors = BTreeMap::new();
     for spec in &specs {
         match weights.tensor(&spec.name) {
+            Ok(view) if take(&view, spec)? => {}
             Ok(view) => {
                 tensors.insert(spec.name.clone(), read_tensor(&view, spec)?);
             }

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use safetensors::tensor::{Dtype, TensorView};
 
+use super::weights::{TensorSpec, check_shape, read_tensor};
+use crate::error::ModelFault;
 use crate::kernel::Int8Input;
 
 /// Numbers that are converted side by side, while they are in a near cache.
@@ -12,7 +15,7 @@ const TOGETHER: usize = 4096;
 
 /// Vectors of words, `[words, size]`, by their ids from `first` on.
 #[derive(Debug)]
-pub(super) struct Embedding {
+pub(crate) struct Embedding {
     size: usize,
     first: usize,
     values: Values,
@@ -33,6 +36,26 @@ impl Embedding {
             None => Values::F32(values),
         };
         Self { size, first: 0, values }
+    }
+
+    /// Checks the tensor of the words' vectors, `[words, size]`, and takes it in the bits in which it is stored.
+    pub fn from_tensor(view: &TensorView, spec: &TensorSpec) -> Result<Self, ModelFault> {
+        let size = spec.shape[1];
+        if view.dtype() != Dtype::F16 {
+            return Ok(Self::new(size, read_tensor(view, spec)?.data));
+        }
+        check_shape(view, spec)?;
+        let halves: Vec<f16> =
+            view.data().as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
+        // All but infinities and what is no number lie within [`super::weights::LARGEST_VALUE`]; those have every bit of the
+        // exponent.
+        match halves.iter().position(|half| half.to_bits() & 0x7c00 == 0x7c00) {
+            Some(index) => {
+                let (tensor, value) = (spec.name.clone(), halves[index].to_f32());
+                Err(ModelFault::Value { tensor, index, value })
+            }
+            None => Ok(Self { size, first: 0, values: Values::F16(halves) }),
+        }
     }
 
     /// Gives up the vectors of the ids under `first`.

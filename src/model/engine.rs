@@ -9,7 +9,7 @@ use super::embedding::Embedding;
 use super::float::FloatNetwork;
 use super::int8::Int8Network;
 use super::ngrams::{NgramTable, Scratch};
-use super::weights::Array;
+use super::weights::{Array, EMBEDDING};
 use crate::kernel::{MAX_BATCH_ROWS, for_each_parallel};
 
 /// What a thread's gate table may take for reviews that run together; a longer one runs alone. The table is kept, so
@@ -62,10 +62,20 @@ impl Engine {
     /// When a required tensor is missing or misshapen.
     pub fn new(config: &Config, mut tensors: BTreeMap<String, Array>, ngrams: Option<NgramTable>) -> Self {
         // Taken, not copied: they are most of a large model's memory.
+        let vectors = tensors.remove(EMBEDDING).expect("a required tensor").data;
+        let embedding = Embedding::new(config.embedding_dim, vectors);
+        Self::with_embedding(config, embedding, tensors).with_ngrams(ngrams)
+    }
+
+    /// As [`Engine::new`], with the embedding apart from the other tensors, before its n-grams are known.
+    pub(crate) fn with_embedding(
+        config: &Config,
+        mut embedding: Embedding,
+        mut tensors: BTreeMap<String, Array>,
+    ) -> Self {
         let mut take = |name: &str| tensors.remove(name).expect("a required tensor").data;
         let classifier_weight = take("classifier.weight");
         let classifier_bias = take("classifier.bias")[0];
-        let mut embedding = Embedding::new(config.embedding_dim, take("embedding.weight"));
         let network = match config.recurrent_precision {
             RecurrentPrecision::Int8 => {
                 let layers = Int8Network::new(config, &tensors, &embedding);
@@ -77,7 +87,12 @@ impl Engine {
                 Network::Float(network)
             }
         };
-        Self { config: config.clone(), embedding, network, classifier_weight, classifier_bias, ngrams }
+        Self { config: config.clone(), embedding, network, classifier_weight, classifier_bias, ngrams: None }
+    }
+
+    /// With `ngrams`, whose score is added to the logit before the temperature.
+    pub(crate) fn with_ngrams(self, ngrams: Option<NgramTable>) -> Self {
+        Self { ngrams, ..self }
     }
 
     /// The row of the first layer's gates of `id` in direction `side`, in 16 bits, where the network keeps it so.

@@ -31,6 +31,7 @@ pub use companions::{
 };
 pub use config::{Config, Padding, RecurrentPrecision, ShortScale};
 pub use directory::{ModelFiles, load_directory, load_opened, save_directory};
+pub(crate) use directory::{Parts, Words, load_packed};
 pub use engine::Engine;
 #[cfg(feature = "serve")]
 pub(crate) use engine::gate_table_bytes;

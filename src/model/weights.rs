@@ -13,6 +13,9 @@ use crate::error::{Error, ModelFault, Result};
 /// What `__metadata__.format` of a weights file of ours says.
 pub const FORMAT: &str = "imdb-sentiment/1";
 
+/// The name of the tensor of the words' vectors.
+pub(super) const EMBEDDING: &str = "embedding.weight";
+
 /// Weights lie within this, far beyond what training gives (tens): products and sums of larger ones may leave the range
 /// of 32 bits, and infinity less infinity is a probability that is not a number.
 pub(super) const LARGEST_VALUE: f32 = 1e6;
@@ -75,7 +78,7 @@ pub fn layout(config: &Config) -> Vec<TensorSpec> {
         specs.push(TensorSpec { name, shape: shape.to_vec(), optional });
     };
     let (embedding, hidden, gates) = (config.embedding_dim, config.hidden_size, 4 * config.hidden_size);
-    add("embedding.weight".into(), &[config.vocab_size, embedding], false);
+    add(EMBEDDING.into(), &[config.vocab_size, embedding], false);
     for layer in 0..config.num_layers {
         let input = if layer == 0 { embedding } else { config.directions() * hidden };
         for suffix in config.direction_suffixes() {
@@ -102,11 +105,8 @@ pub(crate) fn f32_values(bytes: &[u8]) -> Vec<f32> {
 
 /// Checks one tensor's shape, type and values and widens them to 32 bits.
 pub(super) fn read_tensor(view: &TensorView, spec: &TensorSpec) -> Result<Array, ModelFault> {
+    check_shape(view, spec)?;
     let tensor = spec.name.clone();
-    if view.shape() != spec.shape {
-        let (found, expected) = (view.shape().to_vec(), spec.shape.clone());
-        return Err(ModelFault::Shape { tensor, found, expected });
-    }
     let data: Vec<f32> = match view.dtype() {
         Dtype::F32 => f32_values(view.data()),
         Dtype::F16 => widen(view.data(), f16::from_le_bytes),
@@ -121,6 +121,15 @@ pub(super) fn read_tensor(view: &TensorView, spec: &TensorSpec) -> Result<Array,
         Some(index) => Err(ModelFault::Value { tensor, index, value: data[index] }),
         None => Ok(Array { shape: spec.shape.clone(), data }),
     }
+}
+
+/// Checks that a tensor has the shape that the configuration describes.
+pub(super) fn check_shape(view: &TensorView, spec: &TensorSpec) -> Result<(), ModelFault> {
+    if view.shape() == spec.shape {
+        return Ok(());
+    }
+    let (found, expected) = (view.shape().to_vec(), spec.shape.clone());
+    Err(ModelFault::Shape { tensor: spec.name.clone(), found, expected })
 }
 
 /// The numbers of 16 bits in `bytes`, in 32. Many are converted at once: of a large model one by one takes longer than

@@ -8,7 +8,9 @@ mod parts;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::model::{Config, Engine, Metadata, ModelFiles, OpenDirectory, RecurrentPrecision, load_opened};
+use crate::model::{
+    Config, Engine, Metadata, ModelFiles, OpenDirectory, Parts, RecurrentPrecision, Words, load_packed,
+};
 use crate::text::{Counts, START_ID, Scheme, Tokenizer, Vocabulary};
 
 pub use details::{Details, DetailsWanted, MAX_POINTS, disagree, trajectory_ends};
@@ -187,12 +189,18 @@ impl Predictor {
     /// # Errors
     /// As there.
     pub fn load_opened(opened: &OpenDirectory, precision: Option<RecurrentPrecision>) -> Result<Self> {
-        let mut files = load_opened(opened)?;
-        if let Some(precision) = precision {
-            files.config.recurrent_precision = precision;
-            files.config.check().map_err(|reason| Error::setting("recurrent precision", reason))?;
-        }
-        Ok(Self::new(files))
+        let (parts, (config, engine)) = load_packed(opened, |config, embedding, tensors| {
+            let mut config = config.clone();
+            if let Some(precision) = precision {
+                config.recurrent_precision = precision;
+                config.check().map_err(|reason| Error::setting("recurrent precision", reason))?;
+            }
+            let engine = Engine::with_embedding(&config, embedding, tensors);
+            Ok((config, engine))
+        })?;
+        let Parts { words: Words { vocabulary, ngrams }, metadata, .. } = parts;
+        let (name, engine) = (opened.name().to_string(), engine.with_ngrams(ngrams));
+        Ok(Self { tokenizer: Tokenizer::new(config.tokenizer), name, config, vocabulary, metadata, engine })
     }
 
     /// A predictor over checked model files.

@@ -5,9 +5,10 @@ use axum::http::Uri;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use utoipa::openapi::OpenApi;
 
 use super::api;
-use super::app::{AppState, Served};
+use super::app::{AppState, LazyText, Served};
 use super::http::NDJSON;
 use super::middleware;
 use super::observe::routes::Routes;
@@ -26,8 +27,11 @@ fn around(router: Router<AppState>, app: AppState) -> Router {
     app.served.get_or_init(|| {
         let description = api::routes(!app.settings.no_page).into_openapi();
         let routes = Routes::new(api::openapi::paths(&description), app.keys.are_asked_for());
-        let description_json = api::openapi::json(&description).into();
-        Served { routes, description: api::openapi::yaml(&description).into(), description_json }
+        let page = !app.settings.no_page;
+        let text = |write: fn(&OpenApi) -> String| {
+            LazyText::new(Box::new(move || write(&api::routes(page).into_openapi()).into()))
+        };
+        Served { routes, description: text(api::openapi::yaml), description_json: text(api::openapi::json) }
     });
     let router = router
         .fallback(not_found)

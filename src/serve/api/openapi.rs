@@ -1,6 +1,6 @@
 //! `openapi.yaml`: generated from the handlers, so that it says what they do.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
@@ -16,7 +16,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::shared::{KeyProblem, SharedResponse};
-use crate::serve::app::AppState;
+use crate::serve::app::{AppState, LazyText, Served};
 use crate::serve::http::SharedPage;
 use crate::serve::observe::routes::{DescribedRoute, Open};
 use crate::serve::problem::{PROBLEM_JSON, ProblemBody};
@@ -150,11 +150,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
     responses((status = 200, description = "OpenAPI 3.1", body = String, content_type = "application/yaml"),
         KeyProblem))]
 async fn openapi(State(app): State<AppState>) -> Response {
-    let text = app.served.get().map(|served| served.description.clone()).unwrap_or_default();
-    let mut response = Response::new(Body::from(text));
-    response.extensions_mut().insert(SharedPage);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
-    response
+    text_of(&app, "application/yaml", |served| &served.description)
 }
 
 /// This description as JSON
@@ -162,9 +158,14 @@ async fn openapi(State(app): State<AppState>) -> Response {
     responses((status = 200, description = "OpenAPI 3.1", body = String, content_type = "application/json"),
         KeyProblem))]
 async fn openapi_json(State(app): State<AppState>) -> Response {
-    let text = app.served.get().map(|served| served.description_json.clone()).unwrap_or_default();
+    text_of(&app, "application/json", |served| &served.description_json)
+}
+
+/// The text at `place`, as `content_type`.
+fn text_of(app: &AppState, content_type: &'static str, place: fn(&Served) -> &LazyText) -> Response {
+    let text = app.served.get().map(|served| Bytes::clone(place(served))).unwrap_or_default();
     let mut response = Response::new(Body::from(text));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response.extensions_mut().insert(SharedPage);
     response
 }
