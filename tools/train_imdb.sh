@@ -44,7 +44,6 @@ if [ ! -f "$work/v128/vectors.safetensors" ]; then
     "$trainer" vectors --data "$data" --output "$work/v128" --dim 128
 fi
 
-epochs=3
 if [ -z "${HOLD_OUT:-}" ]; then
     start="$work/start"
     if [ ! -f "$start/vectors.safetensors" ]; then
@@ -66,8 +65,6 @@ else
             $(resume "$start")
     fi
     learn=(--opinions tools/teacher/opinions/held-out.safetensors)
-    # As many steps as three passes over all films.
-    epochs=5
 fi
 
 if [ -f "$output/model.safetensors" ]; then
@@ -80,7 +77,8 @@ if [ ! -f "$student/model.safetensors" ] || [ -e "$student.checkpoint" ]; then
     # Nine parts of a batch, whatever the number of cores: the same bytes everywhere.
     # shellcheck disable=SC2046
     "$trainer" train --preset imdb --data "$data" --vectors "$start" "${learn[@]}" --phrases "$work/phrases.txt" \
-        --epochs "$epochs" --short-crops 5 --sentences 2 --threads 9 --output "$student" $(resume "$student")
+        --epochs 6 --batch-size 128 --crop 800 --learning-rate 0.004 --short-crops 5 --sentences 2 --threads 9 \
+        --output "$student" $(resume "$student")
 fi
 python3 tools/teacher/short_texts.py "$liu"/product_reviews_[12].zip "$liu/pros_cons.zip" "$work/liu_short_texts.jsonl"
 "$trainer" calibrate --model "$student" --data "$work/liu_short_texts.jsonl" --by-length --output "$output"
