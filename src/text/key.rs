@@ -17,6 +17,7 @@ pub(crate) const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Key {
     /// The key of a word given by its bytes, lower-cased already.
+    #[inline]
     pub fn of(word: &[u8]) -> Self {
         let value = match word.len() <= WHOLE {
             true => eight_bytes(word, 0),
@@ -25,18 +26,37 @@ impl Key {
         Self { value, length: word.len() as u32 }
     }
 
+    /// A word of at most 24 bytes, eight by eight, as [`Key::of_parts`] takes it.
+    pub fn parts(word: &[u8]) -> [u64; 3] {
+        [0, WHOLE, 2 * WHOLE].map(|at| eight_bytes(word, at))
+    }
+
+    /// The key of the word of `length` bytes that stands in `parts`, zeros behind it.
+    #[inline(always)]
+    pub fn of_parts([first, second, third]: [u64; 3], length: usize) -> Self {
+        let value = match length {
+            0..=8 => first,
+            9..=16 => fold(fold(0, first), second),
+            _ => fold(fold(fold(0, first), second), third),
+        };
+        Self { value, length: length as u32 }
+    }
+
     /// Whether the key alone tells the word from every other.
+    #[inline]
     pub fn is_whole(self) -> bool {
         self.length as usize <= WHOLE
     }
 
     /// Where to look first in a table of `2^bits` slots.
+    #[inline]
     pub fn slot(self, bits: u32) -> usize {
         (self.value.wrapping_mul(GOLDEN_RATIO) >> (64 - bits)) as usize
     }
 }
 
 /// One step of the hash of a long word.
+#[inline(always)]
 fn fold(hash: u64, part: u64) -> u64 {
     (hash ^ part).wrapping_mul(GOLDEN_RATIO).rotate_left(29)
 }
@@ -82,11 +102,21 @@ impl Letters {
 fn eight_bytes(bytes: &[u8], at: usize) -> u64 {
     match bytes.get(at..at + WHOLE).and_then(|part| part.try_into().ok()) {
         Some(part) => u64::from_le_bytes(part),
-        None => {
-            let rest = bytes.get(at..).unwrap_or_default();
-            rest.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
-        }
+        None => last_bytes(bytes.get(at..).unwrap_or_default()),
     }
+}
+
+/// Fewer than eight bytes, little end first; zeros past the end.
+#[inline(always)]
+fn last_bytes(rest: &[u8]) -> u64 {
+    // Two halves that may overlap: what both hold is the same.
+    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first))
+            | u64::from(u32::from_le_bytes(*last)) << (8 * (rest.len() - 4));
+    }
+    let (Some(&first), Some(&last)) = (rest.first(), rest.last()) else { return 0 };
+    let middle = rest.len() / 2;
+    u64::from(first) | u64::from(rest[middle]) << (8 * middle) | u64::from(last) << (8 * (rest.len() - 1))
 }
 
 /// How many of eight bytes, from the lowest on, are ASCII letters; these lower-cased; a bit for each capital.

@@ -33,8 +33,7 @@ impl Spelling {
         let mut index =
             Self { slots: vec![(0, 0); 1 << bits], bits, filter: vec![0; 1 << (FILTER_BITS - 6)] };
         for (id, word) in words {
-            for_each_remainder(&squeeze(word, 1), |remainder| {
-                let key = Key::of(remainder);
+            for_each_remainder(&squeeze(word, 1), |key| {
                 let mut at = key.slot(index.bits);
                 while index.slots[at].1 != 0 {
                     at = (at + 1) & (index.slots.len() - 1);
@@ -54,8 +53,7 @@ impl Spelling {
         }
         let short = squeeze(typed, 1);
         let mut found: Option<u32> = None;
-        for_each_remainder(&short, |remainder| {
-            let key = Key::of(remainder);
+        for_each_remainder(&short, |key| {
             let place = key.slot(FILTER_BITS);
             if self.filter[place / 64] >> (place % 64) & 1 == 0 {
                 return;
@@ -92,16 +90,23 @@ pub(super) fn squeeze(word: &[u8], most: usize) -> Vec<u8> {
     word.chunk_by(|a, b| a == b).flat_map(|run| &run[..run.len().min(most)]).copied().collect()
 }
 
-/// Calls `each` with `word`, of at most [`LETTERS`], and with what is left when one letter behind the first is dropped.
-fn for_each_remainder(word: &[u8], mut each: impl FnMut(&[u8])) {
-    each(word);
-    let length = word.len();
-    let mut rest = [0; *LETTERS.end()];
-    rest[..length].copy_from_slice(word);
-    // From the end on, each remainder differs from the one before in one letter.
-    for dropped in (1..length).rev() {
-        each(&rest[..length - 1]);
-        rest[dropped - 1] = word[dropped];
+/// Calls `each` with the key of `word`, of at most [`LETTERS`], and with those of what is left when one letter behind the
+/// first is dropped, the last one first.
+#[inline(always)]
+fn for_each_remainder(word: &[u8], mut each: impl FnMut(Key)) {
+    let parts = Key::parts(word);
+    each(Key::of_parts(parts, word.len()));
+    for dropped in (1..word.len()).rev() {
+        // What stands behind the letter moves up by one byte, over the borders of parts.
+        let mut left = parts;
+        let (part, bits) = (dropped / 8, 8 * (dropped % 8));
+        let before = (1 << bits) - 1;
+        left[part] = left[part] & before | (left[part] >> 8) & !before;
+        for next in part + 1..left.len() {
+            left[next - 1] |= left[next] << 56;
+            left[next] >>= 8;
+        }
+        each(Key::of_parts(left, word.len() - 1));
     }
 }
 
@@ -132,6 +137,20 @@ fn are_confused(a: u8, b: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn remainders_have_the_keys_of_what_is_left() {
+        for length in 1..=*LETTERS.end() {
+            let word = &b"abcdefghijklmnopqrstuvwxyz"[..length];
+            let mut expected = vec![Key::of(word)];
+            for dropped in (1..length).rev() {
+                expected.push(Key::of(&[&word[..dropped], &word[dropped + 1..]].concat()));
+            }
+            let mut found = Vec::new();
+            for_each_remainder(word, |key| found.push(key));
+            assert_eq!(found, expected);
+        }
+    }
 
     #[test]
     fn one_slip_is_corrected_to_the_more_frequent_word() {

@@ -45,11 +45,13 @@ pub struct Vocabulary {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    key: Key,
+    /// Value and length of the word's key, side by side with the id so that four slots share a cache line.
+    value: u64,
+    length: u32,
     id: u32,
 }
 
-const FREE: Slot = Slot { key: Key { value: 0, length: 0 }, id: u32::MAX };
+const FREE: Slot = Slot { value: 0, length: 0, id: u32::MAX };
 
 impl Vocabulary {
     /// Builds a vocabulary from words in order of frequency, the special words put in front.
@@ -173,25 +175,31 @@ impl Vocabulary {
         while self.slots[at].id != FREE.id {
             at = (at + 1) & (self.slots.len() - 1);
         }
-        self.slots[at] = Slot { key, id };
+        self.slots[at] = Slot { value: key.value, length: key.length, id };
         Ok(())
     }
 
     /// The id of `word`, whose key is `key`: for a caller that has made it while scanning.
+    #[inline]
     pub(crate) fn find(&self, word: &[u8], key: Key) -> Option<u32> {
+        let last = self.slots.len() - 1;
         let mut at = key.slot(self.bits);
         loop {
-            let slot = self.slots[at];
-            if slot.key == key && (key.is_whole() || self.word_bytes(slot.id) == word) {
+            let slot = self.slots[at & last];
+            if slot.value == key.value
+                && slot.length == key.length
+                && (key.is_whole() || self.word_bytes(slot.id) == word)
+            {
                 return Some(slot.id);
             }
             if slot.id == FREE.id {
                 return None;
             }
-            at = (at + 1) & (self.slots.len() - 1);
+            at += 1;
         }
     }
 
+    #[inline]
     fn word_bytes(&self, id: u32) -> &[u8] {
         let id = id as usize;
         let start = if id == 0 { 0 } else { self.ends[id - 1] as usize };

@@ -459,6 +459,7 @@ fn what_files_put_together_hold_is_not_taken_for_a_review() {
         .write("two.jsonl", "\u{feff}{\"text\":\"a good film\"}\n\u{feff}{\"text\":\"a dull film\"}\n")
         .write("two.json", "[{\"text\":\"a good film\"}]\n[{\"text\":\"a dull film\"}]\n")
         .write("none.json", "[ ]")
+        .write("tabs.txt", "a good film\t1\na dull film\t0\n")
         .write("pretty.json", "{\n \"text\": \"a good film\"\n}\n{\n \"text\": \"a dull film\"\n}\n");
     let answers = folder.answers(&["--input", "two.csv"]);
     assert_eq!(answers[1]["error"], "line 3: the header stands here again: were files put together?");
@@ -469,11 +470,15 @@ fn what_files_put_together_hold_is_not_taken_for_a_review() {
         ("two.json", "more stands behind the array, which has 1 elements"),
         ("none.json", "an array without a row"),
         ("pretty.json", "`jq -c .` makes lines"),
+        ("tabs.txt", "each of its lines holds 1 tabs, as a table does; --format tsv"),
     ] {
         let fault = folder.refusal(&["predict", "--model", "model", "--input", name, "--output", "out.csv"]);
         assert!(fault.contains(named), "{name}: {fault}");
         assert!(!folder.at("out.csv").exists(), "{name}");
     }
+    assert_eq!(folder.answers(&["--input", "tabs.txt", "--format", "txt"]).len(), 2);
+    let table = ["--input", "tabs.txt", "--format", "tsv", "--no-header", "--text-column", "1"];
+    assert_eq!(folder.answers(&table)[1]["1"], "a dull film");
 }
 
 #[test]

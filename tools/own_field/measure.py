@@ -7,8 +7,8 @@ A sentence is positive or negative by the sum of its marks (`battery[+2], size[-
 seed: 2,000 sentences at random and the others; ten products and the four others. For each: the shipped model as it is, a
 tf-idf of words and pairs with a logistic regression (its strength by cross-validation), and the shipped model fitted to the
 same rows with `trainer train --init`; accuracy and calibration error (15 bins) on the other side, as rows of a table. Several
-seeds of the training give their mean and spread. So few rows show an error by chance: the last column is that of labels
-drawn by the model's own probabilities, which are right then.
+seeds of the training give their mean and spread; `--draws` draws products and rows anew as well. So few rows show an error by
+chance: the last column is that of labels drawn by the model's own probabilities, which are right then.
 """
 
 import argparse
@@ -45,12 +45,12 @@ def sentences(archives: list[Path]) -> list[dict]:
     return list(rows.values())
 
 
-def splits(rows: list[dict]) -> dict[str, tuple[list[dict], list[dict]]]:
+def splits(rows: list[dict], seed: int) -> dict[str, tuple[list[dict], list[dict]]]:
     products = sorted({row["product"] for row in rows})
-    kept_back = set(random.Random(SEED).sample(products, PRODUCTS))
+    kept_back = set(random.Random(seed).sample(products, PRODUCTS))
     by_product = tuple([row for row in rows if (row["product"] in kept_back) == side] for side in (False, True))
     shuffled = list(rows)
-    random.Random(SEED).shuffle(shuffled)
+    random.Random(seed).shuffle(shuffled)
     return {"products": by_product, "rows": (shuffled[:ROWS], shuffled[ROWS:])}
 
 
@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument("--trainer", default="target/release/trainer")
     parser.add_argument("--model", default="models/imdb")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--draws", type=int, default=1, help="with how many seeds in a row products and rows are drawn")
     parser.add_argument("--only", choices=["products", "rows"])
     parser.add_argument("--train-args", default="", help="further flags of `trainer train`, in one word")
     arguments = parser.parse_args()
@@ -132,7 +133,8 @@ def main() -> None:
     print(f"{len(rows)} sentences about {len({row['product'] for row in rows})} products\n")
     print("| split | learnt from | measured on | as shipped | tf-idf | fitted | calibration error: shipped | fitted | chance |")
     print("|---|---|---|---|---|---|---|---|---|")
-    for name, (train, test) in splits(rows).items():
+    drawn = [(name, sides) for draw in range(arguments.draws) for name, sides in splits(rows, SEED + draw).items()]
+    for name, (train, test) in drawn:
         if arguments.only not in (None, name):
             continue
         tables = [arguments.work / f"{name}_{side}.csv" for side in ("train", "test")]

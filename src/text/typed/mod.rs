@@ -100,6 +100,24 @@ const AFTERS: [After; 256] = {
     afters
 };
 
+/// What a byte behind a word and a space may begin: nothing of that word's, the rest of a rating, an ending apart from it.
+const BEHIND_SPACES: [u8; 256] = {
+    let mut behind = [0; 256];
+    let (mut at, ratings, endings) = (0, b"oasOAS", b"nN'\xc2\xe2");
+    while at < ratings.len() {
+        behind[ratings[at] as usize] = RATING;
+        at += 1;
+    }
+    at = 0;
+    while at < endings.len() {
+        behind[endings[at] as usize] = ENDING;
+        at += 1;
+    }
+    behind
+};
+const RATING: u8 = 1;
+const ENDING: u8 = 2;
+
 /// Calls `each` with every token of `text`, in order.
 #[inline(always)]
 pub(super) fn scan(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
@@ -111,10 +129,23 @@ pub(super) fn scan(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
         let start = at;
         match STARTS[bytes[at] as usize] {
             Start::Space => at += 1,
-            Start::Letter => match plain_end(text, start) {
-                Some((end, letters)) => at = word(text, start, end, letters, each),
-                None => at = careful::scan(text, start, &mut normalizer, each),
-            },
+            Start::Letter => {
+                let letters = Letters::at(bytes, start);
+                let end = start + letters.key.length as usize;
+                // Most words: the next one stands behind one space. Nothing here is guessed wrong often.
+                let next = BEHIND_SPACES[byte_at(end + 1) as usize];
+                let rare =
+                    next & (ENDING | (RATING * u8::from(rating::may_be_number_word(letters.key)))) != 0;
+                if byte_at(end) == b' ' && !rare {
+                    plain_word(text, start, end, letters, each);
+                    at = end + 1;
+                    continue;
+                }
+                match plain_end(text, start, letters) {
+                    Some(end) => at = word(text, start, end, letters, each),
+                    None => at = careful::scan(text, start, &mut normalizer, each),
+                }
+            }
             Start::Digit => match plain_number_end(bytes, start) {
                 Some(end) => {
                     tell(&text[start..end], start, end, each);
@@ -199,12 +230,10 @@ fn mark(word: &str, start: usize, end: usize, each: &mut impl FnMut(Token<'_>, K
     each(Token { word, start, end }, Key::of(word.as_bytes()));
 }
 
-/// Where the word that starts at `start` ends, if it is plain: letters, perhaps with one apostrophe inside. Its letters
-/// up to the apostrophe, whose key is that of the word where there is none.
+/// Where the word that starts with `letters` at `start` ends, if it is plain: letters, perhaps with one apostrophe inside.
 #[inline(always)]
-fn plain_end(text: &str, start: usize) -> Option<(usize, Letters)> {
+fn plain_end(text: &str, start: usize, letters: Letters) -> Option<usize> {
     let bytes = text.as_bytes();
-    let letters = Letters::at(bytes, start);
     let mut end = start + letters.key.length as usize;
     let after = |at: usize| bytes.get(at).map_or(After::Space, |&byte| AFTERS[byte as usize]);
     let byte_at = |at: usize| bytes.get(at).copied().unwrap_or(b' ');
@@ -246,7 +275,7 @@ fn plain_end(text: &str, start: usize) -> Option<(usize, Letters)> {
         After::Colon => byte_at(end + 1) != b'/',
         _ => false,
     };
-    plain.then_some((end, letters))
+    plain.then_some(end)
 }
 
 /// Where the digits that start at `start` end, if they are a number by themselves: no rating, price or part of a word.

@@ -399,7 +399,7 @@ mod tests {
         assert!(fault("a.jsonl", "{\"id\":\"unsup/9\",\"probability\":1.5}").contains("1.5"));
         let unknown = texts_of(&read("a.jsonl", b"{\"id\":\"x\",\"logit\":1}").unwrap());
         assert!(unknown.unwrap_err().to_string().contains("names no text"));
-        assert!(fault("a.csv", "id,logit\nunsup/9,x\n").contains("row 2"));
+        assert!(fault("a.csv", "id,logit\nunsup/9,x\n").contains("line 2: `logit` is `x`, no number"));
         assert!(fault("a.jsonl", "\n").contains("no opinion"));
         assert!(fault("a.txt", "x").contains(".jsonl"));
         assert!(fault("a.safetensors", "x").contains("no safetensors file"));

@@ -8,6 +8,7 @@ mod args;
 mod bytes;
 mod columns;
 mod delimited;
+mod dialect;
 mod json;
 mod outline;
 #[cfg(feature = "parquet")]

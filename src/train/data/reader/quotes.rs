@@ -1,6 +1,6 @@
 //! Quotes that are opened and not closed: they swallow the rows behind them without a word.
 
-use super::delimited::Dialect;
+use super::dialect::Dialect;
 
 /// What is said of a row with such a quote.
 const OPEN: &str = "a quote is opened and not closed";
