@@ -17,7 +17,8 @@
 //! | feature | what it compiles |
 //! |---|---|
 //! | `serve` (default) | the module `serve` and the binary `server` |
-//! | `otlp` (default) | spans of requests to an OpenTelemetry collector, in `serve` |
+//! | `docs` (default) | the page `/docs`, in `serve` |
+//! | `otlp` | spans of requests to an OpenTelemetry collector, in `serve` |
 //! | `train` | the modules `train` and `model`'s network in candle, and the binary `trainer` |
 //!
 //! Tokenizer, vocabulary and tensor names are the same code for training and serving; of the network's equation there

@@ -170,14 +170,6 @@ fn prepare(command: Command, variables: &BTreeMap<OsString, OsString>) -> (Comma
                 .into(),
         );
     }
-    #[cfg(not(feature = "otlp"))]
-    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] {
-        if get(name).is_some_and(|value| !is_blank(value)) {
-            notes
-                .lines
-                .push(format!("environment: {name} changes nothing: this server was built without spans"));
-        }
-    }
     (command, notes)
 }
 

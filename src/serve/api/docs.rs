@@ -3,15 +3,15 @@
 //! Swagger UI out of its crate, with a document and a start of our own: it shows the server that it came from, asks for a
 //! key where there are keys, and fetches nothing from elsewhere, which its Content-Security-Policy holds it to.
 
-use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
+use rawzip::{CompressionMethod, ZipArchive};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use utoipa_swagger_ui::Config;
+use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
 
 use super::page::{Page, digest_source};
 use crate::serve::app::AppState;
@@ -51,39 +51,54 @@ async fn docs() -> Response {
 #[utoipa::path(get, path = "/docs/swagger-ui-bundle.js", tag = "operation", security(()),
     responses((status = 200, description = "Swagger UI", body = String, content_type = "text/javascript")))]
 async fn docs_script() -> Response {
-    part("swagger-ui-bundle.js")
+    static SCRIPT: LazyLock<Bytes> = LazyLock::new(|| packed("swagger-ui-bundle.js"));
+    part(&SCRIPT, "text/javascript; charset=utf-8")
 }
 
 /// The style of `/docs`, packed
 #[utoipa::path(get, path = "/docs/swagger-ui.css", tag = "operation", security(()),
     responses((status = 200, description = "Swagger UI", body = String, content_type = "text/css")))]
 async fn docs_style() -> Response {
-    part("swagger-ui.css")
+    static STYLE: LazyLock<Bytes> = LazyLock::new(|| packed("swagger-ui.css"));
+    part(&STYLE, "text/css; charset=utf-8")
 }
 
-/// A file of Swagger UI as the crate holds it: packed, which every browser takes.
-fn part(name: &str) -> Response {
-    let file = utoipa_swagger_ui::serve(name, Arc::new(Config::default())).ok().flatten();
-    let file = file.expect("the crate holds the two files that its own page names");
-    let bytes = match file.bytes {
-        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
-        Cow::Owned(bytes) => Bytes::from(bytes),
-    };
-    let mut response = Response::new(Body::from(bytes));
+/// A file of Swagger UI, packed, which every browser takes.
+fn part(file: &Bytes, kind: &'static str) -> Response {
+    let mut response = Response::new(Body::from(file.clone()));
     response.extensions_mut().insert(SharedPage);
     let headers = response.headers_mut();
-    if file.gzpipped {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-    }
-    if let Ok(kind) = file.content_type.parse() {
-        headers.insert(header::CONTENT_TYPE, kind);
-    }
+    headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
     response
 }
 
+/// A file of the archive's folder `dist` as gzip. The archive holds it deflated, to which gzip (RFC 1952) adds ten bytes in
+/// front, checksum and length behind: it is neither unpacked nor packed.
+fn packed(name: &str) -> Bytes {
+    let archive = ZipArchive::from_slice(SWAGGER_UI_VENDORED).expect("the crate's archive is whole");
+    let path = format!("/dist/{name}");
+    let entry = archive
+        .entries()
+        .filter_map(Result::ok)
+        .find(|entry| entry.file_path().as_bytes().ends_with(path.as_bytes()))
+        .filter(|entry| entry.compression_method() == CompressionMethod::DEFLATE)
+        .expect("the crate holds the two files that its own page names");
+    let deflated = archive.get_entry(entry.wayfinder()).expect("the crate's archive is whole").data();
+    // Magic number, method deflate, no flags, no time, no hints, of no system.
+    let mut file = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+    file.extend(deflated);
+    file.extend(entry.crc32().to_le_bytes());
+    // The length is kept modulo 2³², as RFC 1952 has it.
+    file.extend((entry.uncompressed_size_hint() as u32).to_le_bytes());
+    file.into()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
 
     #[test]
@@ -99,10 +114,14 @@ mod tests {
 
     #[test]
     fn the_crate_holds_the_files_packed_and_small() {
-        for name in ["swagger-ui-bundle.js", "swagger-ui.css"] {
-            let response = part(name);
-            assert_eq!(response.headers()[header::CONTENT_ENCODING], "gzip", "{name}");
-            assert!(axum::body::HttpBody::size_hint(response.body()).upper().unwrap() < 1 << 20, "{name}");
+        for (name, inside) in [("swagger-ui-bundle.js", "SwaggerUIBundle"), ("swagger-ui.css", ".swagger-ui")]
+        {
+            let file = packed(name);
+            assert!(file.len() < 1 << 20, "{name}: {}", file.len());
+            // The reader compares checksum and length.
+            let mut text = String::new();
+            flate2::read::GzDecoder::new(&file[..]).read_to_string(&mut text).unwrap();
+            assert!(text.contains(inside), "{name}");
         }
     }
 }

@@ -223,17 +223,14 @@ pub struct Settings {
 
     /// OpenTelemetry collector (OTLP over HTTP) that gets a span of every request, such as `http://127.0.0.1:4318`;
     /// `/v1/traces` is added. None by default
-    #[cfg(feature = "otlp")]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
     pub otlp_endpoint: Option<String>,
 
     /// The same as a whole address, to which nothing is added; goes before --otlp-endpoint
-    #[cfg(feature = "otlp")]
     #[arg(long, env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", value_name = "URL")]
     pub otlp_traces_endpoint: Option<String>,
 
     /// Name under which the spans are sent, imdb-sentiment where nothing else says it
-    #[cfg(feature = "otlp")]
     #[arg(long, env = "OTEL_SERVICE_NAME", value_name = "NAME")]
     pub otlp_service_name: Option<String>,
 }
@@ -344,7 +341,6 @@ mod tests {
 
     /// The README's table, made of what `--help` is made of.
     #[test]
-    #[cfg(feature = "otlp")]
     fn the_readme_lists_every_setting_as_the_help_does() {
         use clap::Args;
         let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();

@@ -2,7 +2,9 @@
 
 #[cfg(feature = "otlp")]
 mod choices;
-#[cfg(not(feature = "otlp"))]
+// With the feature, for its tests alone.
+#[cfg(any(test, not(feature = "otlp")))]
+#[cfg_attr(feature = "otlp", allow(dead_code))]
 mod disabled;
 #[cfg(feature = "otlp")]
 mod enabled;
