@@ -119,12 +119,16 @@ fn main() {
     put("reviews_25000_end_to_end", &mut || {
         best(3, || drop(black_box(score_all(&predictor, &texts, threads))))
     });
-    put("tokenizer_bytes_per_second", &mut || {
+    let encoding_rate = |predictor: &Predictor| {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
-        let seconds = best(3, || {
+        let seconds = best(5, || {
             texts.iter().for_each(|text| drop(black_box(predictor.encode(text, Truncate::Tail))));
         });
         bytes as f64 / seconds
+    };
+    put("tokenizer_bytes_per_second", &mut || encoding_rate(&predictor));
+    put("default_tokenizer_bytes_per_second", &mut || {
+        encoding_rate(&Predictor::load(&arguments.default).unwrap_or_else(|e| panic!("{e}")))
     });
     put("candle_nn_one_review_500", &mut || candle_nn_forward(&config, &tensors, &full));
     put("candle_nn_train_step_128", &mut || candle_nn_step(&config, &encoded, threads));

@@ -20,6 +20,7 @@
 //! | `gradient` | the same: the way back to a layer's input |
 //! | `tape`, `skipgram` | the same: a training pass, word vectors |
 //! | `buffers`, `parallel` | memory and threads of a training pass |
+//! | `bytes` | what the bytes of a text are, for the tokenizer |
 //! | `dispatch` | every loop compiled for every instruction set |
 //! | `loops/` | the loops over steps and rows |
 //! | `simd/` | registers, one file for each instruction set; activations |
@@ -34,6 +35,7 @@
 #[cfg(target_arch = "x86_64")]
 mod amx;
 mod buffers;
+mod bytes;
 mod dispatch;
 mod gradient;
 mod inference;
@@ -52,6 +54,7 @@ mod quantized_tests;
 mod tests;
 
 pub use buffers::BufferPool;
+pub use bytes::{BYTE_BLOCK, ByteClasses};
 pub use dispatch::{map_sigmoid, map_tanh};
 pub use gradient::{InputGradient, InputPass};
 pub use inference::{GateTable, Output, Projection, Recurrent, Sequence, State};

@@ -26,12 +26,13 @@ impl Key {
         Self { value, length: word.len() as u32 }
     }
 
-    /// A word of at most 24 bytes, eight by eight, as [`Key::of_parts`] takes it.
-    pub fn parts(word: &[u8]) -> [u64; 3] {
-        [0, WHOLE, 2 * WHOLE].map(|at| eight_bytes(word, at))
+    /// The first 16 bytes of a word, eight by eight, as [`Key::of_parts`] takes them.
+    #[inline(always)]
+    pub fn parts(word: &[u8]) -> [u64; 2] {
+        [eight_bytes(word, 0), eight_bytes(word, WHOLE)]
     }
 
-    /// The key of the word of `length` bytes that stands in `parts`, zeros behind it.
+    /// The key of the word of `length` bytes, at most 24, that stands in the parts, zeros behind it.
     #[inline(always)]
     pub fn of_parts([first, second, third]: [u64; 3], length: usize) -> Self {
         let value = match length {
@@ -53,6 +54,16 @@ impl Key {
     pub fn slot(self, bits: u32) -> usize {
         (self.value.wrapping_mul(GOLDEN_RATIO) >> (64 - bits)) as usize
     }
+}
+
+/// The value of the key of a word of at most eight bytes.
+pub(super) const fn whole_value(word: &[u8]) -> u64 {
+    let (mut value, mut at) = (0, word.len());
+    while at > 0 {
+        at -= 1;
+        value = value << 8 | word[at] as u64;
+    }
+    value
 }
 
 /// One step of the hash of a long word.

@@ -2,9 +2,11 @@
 
 mod keras;
 mod key;
+mod pieces;
 mod reading;
 mod sentences;
 mod spelling;
+mod table;
 mod token;
 mod tokenizer;
 mod typed;
@@ -19,9 +21,9 @@ pub use vocabulary::{PADDING_ID, SPECIAL_WORDS, START_ID, UNKNOWN_ID, Vocabulary
 // What counts vocabularies needs to know.
 pub(crate) use key::GOLDEN_RATIO;
 #[cfg(feature = "train")]
-pub(crate) use reading::{PIECE_LETTERS, for_each_piece, piece_key};
+pub(crate) use pieces::{JOINT, PIECE_LETTERS, for_each_piece, piece_key};
 #[cfg(feature = "train")]
 pub(crate) use typed::class_tokens;
-pub(crate) use vocabulary::sha256_hex;
 #[cfg(feature = "train")]
-pub(crate) use vocabulary::{JOINT, hex};
+pub(crate) use vocabulary::hex;
+pub(crate) use vocabulary::sha256_hex;

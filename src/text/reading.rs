@@ -1,8 +1,9 @@
 //! What a word that the vocabulary lacks is read as: what its writer meant, or else its pieces.
 
-use super::key::Key;
+use super::key::{GOLDEN_RATIO, Key, whole_value};
+use super::pieces::for_each_piece;
 use super::spelling::squeeze;
-use super::vocabulary::{JOINT, UNKNOWN_ID, Vocabulary};
+use super::vocabulary::{UNKNOWN_ID, Vocabulary};
 
 /// How well a word was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +16,6 @@ pub(super) enum Reading {
     Unknown,
 }
 
-/// Most letters of a piece, so that with [`JOINT`] its key tells it from every other.
-pub(crate) const PIECE_LETTERS: usize = 6;
 /// Longest word that is read by its pieces, in bytes.
 const PIECED_BYTES: usize = 40;
 /// Longest hashtag that is split.
@@ -111,12 +110,42 @@ const CANONICAL: [(&str, &str); 82] = [
 /// Length of the longest of them.
 const CANONICAL_BYTES: usize = 8;
 
+/// The values of their keys, each with its place among them from 1 on: by the highest bits of a product, then the next free
+/// place.
+const CANONICAL_KEYS: [(u64, usize); 256] = {
+    let (mut keys, mut at) = ([(0, 0); 256], 0);
+    while at < CANONICAL.len() {
+        let value = whole_value(CANONICAL[at].0.as_bytes());
+        let mut place = canonical_place(value);
+        while keys[place].1 != 0 {
+            place = (place + 1) % keys.len();
+        }
+        at += 1;
+        keys[place] = (value, at);
+    }
+    keys
+};
+
+const fn canonical_place(value: u64) -> usize {
+    (value.wrapping_mul(GOLDEN_RATIO) >> 56) as usize
+}
+
 /// The word that `word` stands for, where it is one that people often type otherwise.
 pub(super) fn canonical(word: &str) -> &str {
     if word.len() > CANONICAL_BYTES {
         return word;
     }
-    CANONICAL.binary_search_by_key(&word, |(typed, _)| typed).map_or(word, |place| CANONICAL[place].1)
+    let value = Key::of(word.as_bytes()).value;
+    let mut place = canonical_place(value);
+    loop {
+        match CANONICAL_KEYS[place] {
+            (_, 0) => return word,
+            (key, at) if key == value && CANONICAL[at - 1].0.len() == word.len() => {
+                return CANONICAL[at - 1].1;
+            }
+            _ => place = (place + 1) % CANONICAL_KEYS.len(),
+        }
+    }
 }
 
 /// Calls `each` with the ids by which `word`, which `vocabulary` lacks, is read.
@@ -337,7 +366,7 @@ fn pieces(word: &str, vocabulary: &Vocabulary, each: &mut impl FnMut(u32)) {
     let whole = short.len() <= PIECED_BYTES
         && for_each_piece(
             short,
-            |key| vocabulary.find(&[], key),
+            |key| vocabulary.piece(key),
             |id, _| {
                 ids[count] = id;
                 count += 1;
@@ -350,62 +379,9 @@ fn pieces(word: &str, vocabulary: &Vocabulary, each: &mut impl FnMut(u32)) {
     }
 }
 
-/// Cuts `word` into the longest pieces that `find` knows by their keys, from its start on; whether all of it is cut.
-pub(crate) fn for_each_piece(
-    word: &[u8],
-    find: impl Fn(Key) -> Option<u32>,
-    mut each: impl FnMut(u32, &[u8]),
-) -> bool {
-    let mut from = 0;
-    while from < word.len() {
-        let most = (word.len() - from).min(PIECE_LETTERS);
-        let mut letters =
-            word[from..from + most].iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte));
-        let mut length = most;
-        let id = loop {
-            if length == 0 {
-                return false;
-            }
-            if let Some(id) = find(packed_key(letters, length, from == 0)) {
-                break id;
-            }
-            length -= 1;
-            letters &= (1 << (8 * length)) - 1;
-        };
-        each(id, &word[from..from + length]);
-        from += length;
-    }
-    true
-}
-
-/// The key of a piece whose `length` letters stand in `letters`, little end first.
-fn packed_key(letters: u64, length: usize, first: bool) -> Key {
-    let joint = u64::from(u16::from_le_bytes([JOINT.as_bytes()[0], JOINT.as_bytes()[1]]));
-    let value = match first {
-        true => letters | joint << (8 * length),
-        false => letters << (8 * JOINT.len()) | joint,
-    };
-    Key { value, length: (length + JOINT.len()) as u32 }
-}
-
-/// The key of `piece` as it stands in the vocabulary: `un##` at a word's start, `##able` inside.
-#[cfg(any(test, feature = "train"))]
-pub(crate) fn piece_key(piece: &[u8], first: bool) -> Key {
-    let letters = piece.iter().rev().fold(0, |all, &byte| all << 8 | u64::from(byte));
-    packed_key(letters, piece.len(), first)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pieces_have_the_keys_of_their_written_form() {
-        for piece in ["u", "un", "unwatc"] {
-            assert_eq!(piece_key(piece.as_bytes(), true), Key::of(format!("{piece}{JOINT}").as_bytes()));
-            assert_eq!(piece_key(piece.as_bytes(), false), Key::of(format!("{JOINT}{piece}").as_bytes()));
-        }
-    }
 
     #[test]
     fn what_is_typed_stands_in_order() {
@@ -415,6 +391,9 @@ mod tests {
                 .iter()
                 .all(|(typed, meant)| typed.len() <= CANONICAL_BYTES && canonical(meant) == *meant)
         );
-        assert_eq!((canonical("didnt"), canonical("film")), ("didn't", "film"));
+        assert!(CANONICAL.iter().all(|(typed, meant)| canonical(typed) == *meant));
+        for word in ["film", "", "didnt\0", "didntt", "di"] {
+            assert_eq!(canonical(word), word);
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! one letter, dropped, added, exchanged or changed, share such a remainder. Doubled letters count once on both sides.
 
 use super::key::Key;
+use super::table::Filter;
 
 /// Only so many of the most frequent words are what a misspelt word can have been meant to be.
 const FREQUENT: usize = 10_000;
@@ -16,13 +17,12 @@ pub(super) struct Spelling {
     /// the id 0.
     slots: Vec<(u32, u32)>,
     bits: u32,
-    /// A bit for every remainder that there is, at a place of its hash: most words that are asked for have none, and this
-    /// stays in a near cache.
-    filter: Vec<u64>,
+    /// Every remainder that there is: most words that are asked for have none.
+    filter: Option<Filter>,
 }
 
-/// Bits of [`Spelling::filter`], as a power of two.
-const FILTER_BITS: u32 = 20;
+/// Room for the longest word that is corrected.
+const ROOM: usize = 24;
 
 impl Spelling {
     /// The index of `words`, most frequent first, each with its id.
@@ -30,32 +30,30 @@ impl Spelling {
         let words: Vec<_> = words.take(FREQUENT).filter(|(_, word)| is_correctable(word)).collect();
         let entries: usize = words.iter().map(|(_, word)| word.len() + 1).sum();
         let bits = (2 * entries.max(1)).next_power_of_two().trailing_zeros();
-        let mut index =
-            Self { slots: vec![(0, 0); 1 << bits], bits, filter: vec![0; 1 << (FILTER_BITS - 6)] };
+        let mut index = Self { slots: vec![(0, 0); 1 << bits], bits, filter: None };
+        let mut filter = Filter::new(entries);
         for (id, word) in words {
-            for_each_remainder(&squeeze(word, 1), |key| {
+            let (short, length) = squeeze_short(word);
+            for_each_remainder(&short, length, |key| {
                 let mut at = key.slot(index.bits);
                 while index.slots[at].1 != 0 {
                     at = (at + 1) & (index.slots.len() - 1);
                 }
                 index.slots[at] = (fingerprint(key), id);
-                let place = key.slot(FILTER_BITS);
-                index.filter[place / 64] |= 1 << (place % 64);
+                filter.insert(key);
             });
         }
+        index.filter = Some(filter);
         index
     }
 
     /// The most frequent word that `typed` is a slip away from; `word` gives the bytes of an id.
     pub fn corrected<'w>(&self, typed: &[u8], word: impl Fn(u32) -> &'w [u8]) -> Option<u32> {
-        if self.slots.is_empty() || !is_correctable(typed) {
-            return None;
-        }
-        let short = squeeze(typed, 1);
+        let filter = self.filter.as_ref().filter(|_| is_correctable(typed))?;
+        let (short, length) = squeeze_short(typed);
         let mut found: Option<u32> = None;
-        for_each_remainder(&short, |key| {
-            let place = key.slot(FILTER_BITS);
-            if self.filter[place / 64] >> (place % 64) & 1 == 0 {
+        for_each_remainder(&short, length, |key| {
+            if !filter.may_hold(key) {
                 return;
             }
             let mut at = key.slot(self.bits);
@@ -66,7 +64,7 @@ impl Spelling {
                 }
                 if print == fingerprint(key)
                     && found.is_none_or(|found| id < found)
-                    && is_slip(&short, &squeeze(word(id), 1))
+                    && is_slip(&short[..length], &squeeze(word(id), 1))
                 {
                     found = Some(id);
                 }
@@ -90,13 +88,26 @@ pub(super) fn squeeze(word: &[u8], most: usize) -> Vec<u8> {
     word.chunk_by(|a, b| a == b).flat_map(|run| &run[..run.len().min(most)]).copied().collect()
 }
 
-/// Calls `each` with the key of `word`, of at most [`LETTERS`], and with those of what is left when one letter behind the
-/// first is dropped, the last one first.
+/// A word of at most [`LETTERS`] with every run of a byte cut to one, zeros behind it, and its length.
+fn squeeze_short(word: &[u8]) -> ([u8; ROOM], usize) {
+    let (mut short, mut length, mut last) = ([0; ROOM], 0, 0);
+    for &byte in word {
+        // Where it is the same, the next one takes its place.
+        length += usize::from(byte != last);
+        short[length - 1] = byte;
+        last = byte;
+    }
+    (short, length)
+}
+
+/// Calls `each` with the key of `word`, of `length` bytes, and with those of what is left when one letter behind the first
+/// is dropped, the last one first.
 #[inline(always)]
-fn for_each_remainder(word: &[u8], mut each: impl FnMut(Key)) {
-    let parts = Key::parts(word);
-    each(Key::of_parts(parts, word.len()));
-    for dropped in (1..word.len()).rev() {
+fn for_each_remainder(word: &[u8; ROOM], length: usize, mut each: impl FnMut(Key)) {
+    let eight = |part: usize| u64::from_le_bytes(word.as_chunks().0[part]);
+    let parts = [eight(0), eight(1), eight(2)];
+    each(Key::of_parts(parts, length));
+    for dropped in (1..length).rev() {
         // What stands behind the letter moves up by one byte, over the borders of parts.
         let mut left = parts;
         let (part, bits) = (dropped / 8, 8 * (dropped % 8));
@@ -106,7 +117,7 @@ fn for_each_remainder(word: &[u8], mut each: impl FnMut(Key)) {
             left[next - 1] |= left[next] << 56;
             left[next] >>= 8;
         }
-        each(Key::of_parts(left, word.len() - 1));
+        each(Key::of_parts(left, length - 1));
     }
 }
 
@@ -147,8 +158,20 @@ mod tests {
                 expected.push(Key::of(&[&word[..dropped], &word[dropped + 1..]].concat()));
             }
             let mut found = Vec::new();
-            for_each_remainder(word, |key| found.push(key));
+            let (word, length) = squeeze_short(word);
+            for_each_remainder(&word, length, |key| found.push(key));
             assert_eq!(found, expected);
+        }
+    }
+
+    #[test]
+    fn both_ways_of_squeezing_agree() {
+        for word in
+            ["a", "aabbaa", "eightlet", "llamas", "bookkeeper", "abcdefghijklmnopqr", "xxxxxxxxxxxxxxxxxx"]
+        {
+            let (short, length) = squeeze_short(word.as_bytes());
+            assert_eq!(short[..length], squeeze(word.as_bytes(), 1));
+            assert!(short[length..].iter().all(|&byte| byte == 0), "{word}");
         }
     }
 

@@ -5,9 +5,10 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
+use super::pieces::JOINT;
 use super::reading::{self, Reading};
-use super::token::Token;
-use super::vocabulary::{JOINT, UNKNOWN_ID, Vocabulary};
+use super::token::{Plain, Sink, Token};
+use super::vocabulary::{UNKNOWN_ID, Vocabulary};
 use super::{keras, typed, words};
 
 /// Which rules cut a text into words.
@@ -82,34 +83,20 @@ impl Tokenizer {
         vocabulary: &Vocabulary,
         mut each: impl FnMut(u32, Range<usize>),
     ) -> Counts {
+        if self.scheme == Scheme::Typed {
+            let mut encoder = Encoder { vocabulary, counts: Counts::default(), each };
+            typed::scan(text, &mut encoder);
+            return encoder.counts;
+        }
         let mut counts = Counts::default();
         self.scan(text, |token, key| {
             let first = token.word.as_bytes()[0];
-            let is_word = match self.scheme {
-                Scheme::Keras => true,
-                Scheme::Words => words::is_word(first),
-                Scheme::Typed => typed::is_word(token.word),
-            };
+            let is_word = self.scheme == Scheme::Keras || words::is_word(first);
             counts.words += usize::from(is_word);
-            match vocabulary.find(token.word.as_bytes(), key) {
-                Some(id) => {
-                    counts.known +=
-                        usize::from(is_word && (self.scheme != Scheme::Typed || typed::tells(token.word)));
-                    each(id, token.start..token.end);
-                }
-                None if self.scheme == Scheme::Typed => {
-                    let mut tell = |id| each(id, token.start..token.end);
-                    match reading::read(token.word, vocabulary, &mut tell) {
-                        Reading::Known => counts.known += 1,
-                        Reading::Class => {}
-                        Reading::Unknown => counts.unknown += 1,
-                    }
-                }
-                None => {
-                    counts.unknown += 1;
-                    each(UNKNOWN_ID, token.start..token.end);
-                }
-            }
+            let id = vocabulary.find(token.word.as_bytes(), key);
+            counts.known += usize::from(is_word && id.is_some());
+            counts.unknown += usize::from(id.is_none());
+            each(id.unwrap_or(UNKNOWN_ID), token.start..token.end);
         });
         counts
     }
@@ -128,6 +115,53 @@ impl Tokenizer {
             Scheme::Keras => keras::scan(text, &mut each),
             Scheme::Words => words::scan(text, &mut each),
             Scheme::Typed => typed::scan(text, &mut each),
+        }
+    }
+}
+
+/// What looks up the tokens of [`Scheme::Typed`].
+struct Encoder<'v, E> {
+    vocabulary: &'v Vocabulary,
+    counts: Counts,
+    each: E,
+}
+
+impl<E: FnMut(u32, Range<usize>)> Sink for Encoder<'_, E> {
+    fn token(&mut self, token: Token<'_>, key: Key) {
+        let is_word = typed::is_word(token.word);
+        self.counts.words += usize::from(is_word);
+        match self.vocabulary.find(token.word.as_bytes(), key) {
+            Some(id) => {
+                self.counts.known += usize::from(is_word && typed::tells(token.word));
+                (self.each)(id, token.start..token.end);
+            }
+            None => self.unknown(token),
+        }
+    }
+
+    #[inline(always)]
+    fn plain(&mut self, plain: Plain) {
+        self.counts.words += usize::from(plain.is_word);
+        match self.vocabulary.find_plain(&plain) {
+            Some(id) => {
+                self.counts.known += usize::from(plain.is_word);
+                (self.each)(id, plain.start..plain.end);
+            }
+            None => plain.with_token(|token| self.unknown(token)),
+        }
+    }
+}
+
+impl<E: FnMut(u32, Range<usize>)> Encoder<'_, E> {
+    /// Takes a token that the vocabulary lacks.
+    #[cold]
+    #[inline(never)]
+    fn unknown(&mut self, token: Token<'_>) {
+        let tell = &mut |id| (self.each)(id, token.start..token.end);
+        match reading::read(token.word, self.vocabulary, tell) {
+            Reading::Known => self.counts.known += 1,
+            Reading::Class => {}
+            Reading::Unknown => self.counts.unknown += 1,
         }
     }
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::key::Key;
+use super::pieces::{JOINT, Pieces};
 use super::spelling::Spelling;
+use super::table::Table;
+use super::token::Plain;
 use super::typed::class_tokens;
 use crate::error::{Error, Result};
 
@@ -17,24 +20,18 @@ pub const START_ID: u32 = 1;
 pub const UNKNOWN_ID: u32 = 2;
 /// What stands on the first lines of `vocab.txt`, the line's number from 0 being the id.
 pub const SPECIAL_WORDS: [&str; 3] = ["<pad>", "<start>", "<unknown>"];
-/// What begins a piece inside a word, and what ends one at a word's start.
-pub(crate) const JOINT: &str = "##";
 /// What stands at id 3 where a word of rank `r`, from 1, has the id `r + 3`, as in Keras: no word has that id.
 const UNUSED_WORD: &str = "<unused-3>";
 
-/// Words and their ids; look-up costs one product and, nearly always, one comparison of two numbers.
-///
-/// The table is our own because it must be faster than the standard map: it is asked once per word of every
-/// text, the key is computed while the tokenizer scans, and nothing is ever removed.
+/// Words and their ids.
 #[derive(Clone, Debug)]
 pub struct Vocabulary {
     /// Every word's bytes, one after the other in order of id.
     bytes: Vec<u8>,
     /// `ends[id]` is where word `id` ends in `bytes`.
     ends: Vec<u32>,
-    /// Open addressing with linear probing: `2^bits` slots, at most half full. `id == u32::MAX` marks a free one.
-    slots: Vec<Slot>,
-    bits: u32,
+    table: Table,
+    pieces: Pieces,
     /// Hex SHA-256 of `vocab.txt` as [`Vocabulary::to_text`] writes it.
     sha256: String,
     /// The first id of a word, behind the special ones and those that stand for a class.
@@ -42,16 +39,6 @@ pub struct Vocabulary {
     /// Misspelt words; empty unless the vocabulary is one of the scheme `typed`.
     spelling: Spelling,
 }
-
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    /// Value and length of the word's key, side by side with the id so that four slots share a cache line.
-    value: u64,
-    length: u32,
-    id: u32,
-}
-
-const FREE: Slot = Slot { value: 0, length: 0, id: u32::MAX };
 
 impl Vocabulary {
     /// Builds a vocabulary from words in order of frequency, the special words put in front.
@@ -92,12 +79,11 @@ impl Vocabulary {
         if words.len() < SPECIAL_WORDS.len() || words[..SPECIAL_WORDS.len()] != SPECIAL_WORDS {
             return Err(Error::Data(format!("the first lines must be {}", SPECIAL_WORDS.join(", "))));
         }
-        let bits = (words.len() * 2).next_power_of_two().trailing_zeros();
         let mut vocabulary = Self {
             bytes: Vec::with_capacity(text.len()),
             ends: Vec::with_capacity(words.len()),
-            slots: vec![FREE; 1 << bits],
-            bits,
+            table: Table::new(words.len()),
+            pieces: Pieces::new((0..).zip(words.iter().copied()).skip(SPECIAL_WORDS.len())),
             sha256: sha256_hex(text.as_bytes()),
             first_word: SPECIAL_WORDS.len() as u32,
             spelling: Spelling::default(),
@@ -171,32 +157,26 @@ impl Vocabulary {
         if self.find(word.as_bytes(), key).is_some() {
             return Err(Error::Data(format!("line {}: `{word}` stands twice", id + 1)));
         }
-        let mut at = key.slot(self.bits);
-        while self.slots[at].id != FREE.id {
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        self.slots[at] = Slot { value: key.value, length: key.length, id };
+        self.table.insert(key, id);
         Ok(())
     }
 
     /// The id of `word`, whose key is `key`: for a caller that has made it while scanning.
     #[inline]
     pub(crate) fn find(&self, word: &[u8], key: Key) -> Option<u32> {
-        let last = self.slots.len() - 1;
-        let mut at = key.slot(self.bits);
-        loop {
-            let slot = self.slots[at & last];
-            if slot.value == key.value
-                && slot.length == key.length
-                && (key.is_whole() || self.word_bytes(slot.id) == word)
-            {
-                return Some(slot.id);
-            }
-            if slot.id == FREE.id {
-                return None;
-            }
-            at += 1;
-        }
+        self.table.find(key, |id| self.word_bytes(id) == word)
+    }
+
+    /// The id of the word that `plain` is.
+    #[inline(always)]
+    pub(super) fn find_plain(&self, plain: &Plain) -> Option<u32> {
+        self.table.find(plain.key(), |id| Key::parts(self.word_bytes(id)) == plain.parts)
+    }
+
+    /// The id of the piece whose key is `key`.
+    #[inline(always)]
+    pub(super) fn piece(&self, key: Key) -> Option<u32> {
+        self.pieces.find(key)
     }
 
     #[inline]

@@ -13,7 +13,7 @@ const GROUND: &[&str] = &["error", "kernel", "text", "model", "predict"];
 const ROOMS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("kernel", &[]),
-    ("text", &["error"]),
+    ("text", &["error", "kernel"]),
     ("model", &["error", "kernel", "text"]),
     ("predict", &["error", "text", "model"]),
     // The trainer.

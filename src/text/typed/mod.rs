@@ -1,20 +1,23 @@
 //! The scheme `typed`: text as people type it, told as what they meant.
 //!
-//! Plain words and marks in ASCII are read as they stand, eight bytes at once. Whatever else a stretch between two spaces
-//! holds sends it through [`careful`], which reads it in [`normal`] form. Both halves give the same tokens for what both
-//! can read.
+//! Plain words and marks in ASCII are read as they stand: 64 bytes at once where nothing near them asks for more
+//! ([`plain`]), else one token at a time ([`step`]). Whatever else a stretch between two spaces holds sends it through
+//! [`careful`], which reads it in [`normal`] form. All three give the same tokens for what they can read.
 
 mod careful;
 mod markup;
 mod normal;
+mod plain;
 mod rating;
+mod step;
 mod symbols;
 #[cfg(test)]
 mod tests;
 
 use self::normal::Normalizer;
-use super::key::{Key, Letters};
-use super::token::{Token, plain_word, tell};
+use self::plain::{WINDOW, Window};
+use self::step::step;
+use super::token::Sink;
 
 /// The tokens that stand for a class of things, as they stand in `vocab.txt` behind the special words, in this order.
 pub(crate) fn class_tokens() -> impl Iterator<Item = &'static str> {
@@ -23,358 +26,37 @@ pub(crate) fn class_tokens() -> impl Iterator<Item = &'static str> {
     ends.into_iter().chain(things).chain(rating::RATINGS).chain(symbols::class_names())
 }
 
-/// What may follow a word that is read as it stands.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum After {
-    /// The word ends here, whatever comes next.
-    End,
-    Space,
-    Dot,
-    Hyphen,
-    Colon,
-    Apostrophe,
-    /// Only the careful half knows.
-    Other,
-}
-
-/// What a token can start with.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Start {
-    Space,
-    Letter,
-    Digit,
-    Dot,
-    /// `!` and `?`, whose runs are one token.
-    Run,
-    Quote,
-    Hyphen,
-    /// One token.
-    Mark,
-    /// One token, unless an emoticon starts here.
-    Eyes,
-    /// Perhaps a tag or a heart.
-    Less,
-    /// Only the careful half knows.
-    Other,
-}
-
-const STARTS: [Start; 256] = {
-    let mut starts = [Start::Other; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        starts[byte] = match byte as u8 {
-            0..=b' ' | 0x7f => Start::Space,
-            b'a'..=b'z' | b'A'..=b'Z' => Start::Letter,
-            b'0'..=b'9' => Start::Digit,
-            b'.' => Start::Dot,
-            b'!' | b'?' => Start::Run,
-            b'"' | b'\'' => Start::Quote,
-            b'-' => Start::Hyphen,
-            b',' | b'/' | b'%' | b'[' | b']' | b'{' | b'}' => Start::Mark,
-            b':' | b';' | b'(' | b')' => Start::Eyes,
-            b'<' => Start::Less,
-            _ => Start::Other,
-        };
-        byte += 1;
-    }
-    starts
-};
-
-const AFTERS: [After; 256] = {
-    let mut afters = [After::Other; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        afters[byte] = match byte as u8 {
-            b' ' | b'\t'..=b'\r' => After::Space,
-            0..=b' ' | 0x7f => After::End,
-            b'!' | b'?' | b',' | b';' | b'"' | b'(' | b')' | b'[' | b']' | b'{' | b'}' | b'/' | b'%'
-            | b'<' | b'>' | b'=' => After::End,
-            b'.' => After::Dot,
-            b'-' => After::Hyphen,
-            b':' => After::Colon,
-            b'\'' => After::Apostrophe,
-            _ => After::Other,
-        };
-        byte += 1;
-    }
-    afters
-};
-
-/// What a byte behind a word and a space may begin: nothing of that word's, the rest of a rating, an ending apart from it.
-const BEHIND_SPACES: [u8; 256] = {
-    let mut behind = [0; 256];
-    let (mut at, ratings, endings) = (0, b"oasOAS", b"nN'\xc2\xe2");
-    while at < ratings.len() {
-        behind[ratings[at] as usize] = RATING;
-        at += 1;
-    }
-    at = 0;
-    while at < endings.len() {
-        behind[endings[at] as usize] = ENDING;
-        at += 1;
-    }
-    behind
-};
-const RATING: u8 = 1;
-const ENDING: u8 = 2;
-
-/// Calls `each` with every token of `text`, in order.
+/// Gives `sink` every token of `text`, in order.
 #[inline(always)]
-pub(super) fn scan(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
+pub(super) fn scan(text: &str, sink: &mut impl Sink) {
     let bytes = text.as_bytes();
     let mut normalizer = Normalizer::default();
-    let byte_at = |at: usize| bytes.get(at).copied().unwrap_or(b' ');
     let mut at = 0;
     while at < bytes.len() {
-        let start = at;
-        match STARTS[bytes[at] as usize] {
-            Start::Space => at += 1,
-            Start::Letter => {
-                let letters = Letters::at(bytes, start);
-                let end = start + letters.key.length as usize;
-                // Most words: the next one stands behind one space. Nothing here is guessed wrong often.
-                let next = BEHIND_SPACES[byte_at(end + 1) as usize];
-                let rare =
-                    next & (ENDING | (RATING * u8::from(rating::may_be_number_word(letters.key)))) != 0;
-                if byte_at(end) == b' ' && !rare {
-                    plain_word(text, start, end, letters, each);
-                    at = end + 1;
-                    continue;
-                }
-                match plain_end(text, start, letters) {
-                    Some(end) => at = word(text, start, end, letters, each),
-                    None => at = careful::scan(text, start, &mut normalizer, each),
-                }
+        let mut last = [b' '; WINDOW];
+        let window = match bytes[at..].first_chunk() {
+            Some(window) => window,
+            None => {
+                let rest = &bytes[at..];
+                last[..rest.len()].copy_from_slice(rest);
+                &last
             }
-            Start::Digit => match plain_number_end(bytes, start) {
-                Some(end) => {
-                    tell(&text[start..end], start, end, each);
-                    at = end;
-                }
-                None => at = careful::scan(text, start, &mut normalizer, each),
-            },
-            Start::Dot => {
-                at = dots_end(bytes, start);
-                mark(if at - start > 1 { "..." } else { "." }, start, at, each);
+        };
+        let window = Window::of(window);
+        let mut from = 0;
+        loop {
+            from = window.tell(from, at, sink);
+            if from >= window.end && from > 0 {
+                at += from;
+                break;
             }
-            Start::Run => {
-                while at < bytes.len() && bytes[at] == bytes[start] {
-                    at += 1;
-                }
-                mark(&text[start..at.min(start + 3)], start, at, each);
+            let next = step(text, at + from, &mut normalizer, &mut |token, key| sink.token(token, key));
+            from = next - at;
+            if from >= window.end || window.is_inside_word(from) {
+                at = next;
+                break;
             }
-            Start::Quote => {
-                while matches!(byte_at(at), b'"' | b'\'') {
-                    at += 1;
-                }
-                // What follows may be another kind of quote, which belongs to the run.
-                if byte_at(at) >= 0x80 {
-                    at = careful::scan(text, start, &mut normalizer, each);
-                } else {
-                    mark("\"", start, at, each);
-                }
-            }
-            Start::Hyphen => {
-                while byte_at(at) == b'-' {
-                    at += 1;
-                }
-                match byte_at(at) {
-                    b'_' | 0x80.. => at = careful::scan(text, start, &mut normalizer, each),
-                    _ => mark("-", start, at, each),
-                }
-            }
-            Start::Mark | Start::Eyes => {
-                if STARTS[bytes[at] as usize] == Start::Eyes && !is_plain_mark(bytes[at], byte_at(at + 1)) {
-                    at = careful::scan(text, start, &mut normalizer, each);
-                    continue;
-                }
-                at += 1;
-                let word = match &text[start..at] {
-                    "[" | "{" => "(",
-                    "]" | "}" => ")",
-                    word => word,
-                };
-                mark(word, start, at, each);
-            }
-            Start::Less if bytes[at..].starts_with(b"<br />") => at += 6,
-            Start::Less => {
-                match markup::end(text[start..].char_indices().map(|(at, ch)| (ch, at + ch.len_utf8()))) {
-                    Some(length) => at += length,
-                    None if matches!(byte_at(at + 1), b'3' | b'/') => {
-                        at = careful::scan(text, start, &mut normalizer, each);
-                    }
-                    None => at += 1,
-                }
-            }
-            Start::Other => at = careful::scan(text, start, &mut normalizer, each),
         }
-    }
-}
-
-/// Whether what stands behind the colon, semicolon or parenthesis `byte` rules an emoticon out.
-#[inline(always)]
-fn is_plain_mark(byte: u8, next: u8) -> bool {
-    match byte {
-        b'(' => !matches!(next, b':' | b'-' | 0x80..),
-        b')' => !matches!(next, b'-' | 0x80..),
-        _ => match next {
-            b'd' | b'p' | b'o' | b'D' | b'P' | b'O' => false,
-            b' ' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'\n' | b'\r' | b'.' | b'"' | b'<' => true,
-            _ => false,
-        },
-    }
-}
-
-#[inline(always)]
-fn mark(word: &str, start: usize, end: usize, each: &mut impl FnMut(Token<'_>, Key)) {
-    each(Token { word, start, end }, Key::of(word.as_bytes()));
-}
-
-/// Where the word that starts with `letters` at `start` ends, if it is plain: letters, perhaps with one apostrophe inside.
-#[inline(always)]
-fn plain_end(text: &str, start: usize, letters: Letters) -> Option<usize> {
-    let bytes = text.as_bytes();
-    let mut end = start + letters.key.length as usize;
-    let after = |at: usize| bytes.get(at).map_or(After::Space, |&byte| AFTERS[byte as usize]);
-    let byte_at = |at: usize| bytes.get(at).copied().unwrap_or(b' ');
-    let mut next = after(end);
-    if next == After::Apostrophe {
-        let more = Letters::at(bytes, end + 1).key.length as usize;
-        match byte_at(end + 1) {
-            _ if more > 0 => {
-                end += 1 + more;
-                next = after(end);
-                // Another apostrophe, as in `rock'n'roll`, or the end of a quotation.
-                if next == After::Apostrophe {
-                    return None;
-                }
-            }
-            b'0'..=b'9' | 0x80.. => return None,
-            _ => next = After::End,
-        }
-    }
-    let plain = match next {
-        After::End => true,
-        After::Space => {
-            !(matches!(byte_at(end + 1) | 0x20, b'o' | b'a' | b's')
-                && letters.key.length as usize == end - start
-                && rating::is_number_word(letters.key)
-                && rating::may_follow_number_word(&bytes[end..]))
-        }
-        // An address goes on behind its points.
-        After::Dot => match byte_at(end + 1) {
-            b' ' | b'.' | b'\n' | b'\r' | b'<' | b'"' | b'\'' | b')' | b'!' | b'?' | b',' => true,
-            b'a'..=b'z' | b'A'..=b'Z' => {
-                letters.key != Key { value: u32::from_le_bytes(*b"www\0").into(), length: 3 }
-                    && !careful::may_go_on(bytes, end + 1)
-            }
-            _ => false,
-        },
-        // `A-` is a grade.
-        After::Hyphen => end - start > 1,
-        After::Colon => byte_at(end + 1) != b'/',
-        _ => false,
-    };
-    plain.then_some(end)
-}
-
-/// Where the digits that start at `start` end, if they are a number by themselves: no rating, price or part of a word.
-#[inline(always)]
-fn plain_number_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let byte_at = |at: usize| bytes.get(at).copied().unwrap_or(b' ');
-    let mut end = start;
-    while byte_at(end).is_ascii_digit() {
-        end += 1;
-    }
-    let next = byte_at(end + 1);
-    let plain = match byte_at(end) {
-        // `4 / 5`, `4 out of 5`, `4 stars`, `4 and a half`, `4 1/2`.
-        b' ' => next.is_ascii_alphabetic() && !matches!(next | 0x20, b'o' | b's' | b'a'),
-        b'.' | b',' => matches!(next, b' ' | b'.' | b'\n' | b'\r' | b'<' | b'"' | b')'),
-        b')' | b';' | b'!' | b'?' | b'"' | b'<' | b']' => true,
-        _ => false,
-    };
-    plain.then_some(end)
-}
-
-/// Tells the plain word `text[start..end]`, together with an ending that stands apart from it; the byte after it.
-#[inline(always)]
-fn word(
-    text: &str,
-    start: usize,
-    end: usize,
-    letters: Letters,
-    each: &mut impl FnMut(Token<'_>, Key),
-) -> usize {
-    let bytes = text.as_bytes();
-    if bytes.get(end) == Some(&b' ')
-        && match bytes.get(end + 1) {
-            Some(b'n' | b'N') => matches!(bytes.get(end + 2), Some(b'\'' | 0xc2 | 0xe2)),
-            next => matches!(next, Some(b'\'' | 0xc2 | 0xe2)),
-        }
-        && let Some((ending, after)) = ending_apart(text, end + 1)
-    {
-        let whole = text[start..end].to_ascii_lowercase() + ending;
-        tell(&whole, start, after, each);
-        return after;
-    }
-    if letters.key.length as usize == end - start {
-        plain_word(text, start, end, letters, each);
-    } else if letters.capitals {
-        tell(&text[start..end].to_ascii_lowercase(), start, end, each);
-    } else {
-        // Capitals behind the apostrophe alone (`don'T`) are rare enough to look for here.
-        match text[start..end].bytes().any(|byte| byte.is_ascii_uppercase()) {
-            true => tell(&text[start..end].to_ascii_lowercase(), start, end, each),
-            false => tell(&text[start..end], start, end, each),
-        }
-    }
-    end
-}
-
-/// The ending of a word that a tokenizer cut off (`did n't`, `it 's`) at byte `at`, and the byte after it.
-#[cold]
-fn ending_apart(text: &str, at: usize) -> Option<(&'static str, usize)> {
-    const ENDINGS: [(&str, &str, &str); 7] = [
-        ("n", "t", "n't"),
-        ("", "s", "'s"),
-        ("", "ll", "'ll"),
-        ("", "ve", "'ve"),
-        ("", "re", "'re"),
-        ("", "d", "'d"),
-        ("", "m", "'m"),
-    ];
-    let take = |text: &'_ str, part: &str| match text.get(..part.len()) {
-        Some(start) if start.eq_ignore_ascii_case(part) => Some(part.len()),
-        _ => None,
-    };
-    ENDINGS.into_iter().find_map(|(before, behind, ending)| {
-        let quote = at + take(&text[at..], before)?;
-        let apostrophe =
-            text[quote..].chars().next().filter(|ch| matches!(ch, '\'' | '’' | '´' | '\u{92}' | '′'))?;
-        let from = quote + apostrophe.len_utf8();
-        let end = from + take(&text[from..], behind)?;
-        let next = text[end..].chars().next();
-        let apart = |ch: char| ch.is_whitespace() || matches!(ch, '.' | ',' | '!' | '?' | ';' | ':' | ')');
-        next.is_none_or(apart).then_some((ending, end))
-    })
-}
-
-/// Where a run of points ends, spaces between them included where none but points follow.
-#[inline(always)]
-fn dots_end(bytes: &[u8], start: usize) -> usize {
-    let mut at = start;
-    loop {
-        while bytes.get(at) == Some(&b'.') {
-            at += 1;
-        }
-        let apart = bytes.get(at) == Some(&b' ')
-            && bytes.get(at + 1) == Some(&b'.')
-            && bytes.get(at + 2).is_none_or(|next| matches!(next, b' ' | b'.' | b'\n' | b'\r'));
-        if !apart {
-            return at;
-        }
-        at += 1;
     }
 }
 

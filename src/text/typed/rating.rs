@@ -1,7 +1,7 @@
 //! Ratings: `4/5`, `9.5 out of ten`, `3 stars`, `★★★☆☆`, `***1/2`, `B+`, as tenths.
 
 use super::normal::{NO_STAR, STAR, Unit};
-use crate::text::key::{GOLDEN_RATIO, Key};
+use crate::text::key::{GOLDEN_RATIO, Key, whole_value};
 
 /// The names of ratings, by tenth.
 pub(super) const RATINGS: [&str; 11] = [
@@ -39,44 +39,27 @@ pub(super) fn rating(units: &[Unit], at: usize, before: Option<char>) -> Option<
     (tenths <= 12.0).then(|| (RATINGS[(tenths as usize).min(10)], end))
 }
 
-/// The values of the keys of [`NUMBER_WORDS`].
-const NUMBER_KEYS: [u64; NUMBER_WORDS.len()] = {
-    let mut keys = [0; NUMBER_WORDS.len()];
-    let mut at = 0;
-    while at < keys.len() {
-        let word = NUMBER_WORDS[at].as_bytes();
-        let mut byte = word.len();
-        while byte > 0 {
-            byte -= 1;
-            keys[at] = keys[at] << 8 | word[byte] as u64;
-        }
+/// The values of the keys of [`NUMBER_WORDS`], each at its [`number_place`]; 0 elsewhere.
+const NUMBER_KEYS: [u64; 128] = {
+    let (mut keys, mut at) = ([0; 128], 0);
+    while at < NUMBER_WORDS.len() {
+        let value = whole_value(NUMBER_WORDS[at].as_bytes());
+        assert!(keys[number_place(value)] == 0, "two number words have one place");
+        keys[number_place(value)] = value;
         at += 1;
     }
     keys
 };
 
+const fn number_place(value: u64) -> usize {
+    (value.wrapping_mul(GOLDEN_RATIO) >> 57) as usize
+}
+
 /// Whether the word with this key can begin a rating.
 #[inline(always)]
 pub(super) fn is_number_word(key: Key) -> bool {
-    matches!(key.length, 3..=5) && NUMBER_KEYS.contains(&key.value)
-}
-
-/// Whether the word with this key may be one of those that can begin a rating: true for each of them and for few others,
-/// and told without a branch.
-#[inline(always)]
-pub(super) fn may_be_number_word(key: Key) -> bool {
-    const fn bit(value: u64) -> u64 {
-        1 << (value.wrapping_mul(GOLDEN_RATIO) >> 58)
-    }
-    const BITS: u64 = {
-        let (mut bits, mut at) = (0, 0);
-        while at < NUMBER_KEYS.len() {
-            bits |= bit(NUMBER_KEYS[at]);
-            at += 1;
-        }
-        bits
-    };
-    BITS & bit(key.value) != 0
+    // A word of no letter, or of more than the key holds, has no value that stands there.
+    NUMBER_KEYS[number_place(key.value)] == key.value && matches!(key.length, 3..=5)
 }
 
 /// Whether `rest`, which begins with white space, may go on a rating that a number word begins.

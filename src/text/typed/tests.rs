@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::text::{Counts, Scheme, Tokenizer, Vocabulary};
+use crate::text::key::Key;
+use crate::text::{Counts, Scheme, Token, Tokenizer, Vocabulary};
 
 /// Classes, then the words of the shipped vocabulary, then the pieces of single letters.
 fn vocabulary() -> Vocabulary {
@@ -149,7 +150,45 @@ fn scan_carefully(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
     }
 }
 
+/// All of `text`, one token at a time.
+fn scan_by_steps(text: &str, each: &mut impl FnMut(Token<'_>, Key)) {
+    let mut normalizer = Normalizer::default();
+    let mut at = 0;
+    while at < text.len() {
+        at = step(text, at, &mut normalizer, each);
+    }
+}
+
+#[test]
+fn windows_and_steps_agree_wherever_a_window_ends() {
+    let text = "Don't 'sigh' (it's \"well-made\", I think). Two of us, four out of five; B- it 's did n't . .  . x,y\nA-a \
+        a.b rock'n'roll's O'Brien?! antidisestablishmentarianism's <br />10/10 don't' \u{2019}s \u{92}internationalisation!";
+    for before in 0..80 {
+        for after in ["", " ", ".", "'", "n't and more of it, up to the next window and into it, at last"] {
+            for filling in ["x", " ", "a ", ". "] {
+                let text = filling.repeat(before) + text + after;
+                let (mut windows, mut steps) = (Vec::new(), Vec::new());
+                let told = |token: Token<'_>, key| (token.word.to_string(), token.start, token.end, key);
+                scan(&text, &mut |token: Token<'_>, key| windows.push(told(token, key)));
+                scan_by_steps(&text, &mut |token: Token<'_>, key| steps.push(told(token, key)));
+                assert_eq!(windows, steps, "{text:?}");
+            }
+        }
+    }
+}
+
 proptest::proptest! {
+    #[test]
+    fn windows_and_steps_agree(
+        text in "(\\PC|[a-zA-Z]{1,12} |[a-f]{1,20}'?[a-f]{0,3}|(one|Two|five|ten) ?(o|s|a)|[-.!?,:;()\"' ]{1,3}| ?n't| 's|[0-9\n\t\0<>&$*]){0,60}"
+    ) {
+        let (mut windows, mut steps) = (Vec::new(), Vec::new());
+        let told = |token: Token<'_>, key| (token.word.to_string(), token.start, token.end, key);
+        scan(&text, &mut |token: Token<'_>, key| windows.push(told(token, key)));
+        scan_by_steps(&text, &mut |token: Token<'_>, key| steps.push(told(token, key)));
+        assert_eq!(windows, steps);
+    }
+
     #[test]
     fn tokens_lie_in_order_at_character_borders(
         text in "\\PC*|[a-zA-Z0-9.!?<>br/ '’“é映\0\t&#;@*★👍🏽\u{301}\u{200d}\u{fe0f}â€™Ã©:()$-]*"
