@@ -6,7 +6,7 @@ use half::f16;
 use super::dispatch;
 use super::inference::Output;
 use super::isa::Isa;
-use super::layout::{Aligned, AlignedVec, AlignedWords, MAX_HIDDEN};
+use super::layout::{Aligned, AlignedWords, MAX_HIDDEN};
 use super::loops::int8::{self, CELL_ONE, Cursor, LINES, Layer, PANEL, STATE_ONE, projection};
 
 /// Most steps that a sequence runs over: sums of so many hidden states stay numbers of 32 bits.
@@ -129,11 +129,11 @@ impl Int8Projection {
     }
 }
 
-/// The state of one sequence: hidden state in 16 bits, cell state.
+/// The state of one sequence: hidden state and cell state in 16 bits.
 #[derive(Clone, Debug)]
 pub struct Int8State {
     h: AlignedWords,
-    c: AlignedVec,
+    c: AlignedWords,
 }
 
 impl Int8State {
@@ -201,7 +201,7 @@ impl Int8Recurrent {
 
     /// A state of zeros.
     pub fn zero_state(&self) -> Int8State {
-        Int8State { h: AlignedWords::zeros(self.width()), c: AlignedVec::zeros(self.width()) }
+        Int8State { h: AlignedWords::zeros(self.width()), c: AlignedWords::zeros(self.width()) }
     }
 
     /// A pool that has seen no state.
@@ -223,7 +223,7 @@ impl Int8Recurrent {
 
     /// The cell state.
     pub fn cell(&self, state: &Int8State) -> Vec<f32> {
-        (0..self.hidden).map(|unit| state.c[self.in_register_order(unit)] / CELL_ONE).collect()
+        state.c[..self.hidden].iter().map(|&c| f32::from(c) / CELL_ONE).collect()
     }
 
     /// Where what is held in 32 bits for `unit` stands: as unpacking a register of words leaves it.

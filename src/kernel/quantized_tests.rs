@@ -4,6 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::*;
+use crate::kernel::loops::int8::{INPUT_SIGMOID, SIGMOID, TANH, Table};
 
 /// A layer's weights and a few sequences.
 struct Case {
@@ -89,8 +90,6 @@ fn run(isa: Isa, case: &Case, which: &[usize], reverse: bool, with_states: bool)
 /// The same in plain whole numbers, one unit after the other, written from the description alone.
 mod reference {
     use super::*;
-    use crate::kernel::loops::int8::TANH;
-
     fn saturate(value: i64) -> i64 {
         value.clamp(-32768, 32767)
     }
@@ -99,12 +98,13 @@ mod reference {
         (a * b + 16384).div_euclid(32768)
     }
 
-    pub fn tanh(x: i64) -> i64 {
-        let size = x.abs().min(32767);
-        let (interval, from_middle) = ((size / 1024) as usize, (size % 1024 - 512) * 64);
-        let [c0, c1, c2] = TANH.map(|row| i64::from(row[interval]));
-        let value = c0 + mul_round(from_middle, c1 + mul_round(from_middle, c2));
-        if x < 0 { -value } else { value }
+    /// `table` at `x`, of which 1/15 of 2^15 is an interval.
+    pub fn activation(table: &Table, x: i64) -> i64 {
+        let interval = (15 * x + 16384).div_euclid(32768);
+        // In halves of an interval from its middle, 2^15 of them each; what wraps around is half an interval.
+        let distance = 2 * (15 * x - 32768 * interval);
+        let [c0, c1, c2] = table.map(|row| i64::from(row[interval.rem_euclid(32) as usize]));
+        c0 + mul_round(distance, c1 + mul_round(distance, c2))
     }
 
     /// Weights of a gate in 8 bits and the shift of their sums.
@@ -118,7 +118,7 @@ mod reference {
     }
 
     fn gate_scale(row: usize, hidden: usize) -> f32 {
-        if row / hidden == 2 { 1.0 } else { 0.5 }
+        if row / hidden == 2 { 2.0 } else { 0.8 }
     }
 
     fn project(case: &Case, word: &[f32]) -> Vec<i64> {
@@ -146,7 +146,7 @@ mod reference {
         let weights: Vec<(Vec<i64>, u32)> =
             (0..4 * n).map(|row| round_row(&case.weight_hh[row * n..][..n], gate_scale(row, n))).collect();
         let table: Vec<Vec<i64>> = case.words.iter().map(|word| project(case, word)).collect();
-        let (mut h, mut c) = (vec![0i64; n], vec![0f32; n]);
+        let (mut h, mut c) = (vec![0i64; n], vec![0i64; n]);
         let mut states = vec![0f32; rows.len() * n];
         let (mut max, mut sum) = (vec![i64::from(i16::MIN); n], vec![0i64; n]);
         for step in 0..rows.len() {
@@ -157,15 +157,14 @@ mod reference {
                 let (weights, shift) = &weights[row];
                 let dot: i64 = weights.iter().zip(&bytes).map(|(w, h)| w * h).sum();
                 let half = (1i64 << shift) >> 1;
-                tanh(saturate(saturate((dot + half) >> shift) + x[row]))
+                let table = [&INPUT_SIGMOID, &SIGMOID, &TANH, &SIGMOID][row / n];
+                activation(table, saturate(saturate((dot + half) >> shift) + x[row]))
             };
-            let next: Vec<(i64, f32)> = (0..n)
+            let next: Vec<(i64, i64)> = (0..n)
                 .map(|u| {
                     let [i, f, g, o] = [0, 1, 2, 3].map(|which| gate(which * n + u));
-                    let input = mul_round((i >> 1) + 16384, g) * 65536;
-                    let c = (f + 32768) as f32 * (1.0 / 65536.0) * c[u] + input as f32;
-                    let argument = saturate((c * (4096.0 / 2147483648.0)).round_ties_even() as i64);
-                    (mul_round((o >> 1) + 16384, tanh(argument)), c)
+                    let c = saturate(mul_round(f, c[u]) + mul_round(i, g));
+                    (mul_round(o, activation(&TANH, saturate(2 * c))), c)
                 })
                 .collect();
             for (u, (next_h, next_c)) in next.into_iter().enumerate() {
@@ -180,7 +179,7 @@ mod reference {
             max: max.iter().map(|&h| h as f32 / 32768.0).collect(),
             mean: sum.iter().map(mean).collect(),
             last: h.iter().map(|&h| h as f32 / 32768.0).collect(),
-            cell: c.iter().map(|c| c / 2147483648.0).collect(),
+            cell: c.iter().map(|&c| c as f32 / 4096.0).collect(),
         }
     }
 }
@@ -286,11 +285,21 @@ fn eight_bits_come_close_to_the_lstm() {
 }
 
 #[test]
-fn the_tanh_of_whole_numbers_is_as_close_as_stated() {
-    assert_eq!(reference::tanh(0), 0);
+fn activations_of_whole_numbers_are_as_close_as_stated() {
+    assert_eq!(reference::activation(&TANH, 0), 0);
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x / 3276.8).exp());
     for x in -32768..=32767i64 {
-        let exact = (x as f64 / 4096.0).tanh();
-        assert!((reference::tanh(x) as f64 / 32768.0 - exact).abs() <= 2.6e-4, "tanh({x})");
+        let close =
+            |name: &str, table: &Table, exact: f64, off: f64, range: std::ops::RangeInclusive<i64>| {
+                let value = reference::activation(table, x);
+                assert!(
+                    range.contains(&value) && (value as f64 - exact).abs() <= off,
+                    "{name}({x}): {value}, {exact}"
+                );
+            };
+        close("tanh", &TANH, 32768.0 * (x as f64 / 8192.0).tanh(), 6.9, -32767..=32767);
+        close("sigmoid", &SIGMOID, 32768.0 * sigmoid(x as f64), 6.7, -1..=32767);
+        close("sigmoid of the input", &INPUT_SIGMOID, 4096.0 * sigmoid(x as f64), 1.9, -1..=4096);
     }
 }
 

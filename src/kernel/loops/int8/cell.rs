@@ -2,73 +2,78 @@
 
 use super::super::super::simd::words::Words;
 
-/// tanh of a number in units of 1/4096 as a number in units of 1/32768, off by at most 8.2 units (2.5e-4).
+/// A function on 31 intervals of its argument, whose numbers lie at the low five bits of -15 to 15: in each a polynomial of
+/// degree 2 in the distance from its middle, which is 1/2 at its ends; rows are the powers.
 ///
-/// 32 intervals of 1/4, in each a polynomial of degree 2 in the distance from its middle, which is 1 at its ends; rows are
-/// the powers. Printed by `tools/int8_tanh_table.py`.
+/// Printed by `tools/int8_activations.py`.
+pub(in super::super::super) type Table = [[i16; 32]; 3];
+
+/// tanh of a number in units of 1/8192 as a number in units of 1/32768, off by at most 6.9 units (2.1e-4).
 #[rustfmt::skip]
-pub(in super::super::super) static TANH: [[i16; 32]; 3] = [
-    [4076, 11742, 18173, 23065, 26519, 28830, 30322, 31262, 31846, 32205, 32426, 32560, 32642, 32691, 32722, 32740, 32751, 32758, 32762, 32764, 32765, 32767, 32767, 32767, 32767, 32767, 32767, 32767, 32767, 32767, 32767, 32767],
-    [4016, 3561, 2835, 2071, 1419, 930, 592, 370, 229, 140, 86, 52, 32, 19, 12, 7, 4, 2, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-    [-60, -158, -196, -180, -143, -102, -69, -44, -27, -16, -11, -6, -4, -2, -2, -1, -1, -1, -1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+pub(in super::super::super) static TANH: Table = [
+    [0, 8536, 15988, 21759, 25828, 28510, 30202, 31237, 31861, 32233, 32453, 32583, 32659, 32704, 32731, 32746, 0, -32746, -32731, -32704, -32659, -32583, -32453, -32233, -31861, -31237, -30202, -28510, -25828, -21759, -15988, -8537],
+    [4350, 4058, 3325, 2446, 1661, 1068, 662, 402, 241, 143, 84, 50, 29, 17, 10, 5, 0, 5, 10, 17, 29, 50, 84, 143, 241, 402, 662, 1068, 1661, 2446, 3325, 4059],
+    [0, -139, -215, -215, -174, -123, -82, -50, -30, -19, -11, -7, -3, -2, -2, -2, 0, 2, 2, 2, 3, 7, 11, 19, 30, 50, 82, 123, 174, 215, 215, 140],
 ];
 
-/// tanh, as [`TANH`] has it.
+/// The sigmoid of a number in units of 1/3276.8 as a number in units of 1/32768, off by at most 6.7 units (2.1e-4).
+#[rustfmt::skip]
+pub(in super::super::super) static SIGMOID: Table = [
+    [16384, 21651, 25932, 28862, 30639, 31639, 32179, 32463, 32611, 32687, 32726, 32746, 32757, 32762, 32765, 32766, 0, 2, 3, 6, 11, 22, 42, 81, 157, 305, 589, 1129, 2129, 3906, 6836, 11117],
+    [2712, 2437, 1803, 1153, 669, 368, 195, 102, 53, 27, 14, 7, 4, 2, 1, -1, 0, -1, 1, 2, 4, 7, 14, 27, 53, 102, 195, 367, 669, 1153, 1803, 2437],
+    [0, -129, -173, -146, -96, -56, -32, -17, -9, -4, -2, 0, -1, 0, 0, -1, 0, 1, 0, 0, 1, 0, 2, 4, 9, 17, 32, 56, 96, 146, 173, 129],
+];
+
+/// The same in units of the cell state, off by at most 1.9 units (4.6e-4).
+#[rustfmt::skip]
+pub(in super::super::super) static INPUT_SIGMOID: Table = [
+    [2048, 2706, 3241, 3608, 3830, 3955, 4022, 4058, 4076, 4086, 4091, 4093, 4094, 4095, 4096, 4096, 0, 0, 0, 1, 1, 3, 5, 10, 20, 38, 74, 141, 266, 488, 855, 1389],
+    [339, 304, 225, 144, 84, 46, 24, 13, 7, 3, 2, 1, 0, 0, 0, -1, 0, -1, 0, 0, 0, 1, 2, 3, 7, 13, 24, 46, 84, 144, 225, 305],
+    [0, -15, -21, -18, -12, -7, -3, -2, -1, -1, 0, 0, 1, 0, 0, -1, 0, 1, 0, 0, 0, 0, 0, 1, 1, 2, 3, 7, 12, 18, 21, 17],
+];
+
+/// `table` at `x`.
+///
+/// An interval is 1/15 of 2^15: the high half of `15 x`, rounded, tells which, and the low half of `30 x` is the distance
+/// from its middle, which takes neither a shift nor a sign apart.
 ///
 /// # Safety
 /// As [`Words`].
 #[inline(always)]
-pub(super) unsafe fn tanh<S: Words>(x: S::W) -> S::W {
-    // SAFETY: the caller vouches for the instruction set; an index is the top five bits of 15.
-    unsafe {
-        let size = S::max(x, S::subs(S::splat(0), x));
-        let [c0, c1, c2] = S::look_up(&TANH, S::shift_right::<10>(size));
-        let from_middle = S::xor(S::shift_left::<6>(size), S::splat(i16::MIN));
-        let slope = S::add(c1, S::mul_round(from_middle, c2));
-        S::with_sign(S::add(c0, S::mul_round(from_middle, slope)), x)
-    }
-}
-
-/// The high half of a float of 2^7, whose low half counts in 2^-16.
-const FORGET: (i16, f32) = (0x4300, 128.0);
-
-/// The high half of a float of 2^20, whose low half counts in eighths.
-const INPUT: (i16, f32) = (0x4980, 1_048_576.0);
-
-/// One step of the cell from pre-activations in the order i, f, g, o and the cell state in the order of the lines.
-///
-/// # Safety
-/// As [`Words`]; the cell state is smaller than 2^30.
-#[inline(always)]
-pub(super) unsafe fn cell<S: Words>([i, f, g, o]: [S::W; 4], c: [S::F; 2]) -> (S::W, [S::F; 2]) {
+unsafe fn activation<S: Words>(table: &Table, x: S::W) -> S::W {
     // SAFETY: the caller vouches for the instruction set.
     unsafe {
-        let one_half = S::splat(1 << 14);
-        let (i, f, g, o) = (tanh::<S>(i), tanh::<S>(f), tanh::<S>(g), tanh::<S>(o));
-        let input = S::mul_round(S::add(S::halve::<1>(i), one_half), g);
-        // Words become floats as the low halves of ones that are known, which are then taken away: 32,768 more than a word
-        // has no sign. The forget gate lies between 0 and 65,535 of 65,536.
-        let no_sign = S::splat(i16::MIN);
-        let forget = S::floats(S::xor(f, no_sign), FORGET.0);
-        let input = S::floats(S::xor(input, no_sign), INPUT.0);
-        let (forget_offset, input_offset) = (S::splat_f(-FORGET.1), S::splat_f(-INPUT.1 - 4096.0));
-        let mut next = c;
-        for d in 0..2 {
-            let kept = S::mul_f(S::add_f(forget[d], forget_offset), c[d]);
-            next[d] = S::add_f(kept, S::add_f(input[d], input_offset));
-        }
-        let reach = tanh::<S>(S::pack_floats(next[0], next[1]));
-        let h = S::mul_round(S::add(S::halve::<1>(o), one_half), reach);
-        (h, next)
+        let [c0, c1, c2] = S::look_up(table, S::mul_round(x, S::splat(15)));
+        let distance = S::mul_low(x, S::splat(30));
+        let slope = S::add(c1, S::mul_round(distance, c2));
+        S::add(c0, S::mul_round(distance, slope))
     }
 }
 
-/// The hidden state in 8 bits, units of 1/128.
+/// One step of the cell from pre-activations in the order i, f, g, o and the cell state: the hidden state and the new one of
+/// the cell.
 ///
 /// # Safety
 /// As [`Words`].
 #[inline(always)]
-pub(super) unsafe fn to_8_bits<S: Words>(h: S::W) -> S::W {
+pub(super) unsafe fn cell<S: Words>([i, f, g, o]: [S::W; 4], c: S::W) -> [S::W; 2] {
     // SAFETY: the caller vouches for the instruction set.
-    unsafe { S::halve::<8>(S::adds(h, S::splat(128))) }
+    unsafe {
+        let input = S::mul_round(activation::<S>(&INPUT_SIGMOID, i), activation::<S>(&TANH, g));
+        let kept = S::mul_round(activation::<S>(&SIGMOID, f), c);
+        let next = S::adds(kept, input);
+        // The argument of tanh counts in halves of the cell state's unit.
+        let reach = activation::<S>(&TANH, S::adds(next, next));
+        [S::mul_round(activation::<S>(&SIGMOID, o), reach), next]
+    }
+}
+
+/// The hidden state with its high byte in units of 1/128, rounded to the nearest.
+///
+/// # Safety
+/// As [`Words`].
+#[inline(always)]
+pub(super) unsafe fn round_to_high_byte<S: Words>(h: S::W) -> S::W {
+    // SAFETY: the caller vouches for the instruction set.
+    unsafe { S::adds(h, S::splat(128)) }
 }

@@ -4,9 +4,9 @@
 //! |---|---|---|
 //! | recurrent weight of a gate | a power of two for each gate, its largest weight between 64 and 127 | 8 bits |
 //! | hidden state in products | 1/128 | 8 bits |
-//! | pre-activation (halved for the sigmoids: `sigmoid(z) = (1 + tanh(z/2)) / 2`) | 1/4096 | 16 bits, saturated |
+//! | pre-activation of a tanh, up to 4; of a sigmoid, up to 10 | 1/8192; 1/3276.8 | 16 bits, saturated |
 //! | tanh, sigmoid, hidden state | 1/32768 | 16 bits |
-//! | cell state | 1/4096 | float; one multiplication and one addition a step, each rounded once |
+//! | cell state, up to 8 | 1/4096 | 16 bits, saturated |
 //!
 //! Sums of whole numbers are exact in any order, and no step rounds in a way that only some processors know: **a model
 //! answers the same bits on every instruction set**, alone and in any batch.
@@ -26,7 +26,7 @@ pub(in super::super) mod step;
 
 use super::super::layout::Aligned;
 #[cfg(test)]
-pub(in super::super) use cell::TANH;
+pub(in super::super) use cell::{INPUT_SIGMOID, SIGMOID, TANH, Table};
 
 /// Units of a panel: a register of words of the widest instruction set.
 pub(in super::super) const PANEL: usize = 32;
@@ -37,17 +37,18 @@ pub(in super::super) const LINES: usize = 8;
 /// Bytes of a line over 64 inputs.
 pub(in super::super) const TILE_BYTES: usize = 1024;
 
-/// What a pre-activation of 1 is.
+/// What a pre-activation of 1, times its gate's scale, is.
 pub(in super::super) const GATE_ONE: f32 = 4096.0;
 
-/// What a cell state of 1 is: the same, for it is an argument of tanh as it stands.
-pub(in super::super) const CELL_ONE: f32 = GATE_ONE;
+/// What a cell state of 1 is.
+pub(in super::super) const CELL_ONE: f32 = 4096.0;
 
 /// What a hidden state of 1 is.
 pub(in super::super) const STATE_ONE: f32 = 32768.0;
 
-/// What pre-activations are multiplied by, in the order i, f, g, o, so that each is an argument of tanh.
-pub(in super::super) const GATE_SCALES: [f32; 4] = [0.5, 0.5, 1.0, 0.5];
+/// What pre-activations are multiplied by, in the order i, f, g, o: 16 bits reach to where a sigmoid (10) or a tanh (4) is
+/// flat.
+pub(in super::super) const GATE_SCALES: [f32; 4] = [0.8, 0.8, 2.0, 0.8];
 
 /// Panels of a hidden size.
 pub(in super::super) fn panels(hidden: usize) -> usize {
@@ -117,7 +118,7 @@ pub(in super::super) fn quantize_row(row: &[f32], scale: f32) -> (Vec<i8>, i32) 
     let largest = row.iter().fold(0.0f32, |most, weight| most.max((weight * scale).abs()));
     // A sum is `weights * 2^(shift + 5) * states * 2^7`, a pre-activation `* 2^12`.
     let unit = |shift: i32| f64::from(1u32 << shift) * 32.0;
-    // Weights of 4 and more are cut: beside one of them, a gate hangs on nothing else.
+    // Scaled weights of 4 and more are cut: beside one of them, a gate hangs on little else.
     let fits = |shift: &i32| f64::from(largest) * unit(*shift) < 127.5;
     let shift = (0..=24).rev().find(fits).unwrap_or(0);
     let quantized = row
@@ -155,8 +156,8 @@ pub(in super::super) struct Cursor {
     pub steps: usize,
     /// Hidden state, `panels * PANEL` words; in and out. A pool's sums take it up every second step.
     pub h: *mut i16,
-    /// Cell state, `panels * PANEL` floats in the order of the lines; in and out.
-    pub c: *mut f32,
+    /// Cell state, `panels * PANEL` words; in and out.
+    pub c: *mut i16,
     /// Largest hidden state so far and sum of all, `panels * PANEL` each (sums in the order of the lines); null where
     /// nobody asks.
     pub max: *mut i16,

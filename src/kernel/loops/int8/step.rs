@@ -44,7 +44,7 @@ pub(super) unsafe fn start<S: Words>(layer: &Layer, cursor: &Cursor, bytes: *mut
     // SAFETY: states and bytes are of whole panels.
     unsafe {
         for unit in (0..layer.panels * PANEL).step_by(S::LANES) {
-            S::store_bytes(bytes.add(unit), cell::to_8_bits::<S>(S::load(cursor.h.add(unit))));
+            S::store_bytes(bytes.add(unit), cell::round_to_high_byte::<S>(S::load(cursor.h.add(unit))));
         }
     }
 }
@@ -178,11 +178,9 @@ pub(super) unsafe fn finish<S: Words>(
             gates[gate] = S::adds(S::pack(shifted[0], shifted[1]), input);
         }
         let c = cursor.c.add(unit);
-        let half = S::LANES / 2;
-        let (h, next) = cell::cell::<S>(gates, [S::load_f(c), S::load_f(c.add(half))]);
-        S::store_f(c, next[0]);
-        S::store_f(c.add(half), next[1]);
-        S::store_bytes(bytes.add(unit), cell::to_8_bits::<S>(h));
+        let [h, next] = cell::cell::<S>(gates, S::load(c));
+        S::store(c, next);
+        S::store_bytes(bytes.add(unit), cell::round_to_high_byte::<S>(h));
         if !cursor.max.is_null() {
             let max = cursor.max.add(unit);
             S::store(max, S::max(S::load(max), h));
@@ -190,7 +188,7 @@ pub(super) unsafe fn finish<S: Words>(
             let odd = !step.is_multiple_of(2);
             if odd || last {
                 let before = if odd { S::load(cursor.h.add(unit)) } else { S::splat(0) };
-                let (low, high) = (cursor.sum.add(unit), cursor.sum.add(unit + half));
+                let (low, high) = (cursor.sum.add(unit), cursor.sum.add(unit + S::LANES / 2));
                 let [new_low, new_high] = S::add_pairs([S::load_d(low), S::load_d(high)], h, before);
                 S::store_d(low, new_low);
                 S::store_d(high, new_high);

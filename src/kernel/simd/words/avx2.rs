@@ -32,10 +32,9 @@ macro_rules! words_of_16 {
                 splat(value: i16) -> __m256i = _mm256_set1_epi16;
                 add(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi16;
                 adds(a: __m256i, b: __m256i) -> __m256i = _mm256_adds_epi16;
-                subs(a: __m256i, b: __m256i) -> __m256i = _mm256_subs_epi16;
                 max(a: __m256i, b: __m256i) -> __m256i = _mm256_max_epi16;
-                xor(a: __m256i, b: __m256i) -> __m256i = _mm256_xor_si256;
                 mul_round(a: __m256i, b: __m256i) -> __m256i = _mm256_mulhrs_epi16;
+                mul_low(a: __m256i, b: __m256i) -> __m256i = _mm256_mullo_epi16;
                 splat_f(value: f32) -> __m256 = _mm256_set1_ps;
                 add_f(a: __m256, b: __m256) -> __m256 = _mm256_add_ps;
                 mul_f(a: __m256, b: __m256) -> __m256 = _mm256_mul_ps;
@@ -64,17 +63,6 @@ macro_rules! words_of_16 {
                 }
             }
             #[inline(always)]
-            unsafe fn floats(v: __m256i, high: i16) -> [__m256; 2] {
-                // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-                unsafe {
-                    let high = _mm256_set1_epi16(high);
-                    [
-                        _mm256_castsi256_ps(_mm256_unpacklo_epi16(v, high)),
-                        _mm256_castsi256_ps(_mm256_unpackhi_epi16(v, high)),
-                    ]
-                }
-            }
-            #[inline(always)]
             unsafe fn load(from: *const i16) -> __m256i {
                 // SAFETY: the caller vouches for the instruction set and for a register of numbers at `from`.
                 unsafe { _mm256_loadu_si256(from.cast()) }
@@ -85,29 +73,9 @@ macro_rules! words_of_16 {
                 unsafe { _mm256_storeu_si256(to.cast(), v) }
             }
             #[inline(always)]
-            unsafe fn shift_left<const N: u32>(v: __m256i) -> __m256i {
-                // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-                unsafe { _mm256_sll_epi16(v, _mm_cvtsi32_si128(N as i32)) }
-            }
-            #[inline(always)]
-            unsafe fn shift_right<const N: u32>(v: __m256i) -> __m256i {
-                // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-                unsafe { _mm256_srl_epi16(v, _mm_cvtsi32_si128(N as i32)) }
-            }
-            #[inline(always)]
-            unsafe fn halve<const N: u32>(v: __m256i) -> __m256i {
-                // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-                unsafe { _mm256_sra_epi16(v, _mm_cvtsi32_si128(N as i32)) }
-            }
-            #[inline(always)]
             unsafe fn load_f(from: *const f32) -> __m256 {
                 // SAFETY: the caller vouches for the instruction set and for a register of floats at `from`.
                 unsafe { _mm256_loadu_ps(from) }
-            }
-            #[inline(always)]
-            unsafe fn store_f(to: *mut f32, v: __m256) {
-                // SAFETY: the caller vouches for the instruction set and for room of a register at `to`.
-                unsafe { _mm256_storeu_ps(to, v) }
             }
             #[inline(always)]
             unsafe fn pack_floats(a: __m256, b: __m256) -> __m256i {
@@ -129,8 +97,8 @@ macro_rules! words_of_16 {
                 // SAFETY: the instruction set is the caller's promise; a table is four times 16 bytes.
                 unsafe {
                     // Bytes 2 i and 2 i + 1 of a table, of which a permutation finds one among the 16 that 8 entries take.
-                    let doubled = _mm256_add_epi16(indices, indices);
-                    let bytes = _mm256_or_si256(doubled, _mm256_slli_epi16::<8>(doubled));
+                    let doubled = _mm256_and_si256(_mm256_add_epi16(indices, indices), _mm256_set1_epi16(62));
+                    let bytes = _mm256_mullo_epi16(doubled, _mm256_set1_epi16(0x0101));
                     let bytes = _mm256_add_epi8(bytes, _mm256_set1_epi16(0x0100));
                     let within = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
                     // Bits 3 and 4 of an index choose the quarter; a blend reads the highest bit of a byte.
@@ -153,21 +121,13 @@ macro_rules! words_of_16 {
                 }
             }
             #[inline(always)]
-            unsafe fn with_sign(v: __m256i, sign: __m256i) -> __m256i {
-                // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-                unsafe {
-                    let negative = _mm256_srai_epi16::<15>(sign);
-                    _mm256_sub_epi16(_mm256_xor_si256(v, negative), negative)
-                }
-            }
-            #[inline(always)]
             unsafe fn store_bytes(to: *mut u8, v: __m256i) {
                 // SAFETY: the caller vouches for the instruction set and for 16 bytes at `to`.
                 unsafe {
-                    // The low bytes alone, which then pack as they are.
-                    let low = _mm256_and_si256(v, _mm256_set1_epi16(0xff));
-                    let low = _mm256_xor_si256(low, _mm256_set1_epi16(i16::from(Self::FLIP)));
-                    let packed = _mm_packus_epi16(_mm256_castsi256_si128(low), _mm256_extracti128_si256::<1>(low));
+                    // The high bytes alone, which then pack as they are.
+                    let high = _mm256_srli_epi16::<8>(v);
+                    let high = _mm256_xor_si256(high, _mm256_set1_epi16(i16::from(Self::FLIP)));
+                    let packed = _mm_packus_epi16(_mm256_castsi256_si128(high), _mm256_extracti128_si256::<1>(high));
                     _mm_storeu_si128(to.cast(), packed);
                 }
             }

@@ -29,10 +29,9 @@ impl<const FLIP: u8> Words for Words512<FLIP> {
         splat(value: i16) -> __m512i = _mm512_set1_epi16;
         add(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi16;
         adds(a: __m512i, b: __m512i) -> __m512i = _mm512_adds_epi16;
-        subs(a: __m512i, b: __m512i) -> __m512i = _mm512_subs_epi16;
         max(a: __m512i, b: __m512i) -> __m512i = _mm512_max_epi16;
-        xor(a: __m512i, b: __m512i) -> __m512i = _mm512_xor_si512;
         mul_round(a: __m512i, b: __m512i) -> __m512i = _mm512_mulhrs_epi16;
+        mul_low(a: __m512i, b: __m512i) -> __m512i = _mm512_mullo_epi16;
         splat_f(value: f32) -> __m512 = _mm512_set1_ps;
         add_f(a: __m512, b: __m512) -> __m512 = _mm512_add_ps;
         mul_f(a: __m512, b: __m512) -> __m512 = _mm512_mul_ps;
@@ -71,17 +70,6 @@ impl<const FLIP: u8> Words for Words512<FLIP> {
         }
     }
     #[inline(always)]
-    unsafe fn floats(v: __m512i, high: i16) -> [__m512; 2] {
-        // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-        unsafe {
-            let high = _mm512_set1_epi16(high);
-            [
-                _mm512_castsi512_ps(_mm512_unpacklo_epi16(v, high)),
-                _mm512_castsi512_ps(_mm512_unpackhi_epi16(v, high)),
-            ]
-        }
-    }
-    #[inline(always)]
     unsafe fn load(from: *const i16) -> __m512i {
         // SAFETY: the caller vouches for the instruction set and for a register of numbers at `from`.
         unsafe { _mm512_loadu_si512(from.cast()) }
@@ -90,21 +78,6 @@ impl<const FLIP: u8> Words for Words512<FLIP> {
     unsafe fn store(to: *mut i16, v: __m512i) {
         // SAFETY: the caller vouches for the instruction set and for room of a register at `to`.
         unsafe { _mm512_storeu_si512(to.cast(), v) }
-    }
-    #[inline(always)]
-    unsafe fn shift_left<const N: u32>(v: __m512i) -> __m512i {
-        // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-        unsafe { _mm512_slli_epi16::<N>(v) }
-    }
-    #[inline(always)]
-    unsafe fn shift_right<const N: u32>(v: __m512i) -> __m512i {
-        // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-        unsafe { _mm512_srli_epi16::<N>(v) }
-    }
-    #[inline(always)]
-    unsafe fn halve<const N: u32>(v: __m512i) -> __m512i {
-        // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-        unsafe { _mm512_srai_epi16::<N>(v) }
     }
     #[inline(always)]
     unsafe fn look_up<const N: usize>(tables: &[[i16; 32]; N], indices: __m512i) -> [__m512i; N] {
@@ -119,27 +92,24 @@ impl<const FLIP: u8> Words for Words512<FLIP> {
         found
     }
     #[inline(always)]
-    unsafe fn with_sign(v: __m512i, sign: __m512i) -> __m512i {
-        // SAFETY: register-to-register arithmetic of an instruction set that the caller vouches for.
-        unsafe { _mm512_mask_sub_epi16(v, _mm512_movepi16_mask(sign), _mm512_setzero_si512(), v) }
-    }
-    #[inline(always)]
     unsafe fn store_bytes(to: *mut u8, v: __m512i) {
         // SAFETY: the caller vouches for the instruction set and for 32 bytes at `to`.
         unsafe {
-            let flipped = _mm512_xor_si512(v, _mm512_set1_epi16(i16::from(Self::FLIP)));
-            _mm256_storeu_si256(to.cast(), _mm512_cvtepi16_epi8(flipped));
+            let flipped = _mm512_xor_si512(v, _mm512_set1_epi16(i16::from_le_bytes([0, Self::FLIP])));
+            // The high bytes of each quarter to its first half, the first halves one behind the other: of what packs words to
+            // bytes, only instructions of two parts bring them in order.
+            let high = _mm512_set4_epi32(-1, -1, 0x0f0d_0b09, 0x0705_0301);
+            let quarters = _mm512_permutexvar_epi64(
+                _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6),
+                _mm512_shuffle_epi8(flipped, high),
+            );
+            _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(quarters));
         }
     }
     #[inline(always)]
     unsafe fn load_f(from: *const f32) -> __m512 {
         // SAFETY: the caller vouches for the instruction set and for a register of floats at `from`.
         unsafe { _mm512_loadu_ps(from) }
-    }
-    #[inline(always)]
-    unsafe fn store_f(to: *mut f32, v: __m512) {
-        // SAFETY: the caller vouches for the instruction set and for room of a register at `to`.
-        unsafe { _mm512_storeu_ps(to, v) }
     }
     #[inline(always)]
     unsafe fn pack_floats(a: __m512, b: __m512) -> __m512i {

@@ -55,33 +55,23 @@ pub(in super::super) trait Words: Copy + Send + Sync + 'static {
     unsafe fn pack(a: Self::D, b: Self::D) -> Self::W;
     /// `sums`, two registers, plus two words for each of their numbers.
     unsafe fn add_pairs(sums: [Self::D; 2], a: Self::W, b: Self::W) -> [Self::D; 2];
-    /// Two registers of floats whose low 16 bits are the words and whose high ones are `high`.
-    unsafe fn floats(v: Self::W, high: i16) -> [Self::F; 2];
 
     unsafe fn load(from: *const i16) -> Self::W;
     unsafe fn store(to: *mut i16, v: Self::W);
     unsafe fn splat(value: i16) -> Self::W;
     unsafe fn add(a: Self::W, b: Self::W) -> Self::W;
     unsafe fn adds(a: Self::W, b: Self::W) -> Self::W;
-    unsafe fn subs(a: Self::W, b: Self::W) -> Self::W;
     unsafe fn max(a: Self::W, b: Self::W) -> Self::W;
-    unsafe fn xor(a: Self::W, b: Self::W) -> Self::W;
     /// `(a b + 2^14) / 2^15`, rounded down.
     unsafe fn mul_round(a: Self::W, b: Self::W) -> Self::W;
-    unsafe fn shift_left<const N: u32>(v: Self::W) -> Self::W;
-    /// Zeros move in.
-    unsafe fn shift_right<const N: u32>(v: Self::W) -> Self::W;
-    /// The sign moves in.
-    unsafe fn halve<const N: u32>(v: Self::W) -> Self::W;
-    /// Entries of tables of 32 numbers: `indices` lie under 32.
+    /// The low 16 bits of the product.
+    unsafe fn mul_low(a: Self::W, b: Self::W) -> Self::W;
+    /// Entries of tables of 32 numbers, by the low five bits of `indices`.
     unsafe fn look_up<const N: usize>(tables: &[[i16; 32]; N], indices: Self::W) -> [Self::W; N];
-    /// `-v` where `sign` is negative, else `v`.
-    unsafe fn with_sign(v: Self::W, sign: Self::W) -> Self::W;
-    /// The low byte of each word, XORed with [`Words::FLIP`].
+    /// The high byte of each word, XORed with [`Words::FLIP`].
     unsafe fn store_bytes(to: *mut u8, v: Self::W);
 
     unsafe fn load_f(from: *const f32) -> Self::F;
-    unsafe fn store_f(to: *mut f32, v: Self::F);
     unsafe fn splat_f(value: f32) -> Self::F;
     unsafe fn add_f(a: Self::F, b: Self::F) -> Self::F;
     unsafe fn mul_f(a: Self::F, b: Self::F) -> Self::F;

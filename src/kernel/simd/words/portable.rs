@@ -95,11 +95,6 @@ impl Words for PortableWords {
         pair(|d, at| sums[d][at] + i32::from(a[place(d, at)]) + i32::from(b[place(d, at)]))
     }
     #[inline(always)]
-    unsafe fn floats(v: Self::W, high: i16) -> [Self::F; 2] {
-        pair(|d, at| i32::from(high) << 16 | i32::from(v[place(d, at)] as u16))
-            .map(|numbers| numbers.map(|bits| f32::from_bits(bits as u32)))
-    }
-    #[inline(always)]
     unsafe fn load(from: *const i16) -> Self::W {
         // SAFETY: the caller vouches for a register of numbers.
         unsafe { from.cast::<Self::W>().read_unaligned() }
@@ -122,44 +117,24 @@ impl Words for PortableWords {
         words(|at| a[at].saturating_add(b[at]))
     }
     #[inline(always)]
-    unsafe fn subs(a: Self::W, b: Self::W) -> Self::W {
-        words(|at| a[at].saturating_sub(b[at]))
-    }
-    #[inline(always)]
     unsafe fn max(a: Self::W, b: Self::W) -> Self::W {
         words(|at| a[at].max(b[at]))
-    }
-    #[inline(always)]
-    unsafe fn xor(a: Self::W, b: Self::W) -> Self::W {
-        words(|at| a[at] ^ b[at])
     }
     #[inline(always)]
     unsafe fn mul_round(a: Self::W, b: Self::W) -> Self::W {
         words(|at| ((i32::from(a[at]) * i32::from(b[at]) + (1 << 14)) >> 15) as i16)
     }
     #[inline(always)]
-    unsafe fn shift_left<const N: u32>(v: Self::W) -> Self::W {
-        words(|at| v[at] << N)
-    }
-    #[inline(always)]
-    unsafe fn shift_right<const N: u32>(v: Self::W) -> Self::W {
-        words(|at| (v[at] as u16 >> N) as i16)
-    }
-    #[inline(always)]
-    unsafe fn halve<const N: u32>(v: Self::W) -> Self::W {
-        words(|at| v[at] >> N)
+    unsafe fn mul_low(a: Self::W, b: Self::W) -> Self::W {
+        words(|at| a[at].wrapping_mul(b[at]))
     }
     #[inline(always)]
     unsafe fn look_up<const N: usize>(tables: &[[i16; 32]; N], indices: Self::W) -> [Self::W; N] {
         std::array::from_fn(|table| words(|at| tables[table][indices[at] as usize & 31]))
     }
     #[inline(always)]
-    unsafe fn with_sign(v: Self::W, sign: Self::W) -> Self::W {
-        words(|at| if sign[at] < 0 { v[at].wrapping_neg() } else { v[at] })
-    }
-    #[inline(always)]
     unsafe fn store_bytes(to: *mut u8, v: Self::W) {
-        let bytes: [u8; L] = std::array::from_fn(|at| v[at] as u8 ^ Self::FLIP);
+        let bytes: [u8; L] = std::array::from_fn(|at| v[at].to_le_bytes()[1] ^ Self::FLIP);
         // SAFETY: the caller vouches for a register of bytes.
         unsafe { to.cast::<[u8; L]>().write_unaligned(bytes) }
     }
@@ -167,11 +142,6 @@ impl Words for PortableWords {
     unsafe fn load_f(from: *const f32) -> Self::F {
         // SAFETY: the caller vouches for a register of floats.
         unsafe { from.cast::<Self::F>().read_unaligned() }
-    }
-    #[inline(always)]
-    unsafe fn store_f(to: *mut f32, v: Self::F) {
-        // SAFETY: the caller vouches for a register of floats.
-        unsafe { to.cast::<Self::F>().write_unaligned(v) }
     }
     #[inline(always)]
     unsafe fn splat_f(value: f32) -> Self::F {
