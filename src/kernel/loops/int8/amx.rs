@@ -43,67 +43,217 @@ pub(super) static TILES: TileConfig = TileConfig {
     rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
 };
 
-/// Products of four lines over 64 inputs, of which a panel has several.
-#[derive(Clone, Copy)]
-struct Piece {
-    /// 64 bytes of 16 rows, `stride` apart.
-    states: *const u8,
-    stride: usize,
-    /// Four lines over the same inputs, one after the other.
-    weights: *const i8,
-    /// What the sums of 16 units each begin with, a line after the other, where they begin here, else null.
-    starts: *const i32,
-    /// Where they go where they end here, else null.
-    sums: *mut i32,
+/// Tiles of states that stay in registers for a whole step; with more, each is loaded for each product.
+const KEPT: usize = 4;
+
+/// Loads a tile of 16 rows, `stride` bytes apart.
+macro_rules! load_tile {
+    ($register:literal, $from:expr, $stride:expr) => {
+        asm!(
+            concat!("tileloadd ", $register, ", [{from} + {stride}]"),
+            from = in(reg) $from,
+            stride = in(reg) $stride,
+            options(readonly, nostack, preserves_flags)
+        )
+    };
 }
 
-impl Piece {
+/// The products of the states with the lines of a panel, one after the other: all tiles of a line, then the next line.
+///
+/// Registers 0 to 3 hold the states, 4 and 5 the sums of even and of odd lines, 6 and 7 weights, in turns. Whatever takes
+/// long is begun one product ahead: weights are loaded while those before them are multiplied, and sums are stored when the
+/// next line's are done, so that no instruction waits for the one before it.
+struct Products {
+    /// 16 rows of states, `stride` apart.
+    states: *const u8,
+    stride: usize,
+    /// Tiles of a row of states.
+    tiles: usize,
+    /// The panel's weights, and what its sums begin with.
+    weights: *const i8,
+    starts: *const i32,
+    /// Where the panel's sums go.
+    sums: *mut i32,
+    /// The next product's line and tile, and whether it is an odd one.
+    line: usize,
+    tile: usize,
+    odd: bool,
+}
+
+impl Products {
+    /// Begins with a panel.
+    ///
     /// # Safety
-    /// The processor and the thread have tiles, configured as [`TILES`]; the pointers are valid for what they are said to
-    /// be. `sums`, where not null, has room for four tiles.
+    /// The processor and the thread have tiles, configured as [`TILES`], which no other code uses; the pointers are valid
+    /// for what they are said to be until the last product is done.
     #[inline(always)]
-    unsafe fn multiply(self) {
-        // SAFETY: the caller's promise; no other code uses tiles, which thus hold the sums from piece to piece.
+    unsafe fn begin(layer: &Layer, panel: usize, states: *const u8, sums: *mut i32) -> Self {
+        let tiles = layer.quads / 16;
+        // SAFETY: the caller's promise.
         unsafe {
-            if !self.starts.is_null() {
-                // Sixteen times the same row.
-                asm!(
-                    "tileloadd tmm0, [{starts} + {step}]",
-                    "tileloadd tmm1, [{starts} + {step} + 64]",
-                    "tileloadd tmm2, [{starts} + {step} + 128]",
-                    "tileloadd tmm3, [{starts} + {step} + 192]",
-                    starts = in(reg) self.starts,
-                    step = in(reg) 0usize,
-                    options(readonly, nostack, preserves_flags)
-                );
+            let this = Self {
+                states,
+                stride: 4 * layer.quads,
+                tiles,
+                weights: layer.lines.add(panel * tiles * LINES * TILE_BYTES),
+                starts: layer.signed_starts.add(panel * LINES * 16),
+                sums,
+                line: 0,
+                tile: 0,
+                odd: false,
+            };
+            this.load_weights(0, 0, false);
+            this.load_starts(0);
+            this
+        }
+    }
+
+    /// Loads a tile of states to its register.
+    #[inline(always)]
+    unsafe fn load_states(&self, tile: usize) {
+        // SAFETY: as for `begin`.
+        unsafe {
+            let states = self.states.add(64 * tile);
+            match tile % KEPT {
+                0 => load_tile!("tmm0", states, self.stride),
+                1 => load_tile!("tmm1", states, self.stride),
+                2 => load_tile!("tmm2", states, self.stride),
+                _ => load_tile!("tmm3", states, self.stride),
             }
-            asm!(
-                "tileloadd tmm4, [{states} + {stride}]",
-                "tileloadd tmm5, [{weights} + {step}]",
-                "tdpbssd tmm0, tmm4, tmm5",
-                "tileloadd tmm6, [{weights} + {step} + 1024]",
-                "tdpbssd tmm1, tmm4, tmm6",
-                "tileloadd tmm7, [{weights} + {step} + 2048]",
-                "tdpbssd tmm2, tmm4, tmm7",
-                "tileloadd tmm5, [{weights} + {step} + 3072]",
-                "tdpbssd tmm3, tmm4, tmm5",
-                states = in(reg) self.states,
-                stride = in(reg) self.stride,
-                weights = in(reg) self.weights,
-                step = in(reg) 64usize,
-                options(readonly, nostack, preserves_flags)
-            );
-            if !self.sums.is_null() {
+        }
+    }
+
+    /// Loads a line's weights over a tile of states.
+    #[inline(always)]
+    unsafe fn load_weights(&self, line: usize, tile: usize, odd: bool) {
+        // SAFETY: as for `begin`.
+        unsafe {
+            let weights = self.weights.add((tile * LINES + line) * TILE_BYTES);
+            if odd {
+                load_tile!("tmm7", weights, 64usize);
+            } else {
+                load_tile!("tmm6", weights, 64usize);
+            }
+        }
+    }
+
+    /// Loads what a line's sums begin with: sixteen times the same row.
+    #[inline(always)]
+    unsafe fn load_starts(&self, line: usize) {
+        // SAFETY: as for `begin`.
+        unsafe {
+            let starts = self.starts.add(line * 16);
+            if line.is_multiple_of(2) {
+                load_tile!("tmm4", starts, 0usize);
+            } else {
+                load_tile!("tmm5", starts, 0usize);
+            }
+        }
+    }
+
+    /// Stores the sums of a line.
+    #[inline(always)]
+    unsafe fn store(&self, line: usize) {
+        macro_rules! store_tile {
+            ($register:literal) => {
                 asm!(
-                    "tilestored [{sums} + {step}], tmm0",
-                    "tilestored [{sums} + {step} + 1024], tmm1",
-                    "tilestored [{sums} + {step} + 2048], tmm2",
-                    "tilestored [{sums} + {step} + 3072], tmm3",
-                    sums = in(reg) self.sums,
-                    step = in(reg) 64usize,
+                    concat!("tilestored [{sums} + {stride}], ", $register),
+                    sums = in(reg) self.sums.add(line * TILE),
+                    stride = in(reg) 64usize,
                     options(nostack, preserves_flags)
-                );
+                )
+            };
+        }
+        // SAFETY: as for `begin`.
+        unsafe {
+            if line.is_multiple_of(2) {
+                store_tile!("tmm4");
+            } else {
+                store_tile!("tmm5");
             }
+        }
+    }
+
+    /// Whether all products are done, all but the last line's sums stored.
+    #[inline(always)]
+    fn are_done(&self) -> bool {
+        self.line == LINES
+    }
+
+    /// Does the next product.
+    ///
+    /// # Safety
+    /// As [`Products::begin`], and there is a next one.
+    #[inline(always)]
+    unsafe fn next(&mut self) {
+        macro_rules! multiply {
+            ($sums:literal, $states:literal) => {
+                if self.odd {
+                    asm!(
+                        concat!("tdpbssd ", $sums, ", ", $states, ", tmm7"),
+                        options(nomem, nostack, preserves_flags)
+                    )
+                } else {
+                    asm!(
+                        concat!("tdpbssd ", $sums, ", ", $states, ", tmm6"),
+                        options(nomem, nostack, preserves_flags)
+                    )
+                }
+            };
+        }
+        macro_rules! of_line {
+            ($sums:literal) => {
+                match self.tile % KEPT {
+                    0 => multiply!($sums, "tmm0"),
+                    1 => multiply!($sums, "tmm1"),
+                    2 => multiply!($sums, "tmm2"),
+                    _ => multiply!($sums, "tmm3"),
+                }
+            };
+        }
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.tiles > KEPT {
+                self.load_states(self.tile);
+            }
+            if self.line.is_multiple_of(2) {
+                of_line!("tmm4");
+            } else {
+                of_line!("tmm5");
+            }
+            let line = self.line;
+            self.odd = !self.odd;
+            self.tile += 1;
+            let ends_line = self.tile == self.tiles;
+            if ends_line {
+                (self.line, self.tile) = (line + 1, 0);
+            }
+            if !self.are_done() {
+                self.load_weights(self.line, self.tile, self.odd);
+            }
+            if ends_line {
+                if line > 0 {
+                    self.store(line - 1);
+                }
+                if !self.are_done() {
+                    self.load_starts(self.line);
+                }
+            }
+        }
+    }
+
+    /// Does what is left to do.
+    ///
+    /// # Safety
+    /// As [`Products::begin`].
+    #[inline(always)]
+    unsafe fn finish(mut self) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            while !self.are_done() {
+                self.next();
+            }
+            self.store(LINES - 1);
         }
     }
 }
@@ -130,11 +280,17 @@ pub(in super::super::super) unsafe fn run(layer: Layer, cursors: &[Cursor], scra
             step::start::<BesideAmx>(&layer, cursor, now.add(row * stride));
         }
         let mut active = cursors.len();
+        let mut inputs = [std::ptr::null::<i16>(); TILE_ROWS];
+        for (input, cursor) in inputs.iter_mut().zip(cursors) {
+            if cursor.steps > 0 {
+                *input = layer.input(cursor, 0);
+            }
+        }
         for step in 0..steps {
             while cursors[active - 1].steps <= step {
                 active -= 1;
             }
-            one_step(&layer, &cursors[..active], (step, steps), now, next, sums);
+            one_step(&layer, &cursors[..active], &mut inputs, (step, steps), now, next, sums);
             std::mem::swap(&mut now, &mut next);
         }
         asm!("tilerelease", options(nomem, nostack, preserves_flags));
@@ -142,60 +298,51 @@ pub(in super::super::super) unsafe fn run(layer: Layer, cursors: &[Cursor], scra
     steps
 }
 
-/// Step `step` of `steps` that are done here.
+/// Step `step` of `steps` that are done here; `inputs` are the rows of the table for it, and become those for the next one.
 #[inline(always)]
 unsafe fn one_step(
     layer: &Layer,
     cursors: &[Cursor],
+    inputs: &mut [*const i16; TILE_ROWS],
     (step, steps): (usize, usize),
     now: *const u8,
     next: *mut u8,
     sums: *mut i32,
 ) {
-    // SAFETY: as for `run`; a panel has two times `tiles` pieces, and every other panel the same sums.
+    // SAFETY: as for `run`; every other panel has the same sums.
     unsafe {
         let stride = 4 * layer.quads;
-        let tiles = layer.quads / 16;
-        let pieces = 2 * tiles;
-        let piece = |panel: usize, at: usize| {
-            let (half, tile) = (at / tiles, at % tiles);
-            Piece {
-                states: now.add(64 * tile),
-                stride,
-                weights: layer.lines.add(((panel * tiles + tile) * LINES + 4 * half) * TILE_BYTES),
-                starts: match tile {
-                    0 => layer.signed_starts.add((panel * LINES + 4 * half) * 16),
-                    _ => std::ptr::null(),
-                },
-                sums: if tile + 1 == tiles {
-                    sums.add((panel % 2 * LINES + half * 4) * TILE)
-                } else {
-                    std::ptr::null_mut()
-                },
-            }
-        };
-        let mut x = [std::ptr::null::<i16>(); TILE_ROWS];
-        for (x, cursor) in x.iter_mut().zip(cursors) {
-            *x = layer.input(cursor, step);
+        let sums_of = |panel: usize| sums.add(panel % 2 * LINES * TILE);
+        let products = Products::begin(layer, 0, now, sums);
+        for tile in 0..products.tiles.min(KEPT) {
+            products.load_states(tile);
         }
-        for at in 0..pieces {
-            piece(0, at).multiply();
+        // A panel's products are spread over the rows of the panel before it, but for the last ones, after which the sums are
+        // stored.
+        let spread = cursors.len().saturating_sub(2).max(1);
+        let count = LINES * products.tiles;
+        products.finish();
+        let mut ahead = *inputs;
+        for (row, cursor) in cursors.iter().enumerate() {
+            if step + 1 < cursor.steps {
+                ahead[row] = layer.input(cursor, step + 1);
+            }
         }
         for panel in 0..layer.panels {
-            let of_panel = sums.add(panel % 2 * LINES * TILE);
-            let mut done = 0;
+            let of_panel = sums_of(panel);
+            let mut following = (panel + 1 < layer.panels)
+                .then(|| Products::begin(layer, panel + 1, now, sums_of(panel + 1)));
+            let mut due = 0;
             for (row, cursor) in cursors.iter().enumerate() {
-                // The next panel's pieces, spread evenly over this one's rows.
-                while panel + 1 < layer.panels && done * cursors.len() <= row * pieces && done < pieces {
-                    piece(panel + 1, done).multiply();
-                    done += 1;
+                if let Some(products) = &mut following {
+                    while due <= row * count && !products.are_done() {
+                        products.next();
+                        due += spread;
+                    }
                 }
                 // Rows of a large table come from memory; which ones is known long before they are needed.
-                if step + 1 < cursor.steps {
-                    let ahead = layer.input(cursor, step + 1).add(panel * 4 * super::PANEL);
-                    for line in 0..4 {
-                        BesideAmx::prefetch(ahead.add(line * super::PANEL).cast());
-                    }
+                for line in 0..4 {
+                    BesideAmx::prefetch(ahead[row].add((panel * 4 + line) * super::PANEL).cast());
                 }
                 let mut row_sums = [BesideAmx::splat_d(0); LINES];
                 for line in 0..LINES {
@@ -207,15 +354,15 @@ unsafe fn one_step(
                     step,
                     (panel, 0),
                     row_sums,
-                    x[row],
+                    inputs[row],
                     next.add(row * stride),
                     step + 1 == cursor.steps.min(steps),
                 );
             }
-            while panel + 1 < layer.panels && done < pieces {
-                piece(panel + 1, done).multiply();
-                done += 1;
+            if let Some(products) = following {
+                products.finish();
             }
         }
+        *inputs = ahead;
     }
 }

@@ -96,14 +96,7 @@ impl<const FLIP: u8> Words for Words512<FLIP> {
         // SAFETY: the caller vouches for the instruction set and for 32 bytes at `to`.
         unsafe {
             let flipped = _mm512_xor_si512(v, _mm512_set1_epi16(i16::from_le_bytes([0, Self::FLIP])));
-            // The high bytes of each quarter to its first half, the first halves one behind the other: of what packs words to
-            // bytes, only instructions of two parts bring them in order.
-            let high = _mm512_set4_epi32(-1, -1, 0x0f0d_0b09, 0x0705_0301);
-            let quarters = _mm512_permutexvar_epi64(
-                _mm512_setr_epi64(0, 2, 4, 6, 0, 2, 4, 6),
-                _mm512_shuffle_epi8(flipped, high),
-            );
-            _mm256_storeu_si256(to.cast(), _mm512_castsi512_si256(quarters));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi16_epi8(_mm512_srli_epi16::<8>(flipped)));
         }
     }
     #[inline(always)]
