@@ -41,7 +41,8 @@ def table(name: str, function: Callable[[float], float], largest: int, through_0
         numbers.setdefault(mul_round(x, INTERVALS), []).append(x)
     rows, worst = {}, 0.0
     for interval, xs in numbers.items():
-        points = [(x * 2 * INTERVALS + 32768) % 65536 - 32768 for x in (*xs[:: max(1, len(xs) // 150)], xs[-1])]
+        every = [(x * 2 * INTERVALS + 32768) % 65536 - 32768 for x in xs]
+        points = [*every[:: max(1, len(xs) // 150)], every[-1]]
         exact = [function((interval + point / 65536) / INTERVALS) for point in points]
         b0, b1, b2 = through_nodes(function, interval)
         best = None
@@ -53,7 +54,8 @@ def table(name: str, function: Callable[[float], float], largest: int, through_0
                     if max(values) <= largest and (best is None or error < best[0]):
                         best = (error, (c0, c1, c2))
         rows[interval % 32] = best[1]
-        worst = max(worst, best[0])
+        for point in every:
+            worst = max(worst, abs(value(best[1], point) - function((interval + point / 65536) / INTERVALS)))
     print(f"// {name}, largest error: {worst:.2f} units")
     for power in range(3):
         print("    [" + ", ".join(str(rows.get(at, (0, 0, 0))[power]) for at in range(32)) + "],")

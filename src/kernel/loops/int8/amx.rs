@@ -9,7 +9,8 @@
 use std::arch::asm;
 
 use super::super::super::simd::words::{BesideAmx, Words};
-use super::{Cursor, LINES, Layer, TILE_BYTES, step};
+use super::step::Row;
+use super::{Cursor, LINES, Layer, PANEL, TILE_BYTES, step};
 
 /// Sequences of a tile.
 pub(in super::super::super) const TILE_ROWS: usize = 16;
@@ -311,7 +312,6 @@ unsafe fn one_step(
 ) {
     // SAFETY: as for `run`; every other panel has the same sums.
     unsafe {
-        let stride = 4 * layer.quads;
         let sums_of = |panel: usize| sums.add(panel % 2 * LINES * TILE);
         let products = Products::begin(layer, 0, now, sums);
         for tile in 0..products.tiles.min(KEPT) {
@@ -328,41 +328,74 @@ unsafe fn one_step(
                 ahead[row] = layer.input(cursor, step + 1);
             }
         }
+        let cells = Cells { layer, cursors, inputs, ahead: &ahead, step, steps, next };
         for panel in 0..layer.panels {
-            let of_panel = sums_of(panel);
             let mut following = (panel + 1 < layer.panels)
                 .then(|| Products::begin(layer, panel + 1, now, sums_of(panel + 1)));
             let mut due = 0;
-            for (row, cursor) in cursors.iter().enumerate() {
+            for row in (0..cursors.len()).step_by(2) {
                 if let Some(products) = &mut following {
                     while due <= row * count && !products.are_done() {
                         products.next();
                         due += spread;
                     }
                 }
-                // Rows of a large table come from memory; which ones is known long before they are needed.
-                for line in 0..4 {
-                    BesideAmx::prefetch(ahead[row].add((panel * 4 + line) * super::PANEL).cast());
+                if row + 1 < cursors.len() {
+                    cells.finish::<2>(panel, row, sums_of(panel));
+                } else {
+                    cells.finish::<1>(panel, row, sums_of(panel));
                 }
-                let mut row_sums = [BesideAmx::splat_d(0); LINES];
-                for line in 0..LINES {
-                    row_sums[line] = BesideAmx::load_d(of_panel.add(line * TILE + row * 16));
-                }
-                step::finish::<BesideAmx>(
-                    layer,
-                    cursor,
-                    step,
-                    (panel, 0),
-                    row_sums,
-                    inputs[row],
-                    next.add(row * stride),
-                    step + 1 == cursor.steps.min(steps),
-                );
             }
             if let Some(products) = following {
                 products.finish();
             }
         }
         *inputs = ahead;
+    }
+}
+
+/// The cells of a step.
+struct Cells<'a> {
+    layer: &'a Layer,
+    cursors: &'a [Cursor],
+    /// The rows of the table for this step and for the next one.
+    inputs: &'a [*const i16; TILE_ROWS],
+    ahead: &'a [*const i16; TILE_ROWS],
+    step: usize,
+    /// How many steps are done in tiles.
+    steps: usize,
+    /// Where the states go.
+    next: *mut u8,
+}
+
+impl Cells<'_> {
+    /// Takes `R` sequences from `first` on through the cells of a panel.
+    ///
+    /// # Safety
+    /// As [`one_step`]; `sums` are the panel's.
+    #[inline(always)]
+    unsafe fn finish<const R: usize>(&self, panel: usize, first: usize, sums: *const i32) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let mut rows = [Row { x: std::ptr::null(), bytes: self.next, last: false }; R];
+            let mut row_sums = [[BesideAmx::splat_d(0); LINES]; R];
+            for r in 0..R {
+                let row = first + r;
+                // Rows of a large table come from memory; which ones is known long before they are needed.
+                for line in 0..4 {
+                    BesideAmx::prefetch(self.ahead[row].add((panel * 4 + line) * PANEL).cast());
+                }
+                for line in 0..LINES {
+                    row_sums[r][line] = BesideAmx::load_d(sums.add(line * TILE + row * 16));
+                }
+                rows[r] = Row {
+                    x: self.inputs[row],
+                    bytes: self.next.add(row * 4 * self.layer.quads),
+                    last: self.step + 1 == self.cursors[row].steps.min(self.steps),
+                };
+            }
+            let cursors = &self.cursors[first..];
+            step::finish::<BesideAmx, R>(self.layer, cursors, self.step, (panel, 0), row_sums, rows);
+        }
     }
 }

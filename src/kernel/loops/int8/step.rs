@@ -79,20 +79,12 @@ unsafe fn step_of<S: Words, const R: usize>(
                 let starts = layer.starts.add(panel * LINES * 16 + part / 2);
                 let mut sums = [[S::splat_d(0); LINES]; R];
                 multiply::<S, R>(&mut sums, lines, starts, now, layer.quads, there);
+                let mut rows = [Row { x: std::ptr::null(), bytes: next, last: false }; R];
                 for r in 0..R {
-                    let cursor = &cursors[r];
-                    let last = step + 1 == cursor.steps;
-                    finish::<S>(
-                        layer,
-                        cursor,
-                        step,
-                        (panel, part),
-                        sums[r],
-                        x[r],
-                        next.add(r * stride),
-                        last,
-                    );
+                    let last = step + 1 == cursors[r].steps;
+                    rows[r] = Row { x: x[r], bytes: next.add(r * stride), last };
                 }
+                finish::<S, R>(layer, cursors, step, (panel, part), sums, rows);
             }
         }
     }
@@ -146,41 +138,68 @@ unsafe fn multiply<S: Words, const R: usize>(
     }
 }
 
-/// Takes the sums of a register of units through the cell, and writes what the sequence wants of the new state.
+/// A sequence's part in a step.
+#[derive(Clone, Copy)]
+pub(super) struct Row {
+    /// The row of the table.
+    pub x: *const i16,
+    /// The row of states of the next step.
+    pub bytes: *mut u8,
+    /// Whether the hidden state is to be in the cursor, and in the sums of a pool, afterwards.
+    pub last: bool,
+}
+
+/// Takes the sums of a register of units of the first `R` sequences through the cells, and writes what they want of the new
+/// states.
 ///
 /// # Safety
-/// As [`run`]; `x` is the row of the table of step `step`, `bytes` the row of states of the next step. The hidden state is in
-/// the cursor, and in the sums of a pool, after the step that is said to be the `last`.
+/// As [`run`]; all `R` sequences have a step `step`, and `rows` are theirs.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)]
-pub(super) unsafe fn finish<S: Words>(
+pub(super) unsafe fn finish<S: Words, const R: usize>(
     layer: &Layer,
-    cursor: &Cursor,
+    cursors: &[Cursor],
     step: usize,
     (panel, part): (usize, usize),
-    sums: [S::D; LINES],
-    x: *const i16,
-    bytes: *mut u8,
-    last: bool,
+    sums: [[S::D; LINES]; R],
+    rows: [Row; R],
 ) {
     // SAFETY: states, table and bytes are of `panels` panels, and `part + LANES` lies within a panel.
     unsafe {
         let unit = panel * PANEL + part;
-        let mut gates = [S::splat(0); 4];
+        let mut gates = [[S::splat(0); R]; 4];
         for gate in 0..4 {
-            let mut shifted = [S::splat_d(0); 2];
-            for d in 0..2 {
-                let line = 2 * gate + d;
-                let counts = S::load_d(layer.shifts.add((panel * LINES + line) * 16 + part / 2));
-                shifted[d] = S::shift_right_d(sums[line], counts);
+            for r in 0..R {
+                let mut shifted = [S::splat_d(0); 2];
+                for d in 0..2 {
+                    let line = 2 * gate + d;
+                    let counts = S::load_d(layer.shifts.add((panel * LINES + line) * 16 + part / 2));
+                    shifted[d] = S::shift_right_d(sums[r][line], counts);
+                }
+                let input = S::load(rows[r].x.add((panel * 4 + gate) * PANEL + part));
+                gates[gate][r] = S::adds(S::pack(shifted[0], shifted[1]), input);
             }
-            let input = S::load(x.add((panel * 4 + gate) * PANEL + part));
-            gates[gate] = S::adds(S::pack(shifted[0], shifted[1]), input);
         }
-        let c = cursor.c.add(unit);
-        let [h, next] = cell::cell::<S>(gates, S::load(c));
-        S::store(c, next);
-        S::store_bytes(bytes.add(unit), cell::round_to_high_byte::<S>(h));
+        let mut c = [S::splat(0); R];
+        for r in 0..R {
+            c[r] = S::load(cursors[r].c.add(unit));
+        }
+        let [h, c] = cell::cells::<S, R>(gates, c);
+        for r in 0..R {
+            S::store(cursors[r].c.add(unit), c[r]);
+            S::store_bytes(rows[r].bytes.add(unit), cell::round_to_high_byte::<S>(h[r]));
+            keep::<S>(layer, &cursors[r], step, unit, h[r], rows[r].last);
+        }
+    }
+}
+
+/// Writes what a sequence wants of a register of new hidden states.
+///
+/// # Safety
+/// As [`finish`], for units from `unit` on.
+#[inline(always)]
+unsafe fn keep<S: Words>(layer: &Layer, cursor: &Cursor, step: usize, unit: usize, h: S::W, last: bool) {
+    // SAFETY: the caller's promise.
+    unsafe {
         if !cursor.max.is_null() {
             let max = cursor.max.add(unit);
             S::store(max, S::max(S::load(max), h));
