@@ -7,8 +7,8 @@
 
 The names are PyTorch's already (`lstm.weight_ih_l0`, ...); what is done here is the layout of the file: 16-bit weights
 become 32-bit ones, a bias that is left out becomes zeros. `Network` below is the module that loads it: ids `[batch, time]`
-in, logits out. The table of n-grams (`ngrams.safetensors`), whose score is added to the logit, and the temperature and bias
-of `config.json` stay outside: `(network + table) / temperature + bias` is the model's logit.
+in, logits out. The table of n-grams (`ngrams.safetensors`), whose score is added to the logit, the temperature and bias of
+`config.json`, and how it tells short texts (`short_texts`, `subjectivity.*`) stay outside: `(network + table) / temperature + bias` is the model's logit.
 """
 
 import argparse
@@ -67,7 +67,8 @@ def load(directory):
     directory = pathlib.Path(directory)
     network = Network(json.loads((directory / "config.json").read_text(encoding="utf-8")))
     state = {name: torch.zeros_like(value) for name, value in network.state_dict().items() if name.startswith("lstm.bias_hh")}
-    state.update(read_tensors(directory / "model.safetensors"))
+    tensors = read_tensors(directory / "model.safetensors")
+    state.update((name, value) for name, value in tensors.items() if not name.startswith("subjectivity."))
     network.load_state_dict(state)
     return network.eval()
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ngrams::key::NGRAM_ID_LIMIT;
 use super::pooling::Pooling;
+use super::short_scale::ShortScale;
 use crate::error::{Error, ModelFault, Result};
 use crate::text::{SPECIAL_WORDS, Scheme};
 
@@ -46,47 +47,6 @@ impl std::str::FromStr for RecurrentPrecision {
     }
 }
 
-/// How the logit of a short text is told: weights that learnt from whole reviews are less sure of a sentence than they are
-/// right.
-///
-/// With `s = e^(-n / tokens)` for a text of `n` ids, the logit `z` becomes `y = z + s bias`, and what of `y` lies beyond
-/// `threshold`, on either side of 0, is multiplied by `1 + s gain`. A logit within the threshold is that of a text without an
-/// opinion, which is not to be made sure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShortScale {
-    /// How much surer the shortest texts are made; 0 leaves them.
-    pub gain: f32,
-    /// The number of ids over which gain and bias fall to a share of 1/e.
-    pub tokens: f32,
-    /// The size of a logit from which on it is made surer.
-    pub threshold: f32,
-    /// What is added to the logit of the shortest texts.
-    pub bias: f32,
-}
-
-impl ShortScale {
-    /// The logit of a text of `ids` ids whose weights say `logit`.
-    pub fn apply(&self, logit: f32, ids: usize) -> f32 {
-        if self.gain == 0.0 && self.bias == 0.0 {
-            return logit;
-        }
-        let share = (-(ids as f32) / self.tokens).exp();
-        let logit = logit + share * self.bias;
-        logit + share * self.gain * (logit.abs() - self.threshold).max(0.0).copysign(logit)
-    }
-}
-
-impl std::fmt::Display for ShortScale {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        let Self { gain, threshold, bias, .. } = self;
-        write!(
-            f,
-            "{bias:+} s is added to the logit, and what lies beyond {threshold} is multiplied by 1 {gain:+} s"
-        )
-    }
-}
-
 /// The settings that weights, training and serving share; written as `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -121,18 +81,9 @@ pub struct Config {
     /// What is added to the logit after that: how much more often texts are positive than where the weights were fitted.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub bias: f32,
-    /// [`ShortScale::gain`].
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub short_gain: f32,
-    /// [`ShortScale::tokens`].
-    #[serde(default = "short_tokens", skip_serializing_if = "are_short_tokens")]
-    pub short_tokens: f32,
-    /// [`ShortScale::threshold`].
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub short_threshold: f32,
-    /// [`ShortScale::bias`].
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub short_bias: f32,
+    /// How sure the model sounds of short texts.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub short_texts: ShortScale,
     /// In which numbers the recurrence computes; the model was scored with it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub recurrent_precision: RecurrentPrecision,
@@ -154,14 +105,6 @@ fn unit() -> f32 {
     1.0
 }
 
-fn short_tokens() -> f32 {
-    30.0
-}
-
-fn are_short_tokens(value: &f32) -> bool {
-    *value == short_tokens()
-}
-
 fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -170,12 +113,28 @@ fn is_zero(value: &f32) -> bool {
     *value == 0.0
 }
 
-fn is_default(value: &RecurrentPrecision) -> bool {
-    *value == RecurrentPrecision::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn is_unit(value: &f32) -> bool {
     *value == 1.0
+}
+
+/// The configuration in `bytes` whose fields of [`ShortScale`] stand beside the others, as they did at first (`short_gain`);
+/// nothing where there are none.
+fn from_older(bytes: &[u8]) -> Option<serde_json::Result<Config>> {
+    let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+    let older = ["gain", "tokens", "threshold", "bias"].map(|name| (name, format!("short_{name}")));
+    let short: serde_json::Map<_, _> = older
+        .iter()
+        .filter_map(|(name, older)| Some((name.to_string(), fields.remove(older.as_str())?)))
+        .collect();
+    if short.is_empty() || fields.contains_key("short_texts") {
+        return None;
+    }
+    fields.insert("short_texts".into(), short.into());
+    Some(serde_json::from_value(fields.into()))
 }
 
 impl Config {
@@ -194,10 +153,7 @@ impl Config {
             padding: Padding::Pre,
             temperature: 1.0,
             bias: 0.0,
-            short_gain: 0.0,
-            short_tokens: short_tokens(),
-            short_threshold: 0.0,
-            short_bias: 0.0,
+            short_texts: ShortScale::default(),
             recurrent_precision: RecurrentPrecision::F32,
             ngrams: false,
             ngram_tokens: 0.0,
@@ -219,23 +175,6 @@ impl Config {
         self.pooling.width() * self.directions() * self.hidden_size
     }
 
-    /// How the logits of short texts are told.
-    pub fn short_scale(&self) -> ShortScale {
-        ShortScale {
-            gain: self.short_gain,
-            tokens: self.short_tokens,
-            threshold: self.short_threshold,
-            bias: self.short_bias,
-        }
-    }
-
-    /// Tells short texts so from now on.
-    pub fn set_short_scale(&mut self, scale: ShortScale) {
-        let ShortScale { gain, tokens, threshold, bias } = scale;
-        (self.short_gain, self.short_tokens) = (gain, tokens);
-        (self.short_threshold, self.short_bias) = (threshold, bias);
-    }
-
     /// The share of the n-grams' score that counts in a text of `ids` ids.
     pub fn ngram_share(&self, ids: usize) -> f32 {
         match self.ngram_tokens == 0.0 {
@@ -250,7 +189,9 @@ impl Config {
     /// [`Error::Model`] naming the field that cannot be used.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self> {
         let invalid = |reason: String| Error::model(path)(ModelFault::Config { reason });
-        let config: Self = serde_json::from_slice(bytes).map_err(|e| invalid(e.to_string()))?;
+        let config: Self = serde_json::from_slice(bytes)
+            .or_else(|fault| from_older(bytes).unwrap_or(Err(fault)))
+            .map_err(|e| invalid(e.to_string()))?;
         config.check().map_err(invalid)?;
         Ok(config)
     }
@@ -302,23 +243,10 @@ impl Config {
         if !(1e-3..=1e3).contains(&self.temperature) {
             return Err(format!("temperature is {}, it must lie between 0.001 and 1000", self.temperature));
         }
-        if !(-0.9..=9.0).contains(&self.short_gain) {
-            return Err(format!("short_gain is {}, it must lie between -0.9 and 9", self.short_gain));
-        }
-        if !(0.0..=100.0).contains(&self.short_threshold) {
-            let value = self.short_threshold;
-            return Err(format!("short_threshold is {value}, it must lie between 0 and 100"));
-        }
-        if !(-100.0..=100.0).contains(&self.short_bias) {
-            return Err(format!("short_bias is {}, it must lie between -100 and 100", self.short_bias));
-        }
         if !(0.0..=1e4).contains(&self.ngram_tokens) {
             return Err(format!("ngram_tokens is {}, it must lie between 0 and 10000", self.ngram_tokens));
         }
-        if !(1.0..=1e4).contains(&self.short_tokens) {
-            return Err(format!("short_tokens is {}, it must lie between 1 and 10000", self.short_tokens));
-        }
-        Ok(())
+        self.short_texts.check()
     }
 }
 
@@ -327,17 +255,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_texts_are_made_surer_beyond_the_threshold() {
-        let scale = ShortScale { gain: 2.0, tokens: 40.0, threshold: 0.5, bias: 0.0 };
-        let whole = 1.0 + 2.0 * (-0.1f32).exp();
-        assert!((scale.apply(1.5, 4) - (0.5 + whole)).abs() < 1e-5);
-        assert!((scale.apply(-1.5, 4) + (0.5 + whole)).abs() < 1e-5);
-        assert_eq!([0.4, -0.4].map(|logit| scale.apply(logit, 4)), [0.4, -0.4]);
-        assert!((scale.apply(1.5, 1500) - 1.5).abs() < 1e-6);
-        // Without a threshold the whole logit is scaled, and nothing is where there is no gain.
-        assert!((ShortScale { threshold: 0.0, ..scale }.apply(1.5, 4) - 1.5 * whole).abs() < 1e-5);
-        assert_eq!(ShortScale::default().apply(1.5, 4), 1.5);
-        assert!((ShortScale { gain: 0.0, bias: 0.2, ..scale }.apply(0.1, 1) - 0.295).abs() < 1e-3);
+    fn how_short_texts_are_told_is_read_in_its_older_form_too() {
+        let with = |fields: &str| Config::keras_imdb().to_json().replacen('{', &format!("{{{fields},"), 1);
+        let read = |fields: &str| Config::from_bytes(Path::new("config.json"), with(fields).as_bytes());
+        let older =
+            read(r#""short_gain": 2.2, "short_tokens": 40.0, "short_threshold": 0.6, "short_bias": -0.1"#)
+                .unwrap();
+        let expected =
+            ShortScale { gain: 2.2, tokens: 40.0, threshold: 0.6, bias: -0.1, ..ShortScale::default() };
+        assert_eq!(older.short_texts, expected);
+        assert_eq!(read(r#""short_gain": 2"#).unwrap().short_texts.tokens, 30.0);
+        let newer = Config::from_bytes(Path::new("config.json"), older.to_json().as_bytes()).unwrap();
+        assert!(older == newer && newer.to_json().contains("short_texts"));
+        assert!(!Config::keras_imdb().to_json().contains("short"));
+        let fault = |fields: &str| read(fields).unwrap_err().to_string();
+        for (fields, named) in [
+            (r#""short_gain": 10"#, "short_texts.gain"),
+            (r#""short_gain": "x""#, "expected f32"),
+            (r#""short_gain": 1, "colour": 2"#, "colour"),
+            (r#""short_gain": 1, "short_texts": {"gain": 1}"#, "short_gain"),
+            (r#""short_texts": {"gain": 1, "colour": 2}"#, "colour"),
+            (r#""short_texts": {"damping": 1.5}"#, "short_texts.damping"),
+            (r#""short_texts": {"positive_gain": -1}"#, "short_texts.positive_gain"),
+        ] {
+            assert!(fault(fields).contains(named), "{fields}: {}", fault(fields));
+        }
     }
 
     #[test]

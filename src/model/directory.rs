@@ -14,7 +14,8 @@ use super::output::DirectoryKind;
 use super::read::not_safetensors;
 use super::replace::replace_directory;
 use super::weights::{
-    Array, EMBEDDING, FORMAT, Metadata, Precision, TensorSpec, encode, layout, read_tensor,
+    Array, EMBEDDING, FORMAT, Metadata, Precision, SUBJECTIVITY_BIAS, SUBJECTIVITY_WEIGHT, TensorSpec,
+    encode, layout, read_tensor,
 };
 use crate::error::{Error, ModelFault, Result};
 use crate::text::{Vocabulary, sha256_hex};
@@ -226,6 +227,9 @@ fn read_tensors(
                 });
             }
         }
+    }
+    if tensors.contains_key(SUBJECTIVITY_BIAS) && !tensors.contains_key(SUBJECTIVITY_WEIGHT) {
+        return Err(ModelFault::MissingTensor { tensor: SUBJECTIVITY_WEIGHT.into() });
     }
     match weights.names().into_iter().find(|name| specs.iter().all(|spec| spec.name != *name)) {
         Some(name) => Err(ModelFault::UnknownTensor { tensor: name.to_string() }),

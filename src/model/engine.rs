@@ -9,7 +9,7 @@ use super::embedding::Embedding;
 use super::float::FloatNetwork;
 use super::int8::Int8Network;
 use super::ngrams::{NgramTable, Scratch};
-use super::weights::{Array, EMBEDDING};
+use super::weights::{Array, EMBEDDING, SUBJECTIVITY_BIAS, SUBJECTIVITY_WEIGHT};
 use crate::kernel::{MAX_BATCH_ROWS, for_each_parallel};
 
 /// What a thread's gate table may take for reviews that run together; a longer one runs alone. The table is kept, so
@@ -30,6 +30,8 @@ pub struct Engine {
     network: Network,
     pub(super) classifier_weight: Vec<f32>,
     pub(super) classifier_bias: f32,
+    /// Weight and bias of the logit that a text holds an opinion, from what the classifier reads.
+    subjectivity: Option<(Vec<f32>, f32)>,
     pub(super) ngrams: Option<NgramTable>,
 }
 
@@ -76,6 +78,9 @@ impl Engine {
         let mut take = |name: &str| tensors.remove(name).expect("a required tensor").data;
         let classifier_weight = take("classifier.weight");
         let classifier_bias = take("classifier.bias")[0];
+        // Without a bias it is 0, as the LSTM's.
+        let bias = tensors.remove(SUBJECTIVITY_BIAS).map_or(0.0, |array| array.data[0]);
+        let subjectivity = tensors.remove(SUBJECTIVITY_WEIGHT).map(|array| (array.data, bias));
         let network = match config.recurrent_precision {
             RecurrentPrecision::Int8 => {
                 let layers = Int8Network::new(config, &tensors, &embedding);
@@ -87,7 +92,15 @@ impl Engine {
                 Network::Float(network)
             }
         };
-        Self { config: config.clone(), embedding, network, classifier_weight, classifier_bias, ngrams: None }
+        Self {
+            config: config.clone(),
+            embedding,
+            network,
+            classifier_weight,
+            classifier_bias,
+            subjectivity,
+            ngrams: None,
+        }
     }
 
     /// With `ngrams`, whose score is added to the logit before the temperature.
@@ -143,7 +156,6 @@ impl Engine {
         // group that their gate tables stay in the cache.
         let mut order: Vec<usize> = (0..reviews.len()).collect();
         order.sort_by_key(|&review| std::cmp::Reverse(reviews[review].len()));
-        let short = self.config.short_scale();
         let mut groups: Vec<(&[usize], Vec<f32>)> =
             self.groups(&order, reviews).into_iter().map(|group| (group, Vec::new())).collect();
         for_each_parallel(threads, &mut groups, |(group, logits)| {
@@ -151,7 +163,8 @@ impl Engine {
             logits.extend(self.features(&texts).iter().zip(texts).map(|(features, ids)| {
                 let dot: f32 = self.classifier_weight.iter().zip(features).map(|(w, x)| w * x).sum();
                 let logit = (dot + self.classifier_bias + self.wide(ids)) / self.config.temperature;
-                short.apply(logit, ids.len()) + self.config.bias
+                let opinion = self.opinion(features);
+                self.config.short_texts.apply(logit, ids.len(), opinion) + self.config.bias
             }));
         });
         let mut logits = vec![0.0; reviews.len()];
@@ -159,6 +172,23 @@ impl Engine {
             group.iter().zip(values).for_each(|(&review, value)| logits[review] = value);
         }
         logits
+    }
+
+    /// The probability that a text holds an opinion, by what the classifier reads of it; 1 where the model does not tell, or
+    /// nothing depends on it.
+    fn opinion(&self, features: &[f32]) -> f32 {
+        match &self.subjectivity {
+            Some((weight, bias)) if !self.config.short_texts.is_nothing() => {
+                let dot: f32 = weight.iter().zip(features).map(|(w, x)| w * x).sum();
+                1.0 / (1.0 + (-dot - bias).exp())
+            }
+            _ => 1.0,
+        }
+    }
+
+    /// As [`Engine::opinion`], of the text with these ids.
+    pub(super) fn opinion_of(&self, ids: &[u32]) -> f32 {
+        if self.subjectivity.is_none() { 1.0 } else { self.opinion(&self.features(&[ids])[0]) }
     }
 
     /// What the grams of a review add to its logit.
@@ -194,8 +224,8 @@ impl Engine {
         groups
     }
 
-    /// What the classifier reads, for each review.
-    fn features(&self, reviews: &[&[u32]]) -> Vec<Vec<f32>> {
+    /// What the classifier reads, for each review; no more of them than [`Engine::batch_rows`].
+    pub(crate) fn features(&self, reviews: &[&[u32]]) -> Vec<Vec<f32>> {
         match &self.network {
             Network::Float(network) => network.features(&self.config, reviews, &self.embedding),
             Network::Int8 { layers, .. } => layers.features(&self.config, reviews, &self.embedding),

@@ -13,10 +13,11 @@
 //! .472 and .474, two by Gauss and Legendre's rule by .515, leaving out one word after the other by .509; two cost half as much
 //! again as one.
 
-use super::config::{Padding, ShortScale};
+use super::config::Padding;
 use super::engine::Engine;
 use super::explainer::Layer;
 use super::pooling::Pooling;
+use super::short_scale::ShortScale;
 use crate::kernel::{AlignedVec, BufferPool, InputPass};
 
 /// The place on the way from average words to the text.
@@ -58,7 +59,8 @@ impl Engine {
         }
         // What makes short texts surer makes their parts so alike.
         let total = sums.iter().sum::<f32>() / self.config.temperature;
-        let told = ShortScale { bias: 0.0, ..self.config.short_scale() }.apply(total, ids.len());
+        let short = ShortScale { bias: 0.0, ..self.config.short_texts };
+        let told = short.apply(total, ids.len(), self.opinion_of(ids));
         let scale = if total == 0.0 { 1.0 } else { told / total } / self.config.temperature;
         sums.iter_mut().for_each(|sum| *sum *= scale);
         sums

@@ -97,6 +97,26 @@ fn each_position_gets_what_its_own_word_does() {
 }
 
 #[test]
+fn what_holds_no_opinion_is_explained_as_weaker() {
+    let short = ShortScale { gain: 3.0, tokens: 1000.0, damping: 0.5, ..ShortScale::default() };
+    let config = Config { short_texts: short, ..configs()[0].clone() };
+    let told = |bias: Option<f32>| {
+        let mut tensors = tensors(&config, 0.6);
+        tensors.retain(|name, _| bias.is_some() || !name.starts_with("subjectivity."));
+        tensors.entry("subjectivity.bias".into()).and_modify(|array| array.data[0] = bias.unwrap_or(0.0));
+        let engine = Engine::new(&config, tensors, None);
+        (engine.logits(&[&IDS])[0], engine.contributions(&IDS))
+    };
+    let (surely, unknown, hardly) = (told(Some(1e3)), told(None), told(Some(-1e3)));
+    assert_eq!(surely, unknown);
+    let factor = (0.5 + 0.5 * (1.0 - (-0.009f32).exp())) / (1.0 + 3.0 * (-0.009f32).exp());
+    assert!((hardly.0 / surely.0 - factor).abs() < 1e-4, "{hardly:?} {surely:?}");
+    for (weak, strong) in hardly.1.iter().zip(&surely.1) {
+        assert!((weak - strong * factor).abs() < 1e-5);
+    }
+}
+
+#[test]
 fn grams_are_shared_out_exactly() {
     let gram = |ids: &[u32], ratio, weight| Ngram { key: pack_ngram(ids).unwrap(), ratio, weight };
     let grams =

@@ -21,6 +21,7 @@ mod pooling;
 mod read;
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "the trainer writes with it"))]
 mod replace;
+mod short_scale;
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "the trainer writes with it"))]
 mod unfinished;
 mod weights;
@@ -29,7 +30,7 @@ pub use companions::{
     BASELINE_FILE, Baseline, GOLDEN_FILE, Golden, GoldenReview, Histogram, PROBABILITY_BOUNDS, TOKEN_BOUNDS,
     TRAINING_FILE, load_companion,
 };
-pub use config::{Config, Padding, RecurrentPrecision, ShortScale};
+pub use config::{Config, Padding, RecurrentPrecision};
 pub use directory::{ModelFiles, load_directory, load_opened, save_directory};
 pub(crate) use directory::{Parts, Words, load_packed};
 pub use engine::Engine;
@@ -50,8 +51,11 @@ pub(crate) use output::{CARD_MARK, DirectoryKind, Lock, OutputDirectory, model_o
 pub use pooling::Pooling;
 #[cfg_attr(not(feature = "train"), allow(unused_imports, reason = "the trainer writes with it"))]
 pub(crate) use replace::{NewFile, replace_directory, write_atomically};
+pub use short_scale::ShortScale;
 #[cfg(feature = "train")]
 pub(crate) use unfinished::remove_unfinished;
 pub use weights::{Array, FORMAT, Metadata, Precision, TensorSpec, layout};
+#[cfg(feature = "train")]
+pub(crate) use weights::{SUBJECTIVITY_BIAS, SUBJECTIVITY_WEIGHT};
 #[cfg(feature = "train")]
 pub(crate) use weights::{f32_bytes, f32_values};

@@ -16,6 +16,10 @@ pub const FORMAT: &str = "imdb-sentiment/1";
 /// The name of the tensor of the words' vectors.
 pub(super) const EMBEDDING: &str = "embedding.weight";
 
+/// The names of the tensors that tell how probable it is that a text holds an opinion.
+pub(crate) const SUBJECTIVITY_WEIGHT: &str = "subjectivity.weight";
+pub(crate) const SUBJECTIVITY_BIAS: &str = "subjectivity.bias";
+
 /// Weights lie within this, far beyond what training gives (tens): products and sums of larger ones may leave the range
 /// of 32 bits, and infinity less infinity is a probability that is not a number.
 pub(super) const LARGEST_VALUE: f32 = 1e6;
@@ -27,7 +31,7 @@ pub struct TensorSpec {
     pub name: String,
     /// Its shape, outermost dimension first.
     pub shape: Vec<usize>,
-    /// Whether it may be absent; an absent one counts as zeros.
+    /// Whether it may be absent; an absent one of the LSTM counts as zeros.
     pub optional: bool,
 }
 
@@ -90,6 +94,8 @@ pub fn layout(config: &Config) -> Vec<TensorSpec> {
     }
     add("classifier.weight".into(), &[1, config.feature_dim()], false);
     add("classifier.bias".into(), &[1], false);
+    add(SUBJECTIVITY_WEIGHT.into(), &[1, config.feature_dim()], true);
+    add(SUBJECTIVITY_BIAS.into(), &[1], true);
     specs
 }
 

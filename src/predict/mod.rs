@@ -308,6 +308,12 @@ impl Predictor {
         self.engine.logits(reviews)
     }
 
+    /// What the classifier reads of each review, given as to [`Predictor::logits`]; at most [`Predictor::batch_rows`] of them.
+    #[cfg(feature = "train")]
+    pub(crate) fn features(&self, reviews: &[&[u32]]) -> Vec<Vec<f32>> {
+        self.engine.features(reviews)
+    }
+
     /// Scores one text, keeping its last tokens where it is too long.
     ///
     /// # Errors

@@ -117,17 +117,33 @@ pub fn cross_entropy(z: f64, target: f64) -> f64 {
     z.max(0.0) - z * target + (-z.abs()).exp().ln_1p()
 }
 
+fn bin_of(probability: f64) -> usize {
+    ((probability * ECE_BINS as f64) as usize).min(ECE_BINS - 1)
+}
+
 /// Reviews by probability, in the bins of the calibration error.
 pub fn bins(logits: &[f32], targets: &[f32]) -> [Bin; ECE_BINS] {
     let mut bins = [Bin::default(); ECE_BINS];
     for (&logit, &target) in logits.iter().zip(targets) {
         let probability = sigmoid(f64::from(logit));
-        let bin = &mut bins[((probability * ECE_BINS as f64) as usize).min(ECE_BINS - 1)];
+        let bin = &mut bins[bin_of(probability)];
         bin.reviews += 1;
         bin.probabilities += probability;
         bin.targets += f64::from(target);
     }
     bins
+}
+
+/// The calibration error that as many reviews show in the mean of a model whose probabilities are right: labels are drawn, so
+/// that no bin has its exact share. By the normal approximation, `sum over bins of sqrt(2 / pi sum of p (1 - p))` by review.
+pub fn ece_by_chance(logits: &[f32]) -> f64 {
+    let mut variances = [0f64; ECE_BINS];
+    for &logit in logits {
+        let probability = sigmoid(f64::from(logit));
+        variances[bin_of(probability)] += probability * (1.0 - probability);
+    }
+    let error = |variance: &f64| (variance * std::f64::consts::FRAC_2_PI).sqrt();
+    variances.iter().map(error).sum::<f64>() / logits.len().max(1) as f64
 }
 
 impl Metrics {
@@ -310,6 +326,15 @@ mod tests {
         let logit = |p: f64| (p / (1.0 - p)).ln() as f32;
         let metrics = Metrics::of(&[logit(0.9), logit(0.9), logit(0.1)], &[1.0, 0.0, 0.0]);
         assert!((metrics.ece - (2.0 * 0.4 + 0.1) / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn few_reviews_show_a_calibration_error_by_chance() {
+        // One bin of probability .5: the mean distance of a share of n draws from it is sqrt(2 / pi * .25 / n).
+        assert!((ece_by_chance(&[0.0; 100]) - 0.0399).abs() < 1e-4);
+        assert!((ece_by_chance(&[0.0; 10_000]) - 0.00399).abs() < 1e-5);
+        assert_eq!(ece_by_chance(&[]), 0.0);
+        assert!(ece_by_chance(&[1e4, -1e4]) < 1e-9);
     }
 
     #[test]

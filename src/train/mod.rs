@@ -7,6 +7,7 @@
 //! | `fit` | the loop that trains a network on examples, and what a step is made of |
 //! | `pretrain` | word vectors and the language model, which need no labels |
 //! | `ngrams` | the table of n-grams: its training, and its weight beside the network's |
+//! | `calibration` | how sure a model sounds of short texts |
 //! | `report` | record, card and pictures of a model, and the files for the server's self-test |
 //! | `stage`, `interrupt` | what a stage has around its loop: claimed output, checkpoint, threads; Ctrl-C |
 //! | `trained` | a network between its training and its directory: n-grams, temperature, figures |
@@ -15,6 +16,7 @@
 //! `fit::epochs` is the loop of every stage that trains a network, classifier and language model: what one of them needs
 //! and another does not (soft targets, weights of examples, another order) is what it is given, not code inside it.
 
+mod calibration;
 pub mod commands;
 mod data;
 mod fit;

@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("train::fit", &["train::random", "train::metrics", "train::progress", "train::settings", "train::data"]),
     ("train::ngrams", &["train::metrics", "train::data", "train::score"]),
     ("train::trained", &["train::metrics", "train::data::example", "train::score", "train::ngrams"]),
+    ("train::calibration", &["train::metrics", "train::data", "train::score"]),
     ("train::stage", &["train::settings", "train::interrupt", "train::fit"]),
     (
         "train::pretrain",

@@ -299,6 +299,68 @@ fn calibrating_leaves_the_weights_and_fits_how_sure_they_sound() {
 }
 
 #[test]
+fn short_texts_are_told_by_length_and_by_whether_they_hold_an_opinion() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| -> PathBuf { folder.path().join(name) };
+    fs::write(at("own.csv"), rows(120)).unwrap();
+    let output = train(
+        folder.path(),
+        "own.csv",
+        "own",
+        &["--epochs", "6", "--learning-rate", "0.01", "--ngrams", "0"],
+    );
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    fs::write(at("later.csv"), rows(100)).unwrap();
+    let calibrate = |model, output| {
+        ["calibrate", "--model", model, "--data", "later.csv", "--by-length", "--output", output]
+    };
+    let told = done(folder.path(), &calibrate("own", "sure"));
+    assert!(told.contains("each half told by a scale fitted to the other"), "{told}");
+    let (own, sure) = (load_directory(&at("own")).unwrap(), load_directory(&at("sure")).unwrap());
+    assert!(!sure.config.short_texts.is_nothing() && own.config.short_texts.is_nothing());
+    // The weights stay; what tells that a text holds an opinion stands beside them.
+    let mut weights = sure.tensors.clone();
+    assert_eq!(weights.remove("subjectivity.weight").unwrap().shape, [1, own.config.feature_dim()]);
+    assert_eq!(weights.remove("subjectivity.bias").unwrap().shape, [1]);
+    assert_eq!(weights, own.tensors);
+    let record = record(&at("sure"));
+    assert!(record["calibration"]["other_half"]["ece_by_chance"].as_f64().unwrap() > 0.0);
+    assert!(fs::read_to_string(at("sure/README.md")).unwrap().contains("| on others | ECE "));
+    // What it says of itself holds where it is served, and fitting it anew is fitting it once.
+    let probability =
+        |model: &str, text: &str| Predictor::load(at(model)).unwrap().predict(text).unwrap().probability;
+    assert_ne!(probability("sure", "The hose is quiet"), probability("own", "The hose is quiet"));
+    done(folder.path(), &calibrate("sure", "again"));
+    for file in ["model.safetensors", "config.json", "golden.json"] {
+        assert_eq!(
+            fs::read(at("sure").join(file)).unwrap(),
+            fs::read(at("again").join(file)).unwrap(),
+            "{file}"
+        );
+    }
+    // Training goes on from the weights alone.
+    let further = run(
+        folder.path(),
+        &[
+            "train",
+            "--data",
+            "own.csv",
+            "--output",
+            "further",
+            "--init",
+            "sure",
+            "--epochs",
+            "1",
+            "--threads",
+            "2",
+        ],
+    );
+    assert!(further.status.success(), "{}", text(&further.stderr));
+    let further = load_directory(&at("further")).unwrap();
+    assert!(further.config.short_texts.is_nothing() && !further.tensors.contains_key("subjectivity.weight"));
+}
+
+#[test]
 fn settings_are_told_and_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let told = done(folder.path(), &["settings", "--preset", "keras-imdb"]);

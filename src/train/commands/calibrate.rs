@@ -5,21 +5,25 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use half::f16;
+use rand::seq::SliceRandom;
 
 use crate::error::{Error, Result};
 use crate::model::{
-    BASELINE_FILE, DirectoryKind, GOLDEN_FILE, ModelFiles, NGRAMS_FILE, Precision, ShortScale, TRAINING_FILE,
-    load_directory, save_directory,
+    BASELINE_FILE, DirectoryKind, GOLDEN_FILE, ModelFiles, NGRAMS_FILE, Precision, SUBJECTIVITY_BIAS,
+    SUBJECTIVITY_WEIGHT, ShortScale, TRAINING_FILE, load_directory, save_directory,
 };
 use crate::predict::{Predictor, Truncate};
+use crate::train::calibration::scale::{self, Fitted, Told, neutral};
+use crate::train::calibration::subjectivity::Subjectivity;
 use crate::train::data::labelled::{self, DataSource, TableArgs};
-use crate::train::data::minimal_pairs::{Expectation, behaviour, judge, load_pairs};
+use crate::train::data::minimal_pairs::{behaviour, judge, load_pairs};
 use crate::train::data::own::file_name;
-use crate::train::metrics::{Metrics, cross_entropy, surest_first};
+use crate::train::metrics::{Metrics, ece_by_chance, surest_first};
 use crate::train::ngrams::logistic::platt;
-use crate::train::report::record::{Calibration, TrainingRecord};
+use crate::train::random::{Stream, stream_rng};
+use crate::train::report::record::{Calibration, OtherHalf, TrainingRecord};
 use crate::train::report::{card, companions, curve, reliability};
-use crate::train::score::mean_logits_of;
+use crate::train::score::{encode_all, logits, mean_logits_of};
 use crate::train::stage::{OutputArgs, ResumeArgs, Stage, print};
 
 /// Rows under which two numbers cannot be fitted.
@@ -62,12 +66,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
     let read = labelled::read(&job.data, &job.table, None)?;
     read.notes.iter().try_for_each(|note| print(out, &format!("{note}\n")))?;
     let mut rows = read.rows;
-    let mut lengths = Vec::with_capacity(rows.len());
-    rows.retain(|row| {
-        let encoding = row.target.and_then(|_| given[0].encode(&row.text, Truncate::Tail).ok());
-        lengths.extend(encoding.iter().map(|encoding| encoding.tokens()));
-        encoding.is_some()
-    });
+    rows.retain(|row| row.target.is_some() && given[0].encode(&row.text, Truncate::Tail).is_ok());
     let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
     let targets: Vec<f32> = rows.iter().filter_map(|row| row.target).collect();
     let positives = targets.iter().filter(|target| **target >= 0.5).count();
@@ -77,16 +76,9 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         return Err(Error::Data(reason));
     }
     let told = mean_logits_of(&given, &texts);
+    let mut other_half = None;
     if job.by_length {
-        // A scale that the model has is fitted anew, from what it says without one.
-        files.config.set_short_scale(ShortScale::default());
-        let plain = [Predictor::new(files.clone())];
-        let logits = mean_logits_of(&plain, &texts);
-        let rows: Vec<Told> = (0..texts.len())
-            .map(|at| Told { logit: logits[at], ids: lengths[at], target: targets[at] })
-            .collect();
-        let sides = [rows, neutral(&plain[0])?];
-        files.config.set_short_scale(fit_short(&sides, files.config.bias));
+        other_half = Some(fit_short(&mut files, &texts, &targets)?);
     } else {
         let (factor, shift) = platt(&told, &targets);
         // Rising certainty must mean rising odds.
@@ -96,7 +88,7 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         files.config.temperature = (files.config.temperature / factor).clamp(1e-3, 1e3);
         files.config.bias = files.config.bias * factor + shift;
     }
-    let short = Some(files.config.short_scale()).filter(|short| short.gain != 0.0 || short.bias != 0.0);
+    let short = Some(files.config.short_texts).filter(|short| !short.is_nothing());
 
     let after = Predictor::new(files.clone());
     let models = [after];
@@ -109,7 +101,12 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         rows.len(),
         files.config.temperature,
         files.config.bias,
-        short.map_or(String::new(), |short| format!("; with s = exp(-n / {}), {short}", short.tokens)),
+        short.map_or(String::new(), |short| {
+            format!(
+                "; with s = exp(-n / {}) for n tokens and the probability u that a text holds an opinion, {short}",
+                short.tokens
+            )
+        }),
         old.loss,
         old.accuracy,
         old.ece,
@@ -117,6 +114,11 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         new.accuracy,
         new.ece
     );
+    if let Some(OtherHalf { ece, ece_by_chance }) = other_half {
+        text += &format!(
+            "each half told by a scale fitted to the other: calibration error {ece:.4} (by chance {ece_by_chance:.4})\n"
+        );
+    }
     match (abstain, job.precision) {
         (Some(Some((score, share))), Some(wanted)) => {
             text += &format!(
@@ -142,66 +144,55 @@ pub fn calibrate(job: &CalibrateJob, out: &mut (dyn Write + Send)) -> Result<()>
         temperature: files.config.temperature,
         bias: files.config.bias,
         short,
+        other_half,
         abstain: abstain.flatten().map(|(score, _)| score),
     };
     save(&stage, job, files, &models[0], calibration, new, (&fitted, &targets), &texts)?;
     stage.end(true, out)
 }
 
-/// Lengths over which gain and bias may fall, in ids: past the longest, whole reviews would be told otherwise too.
-const LENGTHS: [f32; 5] = [5.0, 10.0, 20.0, 30.0, 40.0];
+/// The seed that parts the rows in halves.
+const HALVES_SEED: u64 = 1;
 
-/// What a model without a gain says of a text.
-#[derive(Clone, Copy)]
-struct Told {
-    logit: f32,
-    ids: usize,
-    target: f32,
-}
+/// Fits the scale by length of `files` to the rows, with what tells texts that hold an opinion; how it does on each half of
+/// them when fitted to the other.
+fn fit_short(files: &mut ModelFiles, texts: &[&str], targets: &[f32]) -> Result<OtherHalf> {
+    // A scale that the model has is fitted anew, from what it says without one.
+    files.config.short_texts = ShortScale::default();
+    files.tensors.retain(|name, _| ![SUBJECTIVITY_WEIGHT, SUBJECTIVITY_BIAS].contains(&name.as_str()));
+    let plain = Predictor::new(files.clone());
+    let subjectivity = Subjectivity::learn(&plain)?;
+    let ids = encode_all(texts, &files.config, &files.vocabulary);
+    let ids: Vec<&[u32]> = ids.iter().map(Vec::as_slice).collect();
+    let bias = files.config.bias;
+    let told = logits(&plain, &ids).into_iter().zip(subjectivity.logits(&plain, &ids));
+    let rows: Vec<Told> = told
+        .zip(ids.iter().zip(targets))
+        .map(|((logit, opinion), (ids, &target))| Told {
+            logit: logit - bias,
+            ids: ids.len(),
+            opinion,
+            target,
+        })
+        .collect();
+    let neutral = neutral(&plain, &subjectivity)?;
 
-/// What `predictor` says of texts without an opinion, whose target is one half: rows of opinions alone would make it sure of
-/// those too.
-fn neutral(predictor: &Predictor) -> Result<Vec<Told>> {
-    let pairs = load_pairs(None)?.into_iter().filter(|pair| pair.expect == Expectation::Neutral);
-    let told = pairs.filter_map(|pair| {
-        let encoding = predictor.encode(&pair.a, Truncate::Tail).ok()?;
-        let logit = predictor.run(std::slice::from_ref(&encoding)).pop()?.logit;
-        Some(Told { logit, ids: encoding.tokens(), target: 0.5 })
-    });
-    Ok(told.collect())
-}
-
-/// The scale under which the texts of the second side, which hold no opinion, lie at one half in the mean, of the least
-/// cross-entropy, in which both sides count alike; `bias` is in the logits.
-fn fit_short(sides: &[Vec<Told>; 2], bias: f32) -> ShortScale {
-    let neutral = &sides[1];
-    let centre = |tokens: f32| -> f32 {
-        let total: f32 = neutral.iter().map(|told| told.logit - bias).sum();
-        let shares: f32 = neutral.iter().map(|told| (-(told.ids as f32) / tokens).exp()).sum();
-        if neutral.is_empty() { 0.0 } else { (-total / shares * 100.0).round().clamp(-100.0, 100.0) / 100.0 }
+    let mut shuffled = rows.clone();
+    shuffled.shuffle(&mut stream_rng(HALVES_SEED, Stream::Split, 0));
+    let (one, other) = shuffled.split_at(shuffled.len() / 2);
+    let crossed = |fitted_to: &[Told], told: &[Told]| -> Vec<f32> {
+        let fitted = scale::fit(fitted_to, &neutral, bias);
+        told.iter().map(|row| fitted.apply(row) + bias).collect()
     };
-    let loss = |scale: &ShortScale| -> f64 {
-        let of_row = |told: &Told| {
-            let logit = scale.apply(told.logit - bias, told.ids) + bias;
-            cross_entropy(f64::from(logit), f64::from(told.target))
-        };
-        sides.iter().map(|side| side.iter().map(of_row).sum::<f64>() / side.len().max(1) as f64).sum()
-    };
-    // Steps finer than these are more than the data tell.
-    let steps = |from: i32, to: i32, of_one: f32| (from..=to).map(move |step| step as f32 / of_one);
-    let mut best = (f64::INFINITY, ShortScale::default());
-    for tokens in LENGTHS {
-        for threshold in steps(0, 10, 10.0) {
-            for gain in steps(-9, 60, 10.0) {
-                let scale = ShortScale { gain, tokens, threshold, bias: centre(tokens) };
-                let loss = loss(&scale);
-                if loss < best.0 {
-                    best = (loss, scale);
-                }
-            }
-        }
-    }
-    best.1
+    let logits = [crossed(other, one), crossed(one, other)].concat();
+    let targets: Vec<f32> = shuffled.iter().map(|row| row.target).collect();
+    let other_half =
+        OtherHalf { ece: Metrics::of(&logits, &targets).ece, ece_by_chance: ece_by_chance(&logits) };
+
+    let Fitted { scale, slope, offset } = scale::fit(&rows, &neutral, bias);
+    files.config.short_texts = scale;
+    files.tensors.extend(subjectivity.tensors(slope, offset));
+    Ok(other_half)
 }
 
 /// The score from which on answers are right in the share `wanted` of all cases, and the share of rows that have one.
@@ -264,22 +255,6 @@ fn save(
 mod tests {
     use super::*;
     use crate::train::metrics::sigmoid;
-
-    #[test]
-    fn short_texts_are_made_as_sure_as_they_are_right() {
-        // Twenty short texts told at .73 of which nineteen are right, and long ones that are right as often as told.
-        let told = |logit: f32, ids: usize, target: f32| Told { logit, ids, target };
-        let mut rows: Vec<Told> = (0..20).map(|at| told(1.0, 4, f32::from(at < 19))).collect();
-        rows.extend((0..100).map(|at| told(1.0, 300, f32::from(at < 73))));
-        rows.extend(rows.clone().into_iter().map(|row| told(-row.logit, row.ids, 1.0 - row.target)));
-        let scale = fit_short(&[rows.clone(), Vec::new()], 0.0);
-        assert!((sigmoid(f64::from(scale.apply(1.0, 4))) - 0.95).abs() < 0.01, "{scale:?}");
-        assert!((scale.apply(1.0, 300) - 1.0).abs() < 0.02, "{scale:?}");
-        // Texts of no opinion, of which it is half sure, are left at that.
-        let neutral = [told(0.5, 4, 0.5), told(-0.5, 4, 0.5)].repeat(50);
-        let held = fit_short(&[rows, neutral], 0.0);
-        assert!(held.apply(0.5, 4) < 0.6 && held.apply(1.0, 4) > 2.0, "{held:?}");
-    }
 
     #[test]
     fn one_abstains_below_the_score_that_is_right_often_enough() {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::predict::Predictor;
 use crate::train::commands::rows::{Evaluation, rows};
-use crate::train::metrics::{Coverage, Metrics, best_threshold, coverage};
+use crate::train::metrics::{Coverage, Metrics, best_threshold, coverage, coverage_table, ece_by_chance};
 use crate::train::score::mean_logits_of;
 
 /// Reviews from which on a threshold that would be better is no chance.
@@ -19,8 +19,18 @@ pub struct Evaluated {
     /// The figures.
     #[serde(flatten)]
     pub metrics: Metrics,
+    /// The calibration error that so many reviews show by chance.
+    pub ece_by_chance: f64,
     /// What is answered, and how often that is right, from several scores on.
     pub coverage: Vec<Coverage>,
+}
+
+impl Evaluated {
+    /// As it is printed for people.
+    pub fn to_text(&self) -> String {
+        let by_chance = format!("\n{:<20}{:.4}\n", "ece by chance", self.ece_by_chance);
+        self.metrics.to_text() + &by_chance + &coverage_table(&self.coverage)
+    }
 }
 
 /// Figures of the models together, as `evaluation` asks; what was taken for what, and what was left out, goes to `log`.
@@ -46,5 +56,6 @@ pub fn evaluate(evaluation: &Evaluation, log: &mut dyn Write) -> Result<Evaluate
              would be right; `trainer calibrate` moves it there"
         ));
     }
-    Ok(Evaluated { metrics, coverage: coverage(&logits, &targets).to_vec() })
+    let ece_by_chance = ece_by_chance(&logits);
+    Ok(Evaluated { metrics, ece_by_chance, coverage: coverage(&logits, &targets).to_vec() })
 }

@@ -36,7 +36,6 @@ use crate::predict::Predictor;
 use crate::train::data::labelled::DataSource;
 use crate::train::data::minimal_pairs;
 use crate::train::interrupt::Interrupt;
-use crate::train::metrics::coverage_table;
 use crate::train::pretrain::language_model::LanguageJob;
 use crate::train::pretrain::word_vectors::VectorJob;
 use crate::train::pretrain::{language_model, word_vectors};
@@ -114,7 +113,7 @@ pub fn run(cli: Cli, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Res
             let text = if json {
                 serde_json::to_string(&evaluated).expect("plain data") + "\n"
             } else {
-                evaluated.metrics.to_text() + &coverage_table(&evaluated.coverage)
+                evaluated.to_text()
             };
             print(out, &text)
         }

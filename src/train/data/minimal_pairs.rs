@@ -15,7 +15,7 @@ const LIST: &str = include_str!("minimal_pairs.jsonl");
 const ALIKE: f32 = 0.1;
 
 /// The probability of a text that says nothing may lie so far from one half.
-const NEUTRAL: f32 = 0.15;
+pub const NEUTRAL: f32 = 0.15;
 
 /// What is expected of the probabilities of two texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

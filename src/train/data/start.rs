@@ -6,7 +6,9 @@ use std::path::Path;
 use rand::Rng;
 
 use crate::error::{Error, Result};
-use crate::model::{Array, Config, NgramTable, load_directory};
+use crate::model::{
+    Array, Config, NgramTable, SUBJECTIVITY_BIAS, SUBJECTIVITY_WEIGHT, ShortScale, load_directory,
+};
 use crate::text::{Scheme, Tokenizer, Vocabulary};
 use crate::train::random::{Stream, stream_rng};
 
@@ -70,7 +72,9 @@ pub fn init_model(directory: &Path, texts: &[&str], seed: u64) -> Result<InitMod
     let ngrams = files.ngrams.map(|table| table.scaled(factor)).transpose();
     let ngrams = ngrams.map_err(|reason| Error::Data(format!("n-grams: {reason}")))?;
     (config.temperature, config.bias) = (1.0, 0.0);
-    config.set_short_scale(Config::keras_imdb().short_scale());
+    config.short_texts = ShortScale::default();
+    // It belongs to that scale, and nothing would train it.
+    tensors.retain(|name, _| ![SUBJECTIVITY_WEIGHT, SUBJECTIVITY_BIAS].contains(&name.as_str()));
     Ok(InitModel { name: files.name, config, vocabulary, added: words.len(), tensors, ngrams })
 }
 

@@ -5,7 +5,7 @@ use crate::text::Scheme;
 use crate::train::data::minimal_pairs;
 use crate::train::metrics::Metrics;
 use crate::train::report::curve::CURVE_FILE;
-use crate::train::report::record::{Calibration, SeedFigures, TrainingRecord};
+use crate::train::report::record::{Calibration, OtherHalf, SeedFigures, TrainingRecord};
 use crate::train::report::reliability::RELIABILITY_FILE;
 use crate::train::settings::Split;
 
@@ -66,9 +66,15 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         ));
         if let Some(short) = calibration.short {
             add(&format!(
-                "| short texts | with s = exp(-n / {}) for n ids, {short}; fitted on that |",
+                "| short texts | with s = exp(-n / {}) for n ids and the probability u that a text holds an opinion, {short}; \
+                 fitted on that |",
                 short.tokens
             ));
+            if let Some(OtherHalf { ece, ece_by_chance }) = calibration.other_half {
+                add(&format!(
+                    "| on others | ECE {ece:.4} where each half is told by a scale fitted to the other; by chance {ece_by_chance:.4} |"
+                ));
+            }
         }
         if let Some(score) = calibration.abstain {
             add(&format!(

@@ -32,9 +32,21 @@ pub struct Calibration {
     /// How short texts are told, where that was fitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short: Option<ShortScale>,
+    /// How well a scale does on rows that it was not fitted to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_half: Option<OtherHalf>,
     /// The score from which on answers are right as often as was wanted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub abstain: Option<f64>,
+}
+
+/// How well a scale does on rows that it was not fitted to: each half of them is told by the one fitted to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OtherHalf {
+    /// The calibration error.
+    pub ece: f64,
+    /// What that is in the mean of a model whose probabilities are right.
+    pub ece_by_chance: f64,
 }
 
 /// The figures of one of several seeds.
