@@ -49,7 +49,11 @@ impl Embedding {
             view.data().as_chunks().0.iter().map(|bytes| f16::from_le_bytes(*bytes)).collect();
         // All but infinities and what is no number lie within [`super::weights::LARGEST_VALUE`]; those have every bit of the
         // exponent.
-        match halves.iter().position(|half| half.to_bits() & 0x7c00 == 0x7c00) {
+        let lies_out = |half: &f16| half.to_bits() & 0x7c00 == 0x7c00;
+        // Many at once without a way out in their middle.
+        let any_out = |block: &[f16]| block.iter().fold(false, |out, half| out | lies_out(half));
+        let block = halves.chunks(TOGETHER).position(any_out).map(|block| block * TOGETHER);
+        match block.and_then(|start| Some(start + halves[start..].iter().position(lies_out)?)) {
             Some(index) => {
                 let (tensor, value) = (spec.name.clone(), halves[index].to_f32());
                 Err(ModelFault::Value { tensor, index, value })

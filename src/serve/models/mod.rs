@@ -335,21 +335,15 @@ impl LoadedModel {
     ) -> Result<Self> {
         let directory = opened.path();
         // The digest of all files takes a tenth as long as everything else here, and needs no memory.
-        let (predictor, version) = std::thread::scope(|scope| {
+        let (tried, version) = std::thread::scope(|scope| {
             let version = scope.spawn(|| version(opened));
-            let predictor = Predictor::load_opened(opened, precision);
-            (predictor, version.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            let tried = Self::load_and_try(opened, precision);
+            (tried, version.join().unwrap_or_else(|panic| resume_unwind(panic)))
         });
-        let predictor = predictor?;
+        let (predictor, self_test) = tried?;
         let name = name.unwrap_or(predictor.name());
         check_model_name(name)
             .map_err(|reason| Error::setting("--model", reason + "; give it one: NAME=DIR"))?;
-        let mut golden: Option<Golden> = opened.companion(GOLDEN_FILE)?;
-        if let Some(golden) = golden.as_mut().filter(|_| precision.is_some()) {
-            // What is on record was answered in the model's own precision.
-            golden.tolerance = golden.tolerance.max(OTHER_PRECISION_TOLERANCE);
-        }
-        let self_test = SelfTest::run(&predictor, golden.as_ref(), directory)?;
         let baseline: Option<Baseline> = opened.companion(BASELINE_FILE)?;
         let drift = baseline.map(|baseline| Drift::new(baseline, drift_window)).transpose();
         let drift = drift.map_err(|reason| Error::invalid(directory.join(BASELINE_FILE), reason))?;
@@ -364,6 +358,21 @@ impl LoadedModel {
             fingerprint: opened.fingerprint().clone(),
             predictor,
         })
+    }
+
+    /// The model in the directory `opened`, and how its golden reviews come out.
+    fn load_and_try(
+        opened: &OpenDirectory,
+        precision: Option<RecurrentPrecision>,
+    ) -> Result<(Predictor, SelfTest)> {
+        let predictor = Predictor::load_opened(opened, precision)?;
+        let mut golden: Option<Golden> = opened.companion(GOLDEN_FILE)?;
+        if let Some(golden) = golden.as_mut().filter(|_| precision.is_some()) {
+            // What is on record was answered in the model's own precision.
+            golden.tolerance = golden.tolerance.max(OTHER_PRECISION_TOLERANCE);
+        }
+        let self_test = SelfTest::run(&predictor, golden.as_ref(), opened.path())?;
+        Ok((predictor, self_test))
     }
 }
 
