@@ -134,6 +134,17 @@ pub fn bins(logits: &[f32], targets: &[f32]) -> [Bin; ECE_BINS] {
     bins
 }
 
+/// The calibration error where either class counts half: what is left of it does not come from how often texts are positive,
+/// which a text does not tell. That of [`Metrics::ece`] where one class is missing.
+pub fn ece_of_even_classes(logits: &[f32], targets: &[f32]) -> f64 {
+    let mut distances = [0f64; ECE_BINS];
+    for ((&logit, &target), weight) in logits.iter().zip(targets).zip(class_weights(targets)) {
+        let probability = sigmoid(f64::from(logit));
+        distances[bin_of(probability)] += weight * (probability - f64::from(target));
+    }
+    distances.iter().map(|distance| distance.abs()).sum::<f64>() / logits.len().max(1) as f64
+}
+
 /// The calibration error that as many reviews show in the mean of a model whose probabilities are right: labels are drawn, so
 /// that no bin has its exact share. By the normal approximation, `sum over bins of sqrt(2 / pi sum of p (1 - p))` by review.
 pub fn ece_by_chance(logits: &[f32]) -> f64 {
@@ -326,6 +337,22 @@ mod tests {
         let logit = |p: f64| (p / (1.0 - p)).ln() as f32;
         let metrics = Metrics::of(&[logit(0.9), logit(0.9), logit(0.1)], &[1.0, 0.0, 0.0]);
         assert!((metrics.ece - (2.0 * 0.4 + 0.1) / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn how_often_texts_are_positive_is_no_error_of_even_classes() {
+        // Told at .75 and .25, as is right of as many of either class; three of four are positive.
+        let logit = 3f32.ln();
+        let rows = |logit: f32, positive: usize, negative: usize| {
+            let rows = std::iter::repeat_n((logit, 1.0), positive);
+            rows.chain(std::iter::repeat_n((logit, 0.0), negative))
+        };
+        let (logits, targets): (Vec<f32>, Vec<f32>) = rows(logit, 90, 10).chain(rows(-logit, 30, 30)).unzip();
+        assert!(ece_of_even_classes(&logits, &targets) < 1e-6);
+        assert!(Metrics::of(&logits, &targets).ece > 0.15);
+        let even = Metrics::of(&logits[..20], &targets[..20]).ece;
+        assert!((ece_of_even_classes(&logits[..20], &targets[..20]) - even).abs() < 1e-12);
+        assert_eq!(ece_of_even_classes(&[], &[]), 0.0);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use serde::Serialize;
 use crate::error::Result;
 use crate::predict::Predictor;
 use crate::train::commands::rows::{Evaluation, rows};
-use crate::train::metrics::{Coverage, Metrics, best_threshold, coverage, coverage_table, ece_by_chance};
+use crate::train::metrics::{
+    Coverage, Metrics, best_threshold, coverage, coverage_table, ece_by_chance, ece_of_even_classes,
+};
 use crate::train::score::mean_logits_of;
 
 /// Reviews from which on a threshold that would be better is no chance.
@@ -21,6 +23,8 @@ pub struct Evaluated {
     pub metrics: Metrics,
     /// The calibration error that so many reviews show by chance.
     pub ece_by_chance: f64,
+    /// The calibration error where either class counts half.
+    pub ece_of_even_classes: f64,
     /// What is answered, and how often that is right, from several scores on.
     pub coverage: Vec<Coverage>,
 }
@@ -28,8 +32,9 @@ pub struct Evaluated {
 impl Evaluated {
     /// As it is printed for people.
     pub fn to_text(&self) -> String {
-        let by_chance = format!("\n{:<20}{:.4}\n", "ece by chance", self.ece_by_chance);
-        self.metrics.to_text() + &by_chance + &coverage_table(&self.coverage)
+        let (chance, even) = (self.ece_by_chance, self.ece_of_even_classes);
+        let more = format!("\n{:<20}{chance:.4}\n{:<20}{even:.4}\n", "ece by chance", "of even classes");
+        self.metrics.to_text() + &more + &coverage_table(&self.coverage)
     }
 }
 
@@ -56,6 +61,10 @@ pub fn evaluate(evaluation: &Evaluation, log: &mut dyn Write) -> Result<Evaluate
              would be right; `trainer calibrate` moves it there"
         ));
     }
-    let ece_by_chance = ece_by_chance(&logits);
-    Ok(Evaluated { metrics, ece_by_chance, coverage: coverage(&logits, &targets).to_vec() })
+    Ok(Evaluated {
+        metrics,
+        ece_by_chance: ece_by_chance(&logits),
+        ece_of_even_classes: ece_of_even_classes(&logits, &targets),
+        coverage: coverage(&logits, &targets).to_vec(),
+    })
 }
