@@ -437,7 +437,9 @@ def default_network(work):
 
     tensors = load_file(work / "default.safetensors")
     net = wide_network(*tensors["embedding.weight"].shape).eval()
-    state = {name: torch.tensor(array.astype("f4")) for name, array in tensors.items()}
+    # What tells a text that holds an opinion is no part of the LSTM.
+    ours = {name: array for name, array in tensors.items() if not name.startswith("subjectivity.")}
+    state = {name: torch.tensor(array.astype("f4")) for name, array in ours.items()}
     for suffix in ("l0", "l0_reverse"):
         state.setdefault(f"lstm.bias_hh_{suffix}", torch.zeros_like(state[f"lstm.bias_ih_{suffix}"]))
     net.load_state_dict(state)
