@@ -54,7 +54,7 @@ mod quantized_tests;
 mod tests;
 
 pub use buffers::BufferPool;
-pub use bytes::{BYTE_BLOCK, ByteClasses};
+pub use bytes::{BYTE_BLOCK, ByteClasses, ByteClassifier, ByteWork, with_byte_classes};
 pub use dispatch::{map_sigmoid, map_tanh};
 pub use gradient::{InputGradient, InputPass};
 pub use inference::{GateTable, Output, Projection, Recurrent, Sequence, State};

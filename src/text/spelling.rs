@@ -13,33 +13,40 @@ const LETTERS: std::ops::RangeInclusive<usize> = 5..=18;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spelling {
-    /// Open addressing with linear probing, `2^bits` slots: a hash of the remainder, the id of its word. A free slot has
-    /// the id 0.
-    slots: Vec<(u32, u32)>,
+    /// Open addressing with linear probing, `2^bits` slots: some bits of a remainder's hash above the place of its word among
+    /// the frequent ones, from 1 on. 0 is free.
+    slots: Vec<u32>,
     bits: u32,
+    /// The id of the first word.
+    first: u32,
     /// Every remainder that there is: most words that are asked for have none.
     filter: Option<Filter>,
 }
+
+/// Bits of a slot that hold a place.
+const PLACE_BITS: u32 = (FREQUENT + 1).next_power_of_two().trailing_zeros();
 
 /// Room for the longest word that is corrected.
 const ROOM: usize = 24;
 
 impl Spelling {
-    /// The index of `words`, most frequent first, each with its id.
-    pub fn new<'w>(words: impl Iterator<Item = (u32, &'w [u8])>) -> Self {
-        let words: Vec<_> = words.take(FREQUENT).filter(|(_, word)| is_correctable(word)).collect();
+    /// The index of `words`, most frequent first, which have the ids from `first` on.
+    pub fn new<'w>(first: u32, words: impl Iterator<Item = &'w [u8]>) -> Self {
+        let words: Vec<_> =
+            (1..).zip(words.take(FREQUENT)).filter(|(_, word)| is_correctable(word)).collect();
         let entries: usize = words.iter().map(|(_, word)| word.len() + 1).sum();
-        let bits = (2 * entries.max(1)).next_power_of_two().trailing_zeros();
-        let mut index = Self { slots: vec![(0, 0); 1 << bits], bits, filter: None };
+        // Up to five sixths full, so that it stays in a near cache.
+        let bits = (entries * 6 / 5 + 1).next_power_of_two().trailing_zeros();
+        let mut index = Self { slots: vec![0; 1 << bits], bits, first, filter: None };
         let mut filter = Filter::new(entries);
-        for (id, word) in words {
+        for (place, word) in words {
             let (short, length) = squeeze_short(word);
             for_each_remainder(&short, length, |key| {
                 let mut at = key.slot(index.bits);
-                while index.slots[at].1 != 0 {
+                while index.slots[at] != 0 {
                     at = (at + 1) & (index.slots.len() - 1);
                 }
-                index.slots[at] = (fingerprint(key), id);
+                index.slots[at] = fingerprint(key) | place;
                 filter.insert(key);
             });
         }
@@ -57,16 +64,15 @@ impl Spelling {
                 return;
             }
             let mut at = key.slot(self.bits);
-            loop {
-                let (print, id) = self.slots[at];
-                if id == 0 {
-                    break;
-                }
-                if print == fingerprint(key)
-                    && found.is_none_or(|found| id < found)
-                    && is_slip(&short[..length], &squeeze(word(id), 1))
-                {
-                    found = Some(id);
+            while self.slots[at] != 0 {
+                let (print, place) =
+                    (self.slots[at] >> PLACE_BITS << PLACE_BITS, self.slots[at] % (1 << PLACE_BITS));
+                let id = self.first + place - 1;
+                if print == fingerprint(key) && found.is_none_or(|found| id < found) {
+                    let (meant, meant_length) = squeeze_short(word(id));
+                    if is_slip(&short[..length], &meant[..meant_length]) {
+                        found = Some(id);
+                    }
                 }
                 at = (at + 1) & (self.slots.len() - 1);
             }
@@ -79,8 +85,10 @@ fn is_correctable(word: &[u8]) -> bool {
     LETTERS.contains(&word.len()) && word.iter().all(u8::is_ascii_lowercase)
 }
 
+/// The bits of `key` that a slot holds: the highest of a product with 2^32 over the golden ratio.
 fn fingerprint(key: Key) -> u32 {
-    (key.value ^ key.value >> 32) as u32 ^ key.length << 24
+    ((key.value ^ key.value >> 32) as u32 ^ key.length << 24).wrapping_mul(0x9e37_79b1) >> PLACE_BITS
+        << PLACE_BITS
 }
 
 /// `word` with every run of a byte cut to `most`.
@@ -100,24 +108,24 @@ fn squeeze_short(word: &[u8]) -> ([u8; ROOM], usize) {
     (short, length)
 }
 
-/// Calls `each` with the key of `word`, of `length` bytes, and with those of what is left when one letter behind the first
-/// is dropped, the last one first.
+/// Calls `each` with the keys of what is left of `word`, of `length` bytes, when one letter behind the first is dropped, and
+/// at last with its own.
 #[inline(always)]
 fn for_each_remainder(word: &[u8; ROOM], length: usize, mut each: impl FnMut(Key)) {
     let eight = |part: usize| u64::from_le_bytes(word.as_chunks().0[part]);
-    let parts = [eight(0), eight(1), eight(2)];
-    each(Key::of_parts(parts, length));
-    for dropped in (1..length).rev() {
-        // What stands behind the letter moves up by one byte, over the borders of parts.
-        let mut left = parts;
-        let (part, bits) = (dropped / 8, 8 * (dropped % 8));
-        let before = (1 << bits) - 1;
-        left[part] = left[part] & before | (left[part] >> 8) & !before;
-        for next in part + 1..left.len() {
-            left[next - 1] |= left[next] << 56;
-            left[next] >>= 8;
+    let (first, last) = (u128::from(eight(1)) << 64 | u128::from(eight(0)), eight(2));
+    // The bytes before the one that is dropped: those behind it move up, from one number into the other.
+    let (mut before, mut last_before) = (0xff, 0);
+    for dropped in 1..=length {
+        let moved = first >> 8 | u128::from(last) << 120;
+        let left = first & before | moved & !before;
+        let last = last & last_before | last >> 8 & !last_before;
+        let length = if dropped == length { length } else { length - 1 };
+        each(Key::of_parts([left as u64, (left >> 64) as u64, last], length));
+        if dropped >= 16 {
+            last_before = last_before << 8 | 0xff;
         }
-        each(Key::of_parts(left, length - 1));
+        before = before << 8 | 0xff;
     }
 }
 
@@ -153,10 +161,10 @@ mod tests {
     fn remainders_have_the_keys_of_what_is_left() {
         for length in 1..=*LETTERS.end() {
             let word = &b"abcdefghijklmnopqrstuvwxyz"[..length];
-            let mut expected = vec![Key::of(word)];
-            for dropped in (1..length).rev() {
-                expected.push(Key::of(&[&word[..dropped], &word[dropped + 1..]].concat()));
-            }
+            let mut expected: Vec<Key> = (1..length)
+                .map(|dropped| Key::of(&[&word[..dropped], &word[dropped + 1..]].concat()))
+                .collect();
+            expected.push(Key::of(word));
             let mut found = Vec::new();
             let (word, length) = squeeze_short(word);
             for_each_remainder(&word, length, |key| found.push(key));
@@ -188,7 +196,7 @@ mod tests {
             "bored",
             "brads",
         ];
-        let index = Spelling::new((1..).zip(words.iter().map(|word| word.as_bytes())));
+        let index = Spelling::new(1, words.iter().map(|word| word.as_bytes()));
         let read = |typed: &str| {
             index
                 .corrected(typed.as_bytes(), |id| words[id as usize - 1].as_bytes())

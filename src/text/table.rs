@@ -40,6 +40,13 @@ impl Table {
         self.slots[at] = Slot { value: key.value, length: key.length, id };
     }
 
+    /// The id of `key`, one that tells the word from every other, where it stands in the first slot that is looked at.
+    #[inline(always)]
+    pub fn find_at_once(&self, key: Key) -> Option<u32> {
+        let slot = &self.slots[key.slot(self.bits)];
+        (slot.value == key.value && slot.length == key.length).then_some(slot.id)
+    }
+
     /// The id of `key`; `is_it` says whether an id is that of the word looked for, where its key alone does not tell.
     #[inline(always)]
     pub fn find(&self, key: Key, is_it: impl Fn(u32) -> bool) -> Option<u32> {
@@ -72,8 +79,8 @@ pub(super) struct Filter {
 impl Filter {
     /// An empty filter for `count` keys.
     pub fn new(count: usize) -> Self {
-        // Some 12 bits for each key, of which three are set: one in a hundred of the others is taken for one.
-        let bits = (count / 5).next_power_of_two().max(2).trailing_zeros();
+        // 8 to 16 bits for each key, of which three are set: one to three in a hundred of the others are taken for one.
+        let bits = (count / 8).next_power_of_two().max(2).trailing_zeros();
         Self { words: vec![0; 1 << bits], bits }
     }
 

@@ -23,8 +23,6 @@ pub(super) struct Plain {
     pub start: usize,
     /// Byte after its last in the original text.
     pub end: usize,
-    /// Whether it is no mark.
-    pub is_word: bool,
 }
 
 impl Plain {
@@ -55,6 +53,10 @@ pub(super) trait Sink {
     fn plain(&mut self, plain: Plain) {
         plain.with_token(|token| self.token(token, plain.key()));
     }
+
+    /// Told after plain tokens, how many of them are words and no marks.
+    #[inline(always)]
+    fn plain_words(&mut self, _words: usize) {}
 }
 
 impl<F: FnMut(Token<'_>, Key)> Sink for F {

@@ -84,9 +84,8 @@ impl Tokenizer {
         mut each: impl FnMut(u32, Range<usize>),
     ) -> Counts {
         if self.scheme == Scheme::Typed {
-            let mut encoder = Encoder { vocabulary, counts: Counts::default(), each };
-            typed::scan(text, &mut encoder);
-            return encoder.counts;
+            return typed::scan(text, Encoder { vocabulary, counts: Counts::default(), unread: 0, each })
+                .counts;
         }
         let mut counts = Counts::default();
         self.scan(text, |token, key| {
@@ -114,7 +113,7 @@ impl Tokenizer {
         match self.scheme {
             Scheme::Keras => keras::scan(text, &mut each),
             Scheme::Words => words::scan(text, &mut each),
-            Scheme::Typed => typed::scan(text, &mut each),
+            Scheme::Typed => drop(typed::scan(text, each)),
         }
     }
 }
@@ -123,6 +122,8 @@ impl Tokenizer {
 struct Encoder<'v, E> {
     vocabulary: &'v Vocabulary,
     counts: Counts,
+    /// Plain words since [`Sink::plain_words`] that the vocabulary lacks.
+    unread: usize,
     each: E,
 }
 
@@ -141,18 +142,32 @@ impl<E: FnMut(u32, Range<usize>)> Sink for Encoder<'_, E> {
 
     #[inline(always)]
     fn plain(&mut self, plain: Plain) {
-        self.counts.words += usize::from(plain.is_word);
-        match self.vocabulary.find_plain(&plain) {
-            Some(id) => {
-                self.counts.known += usize::from(plain.is_word);
-                (self.each)(id, plain.start..plain.end);
-            }
-            None => plain.with_token(|token| self.unknown(token)),
+        match self.vocabulary.find_at_once(&plain) {
+            Some(id) => (self.each)(id, plain.start..plain.end),
+            None => self.plain_further(plain),
         }
+    }
+
+    #[inline(always)]
+    fn plain_words(&mut self, words: usize) {
+        self.counts.words += words;
+        self.counts.known += words - std::mem::take(&mut self.unread);
     }
 }
 
 impl<E: FnMut(u32, Range<usize>)> Encoder<'_, E> {
+    /// As [`Sink::plain`], where one look does not tell.
+    #[inline(never)]
+    fn plain_further(&mut self, plain: Plain) {
+        match self.vocabulary.find_plain(&plain) {
+            Some(id) => (self.each)(id, plain.start..plain.end),
+            None => plain.with_token(|token| {
+                self.unread += usize::from(typed::is_word(token.word));
+                self.unknown(token);
+            }),
+        }
+    }
+
     /// Takes a token that the vocabulary lacks.
     #[cold]
     #[inline(never)]

@@ -107,7 +107,7 @@ impl Vocabulary {
             vocabulary.first_word += classes as u32;
             let first = vocabulary.first_word as usize;
             let words = words[first..].iter().take_while(|word| !word.contains(JOINT));
-            vocabulary.spelling = Spelling::new((first as u32..).zip(words.map(|word| word.as_bytes())));
+            vocabulary.spelling = Spelling::new(vocabulary.first_word, words.map(|word| word.as_bytes()));
         }
         Ok(vocabulary)
     }
@@ -167,8 +167,14 @@ impl Vocabulary {
         self.table.find(key, |id| self.word_bytes(id) == word)
     }
 
-    /// The id of the word that `plain` is.
+    /// The id of the word that `plain` is, where one look is enough to tell.
     #[inline(always)]
+    pub(super) fn find_at_once(&self, plain: &Plain) -> Option<u32> {
+        let key = plain.key();
+        if key.is_whole() { self.table.find_at_once(key) } else { None }
+    }
+
+    /// The id of the word that `plain` is.
     pub(super) fn find_plain(&self, plain: &Plain) -> Option<u32> {
         self.table.find(plain.key(), |id| Key::parts(self.word_bytes(id)) == plain.parts)
     }

@@ -48,7 +48,10 @@ pub(super) fn scan(
     let mut words = (0..stretch.len()).filter(|&at| {
         stretch[at].is_ascii_alphabetic() && (at == 0 || !stretch[at - 1].is_ascii_alphabetic())
     });
-    let counted = words.any(|at| is_number_word(Letters::at(bytes, start + at).key));
+    let counted = words.any(|at| {
+        let key = Letters::at(bytes, start + at).key;
+        key.is_whole() && is_number_word(key.value)
+    });
     let seen = match counted || goes_on(&stretch[stretch.len() - 1..]) || stretch.windows(2).any(goes_on) {
         true => text.floor_char_boundary((end + LOOK_AHEAD_BYTES).min(text.len())),
         false => end,

@@ -18,6 +18,7 @@ use self::normal::Normalizer;
 use self::plain::{WINDOW, Window};
 use self::step::step;
 use super::token::Sink;
+use crate::kernel::{ByteClassifier, ByteWork, with_byte_classes};
 
 /// The tokens that stand for a class of things, as they stand in `vocab.txt` behind the special words, in this order.
 pub(crate) fn class_tokens() -> impl Iterator<Item = &'static str> {
@@ -26,38 +27,61 @@ pub(crate) fn class_tokens() -> impl Iterator<Item = &'static str> {
     ends.into_iter().chain(things).chain(rating::RATINGS).chain(symbols::class_names())
 }
 
-/// Gives `sink` every token of `text`, in order.
+/// Gives `sink` every token of `text`, in order, and gives it back.
 #[inline(always)]
-pub(super) fn scan(text: &str, sink: &mut impl Sink) {
-    let bytes = text.as_bytes();
-    let mut normalizer = Normalizer::default();
-    let mut at = 0;
-    while at < bytes.len() {
-        let mut last = [b' '; WINDOW];
-        let window = match bytes[at..].first_chunk() {
-            Some(window) => window,
-            None => {
-                let rest = &bytes[at..];
-                last[..rest.len()].copy_from_slice(rest);
-                &last
-            }
-        };
-        let window = Window::of(window);
-        let mut from = 0;
-        loop {
-            from = window.tell(from, at, sink);
-            if from >= window.end && from > 0 {
-                at += from;
-                break;
-            }
-            let next = step(text, at + from, &mut normalizer, &mut |token, key| sink.token(token, key));
-            from = next - at;
-            if from >= window.end || window.is_inside_word(from) {
-                at = next;
-                break;
+pub(super) fn scan<S: Sink>(text: &str, sink: S) -> S {
+    with_byte_classes(Scan { text, sink })
+}
+
+struct Scan<'t, S> {
+    text: &'t str,
+    sink: S,
+}
+
+impl<S: Sink> ByteWork for Scan<'_, S> {
+    type Output = S;
+
+    #[inline(always)]
+    fn run<C: ByteClassifier>(self) -> S {
+        let Self { text, mut sink } = self;
+        let bytes = text.as_bytes();
+        let mut normalizer = Normalizer::default();
+        let mut last;
+        let mut at = 0;
+        while at < bytes.len() {
+            let window = match bytes[at..].first_chunk() {
+                Some(window) => window,
+                None => {
+                    last = last_window(&bytes[at..]);
+                    &last
+                }
+            };
+            let window = Window::of::<C>(window);
+            let mut from = 0;
+            loop {
+                from = window.tell(from, at, &mut sink);
+                if from >= window.end && from > 0 {
+                    at += from;
+                    break;
+                }
+                let next = step(text, at + from, &mut normalizer, &mut |token, key| sink.token(token, key));
+                from = next - at;
+                if from >= window.end || window.is_inside_word(from) {
+                    at = next;
+                    break;
+                }
             }
         }
+        sink
     }
+}
+
+/// The window of the last bytes of a text, spaces behind them.
+#[inline(never)]
+fn last_window(rest: &[u8]) -> [u8; WINDOW] {
+    let mut last = [b' '; WINDOW];
+    last[..rest.len()].copy_from_slice(rest);
+    last
 }
 
 /// Whether `word`, a token, is more than a mark.

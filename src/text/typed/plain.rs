@@ -4,14 +4,23 @@
 //! What counts as plain here is part of what [`super::step`] reads as it stands; it reads the rest.
 
 use super::rating::is_number_word;
-use crate::kernel::{BYTE_BLOCK, ByteClasses};
-use crate::text::key::Key;
+use crate::kernel::{BYTE_BLOCK, ByteClasses, ByteClassifier};
 use crate::text::token::{Plain, Sink};
 
 /// Bytes that a window looks at: the letters of the last word are loaded 16 at once.
 pub(super) const WINDOW: usize = BYTE_BLOCK + 16;
 /// Bytes behind a token that say whether it is plain.
 const BEHIND: u32 = 2;
+
+/// The lowest bytes of a number, by how many.
+const LOWEST: [u64; 9] = {
+    let (mut masks, mut bytes) = ([0; 9], 1);
+    while bytes < masks.len() {
+        masks[bytes] = u64::MAX >> (64 - 8 * bytes);
+        bytes += 1;
+    }
+    masks
+};
 
 /// The tokens that start in the first bytes of a window.
 pub(super) struct Window<'w> {
@@ -33,10 +42,10 @@ pub(super) struct Window<'w> {
 impl<'w> Window<'w> {
     /// The window of `bytes`, where a token may start; spaces behind the end of the text.
     #[inline(always)]
-    pub fn of(bytes: &'w [u8; WINDOW]) -> Self {
+    pub fn of<C: ByteClassifier>(bytes: &'w [u8; WINDOW]) -> Self {
         let block = bytes.first_chunk().unwrap_or(&[b' '; BYTE_BLOCK]);
         let ByteClasses { letters, spaces, apostrophes, dots, stops, quotes, closing, opening, beyond } =
-            ByteClasses::of(block);
+            C::classes(block);
         // The byte behind, the second behind.
         let next = |bits: u64| bits >> 1;
         let second = |bits: u64| bits >> 2;
@@ -94,37 +103,34 @@ impl<'w> Window<'w> {
         }
         limit = limit.min((self.bad_starts & ahead).trailing_zeros() as usize);
 
-        let mut starts = self.starts & ahead & ((1 << limit) - 1);
+        let all = self.starts & ahead & ((1 << limit) - 1);
         // Every token has one end, which is at most the next one's start.
         let mut ends = !self.inside & ((self.starts | self.inside) << 1) & (ahead << 1);
+        let mut starts = all;
         while starts != 0 {
             let (start, end) = (starts.trailing_zeros() as usize, ends.trailing_zeros() as usize);
-            (starts, ends) = (starts & (starts - 1), ends & ends.wrapping_sub(1));
             let length = end - start;
             let mut parts = [self.eight(start), 0];
             if length <= 8 {
-                parts[0] &= u64::MAX >> ((64 - 8 * length) & 63);
-                let key = Key { value: parts[0], length: length as u32 };
+                parts[0] &= LOWEST[length];
                 // `Four stars`, `two out of five`, `five and a half`.
-                if is_number_word(key)
+                if is_number_word(parts[0])
                     && self.spaces >> end & 1 != 0
                     && matches!(self.bytes[end + 1] | 0x20, b'o' | b'a' | b's')
                 {
-                    return start;
+                    break;
                 }
+                sink.plain(Plain { parts, start: offset + start, end: offset + end });
             } else if length <= 16 {
-                parts[1] = self.eight(start + 8) & u64::MAX >> ((128 - 8 * length) & 63);
+                parts[1] = self.eight(start + 8) & LOWEST[length - 8];
+                sink.plain(Plain { parts, start: offset + start, end: offset + end });
             } else {
-                return start;
+                break;
             }
-            sink.plain(Plain {
-                parts,
-                start: offset + start,
-                end: offset + end,
-                is_word: self.letters >> start & 1 != 0,
-            });
+            (starts, ends) = (starts & (starts - 1), ends & ends.wrapping_sub(1));
         }
-        limit
+        sink.plain_words(((all ^ starts) & self.letters).count_ones() as usize);
+        if starts == 0 { limit } else { starts.trailing_zeros() as usize }
     }
 
     /// Eight bytes from `at` on, little end first; letters lower-cased, and marks as they are.

@@ -1,7 +1,7 @@
 //! Ratings: `4/5`, `9.5 out of ten`, `3 stars`, `★★★☆☆`, `***1/2`, `B+`, as tenths.
 
 use super::normal::{NO_STAR, STAR, Unit};
-use crate::text::key::{GOLDEN_RATIO, Key, whole_value};
+use crate::text::key::{GOLDEN_RATIO, whole_value};
 
 /// The names of ratings, by tenth.
 pub(super) const RATINGS: [&str; 11] = [
@@ -55,11 +55,10 @@ const fn number_place(value: u64) -> usize {
     (value.wrapping_mul(GOLDEN_RATIO) >> 57) as usize
 }
 
-/// Whether the word with this key can begin a rating.
+/// Whether the word that is `value`, little end first and filled up with zeros, can begin a rating; at least one letter.
 #[inline(always)]
-pub(super) fn is_number_word(key: Key) -> bool {
-    // A word of no letter, or of more than the key holds, has no value that stands there.
-    NUMBER_KEYS[number_place(key.value)] == key.value && matches!(key.length, 3..=5)
+pub(super) fn is_number_word(value: u64) -> bool {
+    NUMBER_KEYS[number_place(value)] == value
 }
 
 /// Whether `rest`, which begins with white space, may go on a rating that a number word begins.

@@ -198,7 +198,8 @@ fn plain_end(text: &str, start: usize, letters: Letters) -> Option<usize> {
         After::Space => {
             !(matches!(byte_at(end + 1) | 0x20, b'o' | b'a' | b's')
                 && letters.key.length as usize == end - start
-                && rating::is_number_word(letters.key)
+                && letters.key.is_whole()
+                && rating::is_number_word(letters.key.value)
                 && rating::may_follow_number_word(&bytes[end..]))
         }
         // An address goes on behind its points.
