@@ -47,11 +47,11 @@ pub(super) static TILES: TileConfig = TileConfig {
 /// Tiles of states that stay in registers for a whole step; with more, each is loaded for each product.
 const KEPT: usize = 4;
 
-/// Loads a tile of 16 rows, `stride` bytes apart.
+/// Loads a tile of 16 rows, `stride` bytes apart, by `tileloadd` or, past the first-level cache, by `tileloaddt1`.
 macro_rules! load_tile {
-    ($register:literal, $from:expr, $stride:expr) => {
+    ($instruction:literal, $register:literal, $from:expr, $stride:expr) => {
         asm!(
-            concat!("tileloadd ", $register, ", [{from} + {stride}]"),
+            concat!($instruction, " ", $register, ", [{from} + {stride}]"),
             from = in(reg) $from,
             stride = in(reg) $stride,
             options(readonly, nostack, preserves_flags)
@@ -116,24 +116,25 @@ impl Products {
         unsafe {
             let states = self.states.add(64 * tile);
             match tile % KEPT {
-                0 => load_tile!("tmm0", states, self.stride),
-                1 => load_tile!("tmm1", states, self.stride),
-                2 => load_tile!("tmm2", states, self.stride),
-                _ => load_tile!("tmm3", states, self.stride),
+                0 => load_tile!("tileloadd", "tmm0", states, self.stride),
+                1 => load_tile!("tileloadd", "tmm1", states, self.stride),
+                2 => load_tile!("tileloadd", "tmm2", states, self.stride),
+                _ => load_tile!("tileloadd", "tmm3", states, self.stride),
             }
         }
     }
 
-    /// Loads a line's weights over a tile of states.
+    /// Loads a line's weights over a tile of states. All of a layer's would drive the sequences' states out of the first-level
+    /// cache at every step.
     #[inline(always)]
     unsafe fn load_weights(&self, line: usize, tile: usize, odd: bool) {
         // SAFETY: as for `begin`.
         unsafe {
             let weights = self.weights.add((tile * LINES + line) * TILE_BYTES);
             if odd {
-                load_tile!("tmm7", weights, 64usize);
+                load_tile!("tileloaddt1", "tmm7", weights, 64usize);
             } else {
-                load_tile!("tmm6", weights, 64usize);
+                load_tile!("tileloaddt1", "tmm6", weights, 64usize);
             }
         }
     }
@@ -145,9 +146,9 @@ impl Products {
         unsafe {
             let starts = self.starts.add(line * 16);
             if line.is_multiple_of(2) {
-                load_tile!("tmm4", starts, 0usize);
+                load_tile!("tileloadd", "tmm4", starts, 0usize);
             } else {
-                load_tile!("tmm5", starts, 0usize);
+                load_tile!("tileloadd", "tmm5", starts, 0usize);
             }
         }
     }
