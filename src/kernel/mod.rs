@@ -62,8 +62,8 @@ pub use isa::{Isa, KERNEL_VARIABLE, UnknownIsa};
 pub use layout::{Aligned, AlignedVec, AlignedWords};
 pub use parallel::for_each_parallel;
 pub use quantized::{
-    GateWords, Int8Input, Int8Projection, Int8Recurrent, Int8Sequence, Int8State, MAX_INT8_STEPS,
-    PooledStates,
+    GateWords, INT8_ARITHMETIC, Int8Input, Int8Projection, Int8Recurrent, Int8Sequence, Int8State,
+    MAX_INT8_STEPS, PooledStates,
 };
 pub use skipgram::{MAX_CONTEXTS, MAX_TARGETS, SkipGram};
 pub use tape::{Gradients, Tape, TrainingInput};

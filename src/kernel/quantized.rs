@@ -9,6 +9,9 @@ use super::isa::Isa;
 use super::layout::{Aligned, AlignedWords, MAX_HIDDEN};
 use super::loops::int8::{self, CELL_ONE, Cursor, LINES, Layer, PANEL, STATE_ONE, projection};
 
+/// Which arithmetic this is, of those that gave other answers: 1 had cell states in 32 bits.
+pub const INT8_ARITHMETIC: u32 = 2;
+
 /// Most steps that a sequence runs over: sums of so many hidden states stay numbers of 32 bits.
 pub const MAX_INT8_STEPS: usize = 65_535;
 

@@ -22,6 +22,10 @@ pub struct Golden {
     /// How far a probability may lie from the recorded one, 0.01 at most; instruction sets differ in the last bits.
     #[serde(deserialize_with = "small")]
     pub tolerance: f32,
+    /// The arithmetic of 8 bits in which the probabilities were computed, where it was one; the first where the file says
+    /// nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<u32>,
     /// The reviews.
     pub reviews: Vec<GoldenReview>,
 }

@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::common::properties::GOOD_FILES;
-use crate::common::{Answer, Server, command, fatal, start, write_model, write_request};
-use imdb_sentiment::model::{NGRAMS_FILE, NgramTable};
+use crate::common::{Answer, Server, command, fatal, start, write_model, write_request, write_rounded_model};
+use imdb_sentiment::model::{Golden, NGRAMS_FILE, NgramTable};
 use imdb_sentiment::predict::Predictor;
 use serde_json::json;
 
@@ -349,6 +349,25 @@ fn a_failed_self_test_is_not_ready() {
     let server = Server::start(&["--model", directory.to_str().unwrap()]);
     assert_eq!(server.get("/health/ready").status, 503);
     assert_eq!(server.get("/health/live").status, 200);
+}
+
+#[test]
+fn a_golden_file_of_another_arithmetic_is_allowed_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("m");
+    write_rounded_model(&directory, 1, 8);
+    let path = directory.join("golden.json");
+    for (arithmetic, off, status) in [(None, 0.01, 200), (None, 0.2, 503), (Some(2), 0.01, 503)] {
+        let predictor = imdb_sentiment::Predictor::load(&directory).unwrap();
+        let mut golden: Golden = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        golden.arithmetic = arithmetic;
+        for review in &mut golden.reviews {
+            review.probability = predictor.predict(&review.text).unwrap().probability + off;
+        }
+        std::fs::write(&path, serde_json::to_vec(&golden).unwrap()).unwrap();
+        let server = Server::start(&["--model", directory.to_str().unwrap()]);
+        assert_eq!(server.get("/health/ready").status, status, "{arithmetic:?} {off}");
+    }
 }
 
 #[test]

@@ -20,6 +20,7 @@ use self::drift::Drift;
 use self::series::{ModelSeries, ReloadOutcome};
 use self::tally::Tally;
 use crate::error::{Error, Result};
+use crate::kernel::INT8_ARITHMETIC;
 use crate::model::{
     BASELINE_FILE, Baseline, Fingerprint, GOLDEN_FILE, Golden, OpenDirectory, RecurrentPrecision,
     TRAINING_FILE, fingerprint,
@@ -29,8 +30,8 @@ use crate::serve::memory;
 use crate::serve::problem::{Problem, ProblemKind};
 use crate::serve::settings::{ModelSource, Settings, check_model_name};
 
-/// How far a golden probability may lie from the recorded one where the recurrence computes in another precision than the
-/// one it was recorded in.
+/// How far a golden probability may lie from the recorded one where the recurrence computes in another precision, or another
+/// arithmetic of 8 bits, than it was recorded in.
 const OTHER_PRECISION_TOLERANCE: f32 = 0.03;
 
 /// The version that any model has besides its own: clients of the Open Inference Protocol count versions.
@@ -367,8 +368,11 @@ impl LoadedModel {
     ) -> Result<(Predictor, SelfTest)> {
         let predictor = Predictor::load_opened(opened, precision)?;
         let mut golden: Option<Golden> = opened.companion(GOLDEN_FILE)?;
-        if let Some(golden) = golden.as_mut().filter(|_| precision.is_some()) {
-            // What is on record was answered in the model's own precision.
+        let int8 = predictor.config().recurrent_precision == RecurrentPrecision::Int8;
+        let other_arithmetic = |golden: &Golden| int8 && golden.arithmetic.unwrap_or(1) != INT8_ARITHMETIC;
+        if let Some(golden) = golden.as_mut().filter(|golden| precision.is_some() || other_arithmetic(golden))
+        {
+            // What is on record was answered in the model's own precision, by the server of its day.
             golden.tolerance = golden.tolerance.max(OTHER_PRECISION_TOLERANCE);
         }
         let self_test = SelfTest::run(&predictor, golden.as_ref(), opened.path())?;

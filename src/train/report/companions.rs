@@ -3,7 +3,10 @@
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::model::{Baseline, Golden, GoldenReview, Histogram, PROBABILITY_BOUNDS, TOKEN_BOUNDS};
+use crate::kernel::INT8_ARITHMETIC;
+use crate::model::{
+    Baseline, Golden, GoldenReview, Histogram, PROBABILITY_BOUNDS, RecurrentPrecision, TOKEN_BOUNDS,
+};
 use crate::predict::{Predictor, Truncate};
 
 /// How far a probability may lie from the recorded one on another instruction set.
@@ -35,7 +38,12 @@ pub fn golden(predictor: &Predictor) -> Result<Golden> {
         let probability = predictor.predict(text)?.probability;
         Ok(GoldenReview { text: text.to_string(), probability })
     };
-    Ok(Golden { tolerance: TOLERANCE, reviews: REVIEWS.iter().map(review).collect::<Result<_>>()? })
+    let int8 = predictor.config().recurrent_precision == RecurrentPrecision::Int8;
+    Ok(Golden {
+        tolerance: TOLERANCE,
+        arithmetic: int8.then_some(INT8_ARITHMETIC),
+        reviews: REVIEWS.iter().map(review).collect::<Result<_>>()?,
+    })
 }
 
 /// What `texts` look like to `predictor`; `None` where there are none. Texts without a word are left out.

@@ -11,7 +11,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub use model::{write_full_model, write_model};
+pub use model::{write_full_model, write_model, write_rounded_model};
 use serde_json::Value;
 
 /// A folder with the small model `m`, and a server on it.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use imdb_sentiment::model::{
     Array, BASELINE_FILE, Baseline, Config, GOLDEN_FILE, Golden, GoldenReview, Histogram, Metadata,
-    NGRAMS_FILE, Ngram, NgramTable, Padding, Pooling, Precision, TRAINING_FILE, layout, pack_ngram,
-    save_directory,
+    NGRAMS_FILE, Ngram, NgramTable, Padding, Pooling, Precision, RecurrentPrecision, TRAINING_FILE, layout,
+    pack_ngram, save_directory,
 };
 use imdb_sentiment::predict::Predictor;
 use imdb_sentiment::text::{Scheme, Vocabulary};
@@ -16,15 +16,24 @@ const WORDS: &str = "the a and of film good bad great awful plot acting not very
 
 /// Writes a small model with random weights under `seed` into `directory`, golden reviews included.
 pub fn write_model(directory: &Path, seed: u32, hidden_size: usize) {
-    let config = Config {
+    write(directory, seed, small(hidden_size), &[]);
+}
+
+/// As [`write_model`], computing in 8 bits.
+pub fn write_rounded_model(directory: &Path, seed: u32, hidden_size: usize) {
+    let config = Config { recurrent_precision: RecurrentPrecision::Int8, ..small(hidden_size) };
+    write(directory, seed, config, &[]);
+}
+
+fn small(hidden_size: usize) -> Config {
+    Config {
         embedding_dim: 8,
         hidden_size,
         max_length: 12,
         padding: Padding::Pre,
         pooling: Pooling::Last,
         ..Config::keras_imdb()
-    };
-    write(directory, seed, config, &[]);
+    }
 }
 
 /// Writes a small model with every part and every file that a model directory can have.
@@ -85,6 +94,6 @@ fn write(directory: &Path, seed: u32, config: Config, extra: &[(&str, Vec<u8>)])
         text: text.into(),
         probability: predictor.predict(text).unwrap().probability,
     });
-    let golden = Golden { tolerance: 1e-4, reviews: reviews.to_vec() };
+    let golden = Golden { tolerance: 1e-4, arithmetic: None, reviews: reviews.to_vec() };
     save(&[extra, &[(GOLDEN_FILE, serde_json::to_vec(&golden).unwrap())]].concat());
 }
