@@ -18,10 +18,11 @@ pub use token::Token;
 pub use tokenizer::{Counts, Scheme, Tokenizer};
 pub use vocabulary::{PADDING_ID, SPECIAL_WORDS, START_ID, UNKNOWN_ID, Vocabulary};
 
-// What counts vocabularies needs to know.
+// What other tables of numbers, and what counts vocabularies, need.
 pub(crate) use key::GOLDEN_RATIO;
 #[cfg(feature = "train")]
 pub(crate) use pieces::{JOINT, PIECE_LETTERS, for_each_piece, piece_key};
+pub(crate) use table::Filter;
 #[cfg(feature = "train")]
 pub(crate) use typed::class_tokens;
 #[cfg(feature = "train")]

@@ -25,7 +25,7 @@ impl Pieces {
         let mut all = Self { filter: Filter::new(pieces.len()), table: Table::new(pieces.len()) };
         for (id, piece) in pieces {
             let key = Key::of(piece.as_bytes());
-            all.filter.insert(key);
+            all.filter.insert(key.value);
             all.table.insert(key, id);
         }
         all
@@ -35,7 +35,7 @@ impl Pieces {
     #[inline(always)]
     pub fn find(&self, key: Key) -> Option<u32> {
         // The key of a piece holds all of it.
-        if self.filter.may_hold(key) { self.table.find(key, |_| false) } else { None }
+        if self.filter.may_hold(key.value) { self.table.find(key, |_| false) } else { None }
     }
 }
 

@@ -47,7 +47,7 @@ impl Spelling {
                     at = (at + 1) & (index.slots.len() - 1);
                 }
                 index.slots[at] = fingerprint(key) | place;
-                filter.insert(key);
+                filter.insert(key.value);
             });
         }
         index.filter = Some(filter);
@@ -60,7 +60,7 @@ impl Spelling {
         let (short, length) = squeeze_short(typed);
         let mut found: Option<u32> = None;
         for_each_remainder(&short, length, |key| {
-            if !filter.may_hold(key) {
+            if !filter.may_hold(key.value) {
                 return;
             }
             let mut at = key.slot(self.bits);

@@ -65,12 +65,13 @@ impl Table {
     }
 }
 
-/// Which keys there are, in few bits that stay in a near cache: never wrong of a key that it holds, seldom of another.
+/// Which keys there are, by their values, in few bits that stay in a near cache: never wrong of one that it holds, seldom of
+/// another.
 ///
 /// A Bloom filter all of whose bits for one key lie in one word (Putze, Sanders and Singler 2007, "Cache-, Hash- and
 /// Space-Efficient Bloom Filters").
 #[derive(Clone, Debug)]
-pub(super) struct Filter {
+pub(crate) struct Filter {
     words: Vec<u64>,
     /// `2^bits` words.
     bits: u32,
@@ -84,21 +85,22 @@ impl Filter {
         Self { words: vec![0; 1 << bits], bits }
     }
 
-    pub fn insert(&mut self, key: Key) {
-        let (word, mask) = self.place(key);
+    /// Puts in what a number stands for.
+    pub fn insert(&mut self, value: u64) {
+        let (word, mask) = self.place(value);
         self.words[word] |= mask;
     }
 
-    /// Whether `key` may be there.
+    /// Whether `value` may be there.
     #[inline(always)]
-    pub fn may_hold(&self, key: Key) -> bool {
-        let (word, mask) = self.place(key);
+    pub fn may_hold(&self, value: u64) -> bool {
+        let (word, mask) = self.place(value);
         self.words[word] & mask == mask
     }
 
     #[inline(always)]
-    fn place(&self, key: Key) -> (usize, u64) {
-        let hash = key.value.wrapping_mul(GOLDEN_RATIO);
+    fn place(&self, value: u64) -> (usize, u64) {
+        let hash = value.wrapping_mul(GOLDEN_RATIO);
         let rest = hash << self.bits;
         let mask = 1 << (rest >> 58) | 1 << (rest >> 52 & 63) | 1 << (rest >> 46 & 63);
         ((hash >> (64 - self.bits)) as usize, mask)
@@ -133,10 +135,11 @@ mod tests {
     fn a_filter_holds_what_was_put_in_and_little_else() {
         for count in [1, 7, 3_000, 80_000] {
             let mut filter = Filter::new(count as usize);
-            assert!(!filter.may_hold(key(0)));
-            (0..count).for_each(|number| filter.insert(key(number)));
-            assert!((0..count).all(|number| filter.may_hold(key(number))));
-            let wrong = (count..2 * count + 1000).filter(|&number| filter.may_hold(key(number))).count();
+            assert!(!filter.may_hold(key(0).value));
+            (0..count).for_each(|number| filter.insert(key(number).value));
+            assert!((0..count).all(|number| filter.may_hold(key(number).value)));
+            let wrong =
+                (count..2 * count + 1000).filter(|&number| filter.may_hold(key(number).value)).count();
             assert!(wrong <= (count as usize + 1000) / 20, "{wrong} of {count}");
         }
     }

@@ -1,7 +1,7 @@
 //! Finds the distinct grams of a review: one pass over its ids, one probe per gram, nothing allocated.
 
 use super::key::{HIGHEST, ID_BITS, is_word};
-use crate::text::GOLDEN_RATIO;
+use crate::text::{Filter, GOLDEN_RATIO};
 
 /// A gram and what it adds to the two sums of a score, side by side so that one cache line brings both.
 #[derive(Clone, Copy, Debug)]
@@ -17,24 +17,19 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct NgramIndex {
     entries: Vec<Entry>,
-    /// Open addressing with linear steps, a power of two, at most half full.
-    slots: Vec<Slot>,
+    /// Turns nearly every absent gram away.
+    filter: Filter,
+    /// Open addressing with linear steps, a power of two, at most half full. A slot holds the place of an entry, from 1 on,
+    /// and above it a tag, other bits of the hash; equality is always settled by the whole key. 0 is free.
+    slots: Vec<u32>,
     /// Leaves of a 64-bit hash as many high bits as number the slots.
     shift: u32,
-}
-
-/// The tag, other bits of the hash, turns nearly every absent gram away before its entry is looked at; equality is
-/// always settled by the whole key.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    tag: u32,
-    place: u32,
+    /// The bits of a slot that hold a place.
+    place_mask: u32,
 }
 
 /// Grams that are looked up side by side.
-const TOGETHER: usize = 32;
-
-const FREE: Slot = Slot { tag: 0, place: u32::MAX };
+const TOGETHER: usize = 64;
 
 /// Which grams a review has shown, for reuse from review to review and from table to table: a gram counts as seen
 /// where its stamp is the present review's number.
@@ -70,13 +65,22 @@ impl NgramIndex {
     /// An index of `entries`, their keys strictly ascending, fewer than 2^32 - 1.
     pub(crate) fn of(entries: Vec<Entry>) -> Self {
         let slots = (2 * entries.len()).next_power_of_two().max(2);
-        let mut index = Self { slots: vec![FREE; slots], shift: 64 - slots.ilog2(), entries };
+        let place_mask = (entries.len() as u64 + 2).next_power_of_two() - 1;
+        let mut index = Self {
+            filter: Filter::new(entries.len()),
+            slots: vec![0; slots],
+            shift: 64 - slots.ilog2(),
+            place_mask: place_mask as u32,
+            entries,
+        };
         for place in 0..index.entries.len() {
-            let (mut slot, tag) = index.hash(index.entries[place].key);
-            while index.slots[slot].place != FREE.place {
+            let key = index.entries[place].key;
+            index.filter.insert(key);
+            let (mut slot, tag) = index.hash(key);
+            while index.slots[slot] != 0 {
                 slot = (slot + 1) & (slots - 1);
             }
-            index.slots[slot] = Slot { tag, place: place as u32 };
+            index.slots[slot] = tag | (place + 1) as u32;
         }
         index
     }
@@ -95,7 +99,7 @@ impl NgramIndex {
     #[inline(always)]
     fn hash(&self, key: u64) -> (usize, u32) {
         let hash = key.wrapping_mul(GOLDEN_RATIO);
-        ((hash >> self.shift) as usize, (hash >> 16) as u32)
+        ((hash >> self.shift) as usize, (hash << (64 - self.shift) >> 32) as u32 & !self.place_mask)
     }
 
     /// The place of `key`, or `None` where it is not in the index.
@@ -105,20 +109,15 @@ impl NgramIndex {
 
     /// As [`NgramIndex::find`], where the slot in which the search begins is known.
     #[inline(always)]
-    fn find_from(&self, key: u64, mut slot: Slot) -> Option<u32> {
-        if slot.place == FREE.place {
-            return None;
-        }
+    fn find_from(&self, key: u64, mut slot: u32) -> Option<u32> {
         let (mut at, tag) = self.hash(key);
         loop {
-            if slot.tag == tag && self.entries[slot.place as usize].key == key {
-                return Some(slot.place);
+            let place = (slot & self.place_mask).checked_sub(1)?;
+            if slot & !self.place_mask == tag && self.entries[place as usize].key == key {
+                return Some(place);
             }
             at = (at + 1) & (self.slots.len() - 1);
             slot = self.slots[at];
-            if slot.place == FREE.place {
-                return None;
-            }
         }
     }
 
@@ -131,20 +130,35 @@ impl NgramIndex {
         mut each: impl FnMut(u32, &Entry),
     ) {
         let (stamps, review) = scratch.begin(self.entries.len());
+        // In steps, each of which waits for memory once and not once a gram; hardly a branch is guessed wrong.
         let mut look_up = |keys: &[u64]| {
-            // All slots first: they come from memory, and none has to wait for what another says.
-            let mut slots = [FREE; TOGETHER];
-            for (slot, &key) in slots.iter_mut().zip(keys) {
+            let (mut kept, mut count) = ([0; TOGETHER], 0);
+            for &key in keys {
+                kept[count] = key;
+                count += usize::from(self.filter.may_hold(key));
+            }
+            let kept = &kept[..count];
+            let mut slots = [0; TOGETHER];
+            for (slot, &key) in slots.iter_mut().zip(kept) {
                 *slot = self.slots[self.hash(key).0];
             }
-            for (&key, &slot) in keys.iter().zip(&slots) {
+            let (mut places, mut found) = ([0; TOGETHER], 0);
+            for (&key, &slot) in kept.iter().zip(&slots) {
                 if let Some(place) = self.find_from(key, slot) {
-                    let stamp = &mut stamps[place as usize];
-                    if *stamp != review {
-                        *stamp = review;
-                        each(place, &self.entries[place as usize]);
-                    }
+                    places[found] = place;
+                    found += 1;
                 }
+            }
+            let mut distinct = 0;
+            for at in 0..found {
+                let place = places[at];
+                let stamp = &mut stamps[place as usize];
+                places[distinct] = place;
+                distinct += usize::from(*stamp != review);
+                *stamp = review;
+            }
+            for &place in &places[..distinct] {
+                each(place, &self.entries[place as usize]);
             }
         };
         let (mut keys, mut count) = ([0; TOGETHER], 0);
