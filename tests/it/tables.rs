@@ -515,7 +515,7 @@ fn a_long_row_makes_no_other_row_long() {
             .args(["predict", "--model", "model", "--input", "rows.csv", "--output", "out.csv", "--force"]);
         let (peak, done) = peak_of(command.current_dir(&folder.folder).stderr(Stdio::null()));
         // Each row as long as the longest would take 80 GB.
-        assert!(done && peak < 512 << 20, "{peak} bytes");
+        assert!(done && (1 << 20..512 << 20).contains(&peak), "{peak} bytes");
     }
 }
 
@@ -650,8 +650,10 @@ fn peak_of(command: &mut Command) -> (u64, bool) {
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         let text = fs::read_to_string(&status).unwrap_or_default();
+        // Until it bears its own name, its memory may still be that of this process.
         let kib = text
             .lines()
+            .filter(|_| text.starts_with("Name:\ttrainer\n"))
             .find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         peak = peak.max(kib.unwrap_or(0) << 10);
         std::thread::sleep(std::time::Duration::from_millis(5));
