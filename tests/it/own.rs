@@ -51,6 +51,14 @@ fn train(folder: &Path, data: &str, output: &str, more: &[&str]) -> Output {
     run(folder, &[&["train", "--data", data, "--output", output], &SMALL[..], more].concat())
 }
 
+/// Trains the model `own` on the table `own.csv`, long enough to tell the words apart.
+fn train_own(folder: &Path) {
+    fs::write(folder.join("own.csv"), rows(120)).unwrap();
+    let more = ["--epochs", "6", "--learning-rate", "0.01", "--ngrams", "0"];
+    let output = train(folder, "own.csv", "own", &more);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
 fn record(model: &Path) -> Value {
     serde_json::from_slice(&fs::read(model.join("training.json")).unwrap()).unwrap()
 }
@@ -262,14 +270,7 @@ fn a_model_is_fitted_to_other_data_from_where_it_stands() {
 fn calibrating_leaves_the_weights_and_fits_how_sure_they_sound() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { folder.path().join(name) };
-    fs::write(at("own.csv"), rows(120)).unwrap();
-    let output = train(
-        folder.path(),
-        "own.csv",
-        "own",
-        &["--epochs", "6", "--learning-rate", "0.01", "--ngrams", "0"],
-    );
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    train_own(folder.path());
     // Elsewhere a third of the labels is turned round, so that nobody may be so sure; and most are positive.
     let turned: String = rows(240)
         .lines()
@@ -302,14 +303,7 @@ fn calibrating_leaves_the_weights_and_fits_how_sure_they_sound() {
 fn short_texts_are_told_by_length_and_by_whether_they_hold_an_opinion() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| -> PathBuf { folder.path().join(name) };
-    fs::write(at("own.csv"), rows(120)).unwrap();
-    let output = train(
-        folder.path(),
-        "own.csv",
-        "own",
-        &["--epochs", "6", "--learning-rate", "0.01", "--ngrams", "0"],
-    );
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    train_own(folder.path());
     fs::write(at("later.csv"), rows(100)).unwrap();
     let calibrate = |model, output| {
         ["calibrate", "--model", model, "--data", "later.csv", "--by-length", "--output", output]
