@@ -12,6 +12,8 @@ use super::loops::tile::MAX_TILE_ROWS;
 use super::loops::train::{self, Backward, Forward};
 #[cfg(target_arch = "x86_64")]
 use super::simd::words::{Avx2Vnni, Avx2Words, Vnni};
+#[cfg(target_arch = "aarch64")]
+use super::simd::words::{NeonDotprod, NeonWords};
 use super::simd::words::{PortableWords, Words};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
@@ -48,6 +50,8 @@ macro_rules! kernels {
                     Set::Amx | Set::Avx512Vnni | Set::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     Set::AvxVnni | Set::Avx2 => avx2($($arg),*),
+                    #[cfg(target_arch = "aarch64")]
+                    Set::NeonDotprod | Set::Neon => portable($($arg),*),
                     Set::Portable => portable($($arg),*),
                 }
             }
@@ -157,8 +161,8 @@ kernels! {
 pub(super) unsafe fn run_int8(isa: Isa, layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
     /// Compiles the loops for a set.
     macro_rules! compiled {
-        ($name:ident, $features:literal, $words:ty) => {
-            #[cfg(target_arch = "x86_64")]
+        ($name:ident, $arch:literal, $features:literal, $words:ty) => {
+            #[cfg(target_arch = $arch)]
             #[target_feature(enable = $features)]
             unsafe fn $name(layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
                 for cursors in cursors.chunks(<$words>::ROWS) {
@@ -168,9 +172,11 @@ pub(super) unsafe fn run_int8(isa: Isa, layer: int8::Layer, cursors: &[int8::Cur
             }
         };
     }
-    compiled!(vnni, "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
-    compiled!(avx_vnni, "avx2,avxvnni", Avx2Vnni);
-    compiled!(avx2, "avx2", Avx2Words);
+    compiled!(vnni, "x86_64", "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
+    compiled!(avx_vnni, "x86_64", "avx2,avxvnni", Avx2Vnni);
+    compiled!(avx2, "x86_64", "avx2", Avx2Words);
+    compiled!(neon_dotprod, "aarch64", "neon,dotprod", NeonDotprod);
+    compiled!(neon, "aarch64", "neon", NeonWords);
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
     unsafe fn amx(layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
@@ -196,6 +202,10 @@ pub(super) unsafe fn run_int8(isa: Isa, layer: int8::Layer, cursors: &[int8::Cur
             Set::AvxVnni => avx_vnni(layer, cursors, scratch),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Avx2 => avx2(layer, cursors, scratch),
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod => neon_dotprod(layer, cursors, scratch),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => neon(layer, cursors, scratch),
             Set::Portable => {
                 for cursors in cursors.chunks(PortableWords::ROWS) {
                     int8::step::run::<PortableWords>(layer, cursors, scratch);
@@ -230,8 +240,8 @@ pub(super) fn int8_scratch(isa: Isa, state_bytes: usize) -> usize {
 pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
     /// Compiles the loop for a set.
     macro_rules! compiled {
-        ($name:ident, $features:literal, $words:ty) => {
-            #[cfg(target_arch = "x86_64")]
+        ($name:ident, $arch:literal, $features:literal, $words:ty) => {
+            #[cfg(target_arch = $arch)]
             #[target_feature(enable = $features)]
             unsafe fn $name(task: int8::projection::Task) {
                 // SAFETY: compiled for the instruction set; the rest is the caller's promise.
@@ -239,9 +249,11 @@ pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
             }
         };
     }
-    compiled!(vnni, "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
-    compiled!(avx_vnni, "avx2,avxvnni", Avx2Vnni);
-    compiled!(avx2, "avx2", Avx2Words);
+    compiled!(vnni, "x86_64", "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
+    compiled!(avx_vnni, "x86_64", "avx2,avxvnni", Avx2Vnni);
+    compiled!(avx2, "x86_64", "avx2", Avx2Words);
+    compiled!(neon_dotprod, "aarch64", "neon,dotprod", NeonDotprod);
+    compiled!(neon, "aarch64", "neon", NeonWords);
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
     unsafe fn amx(task: int8::projection::Task) {
@@ -263,6 +275,10 @@ pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
             Set::AvxVnni => avx_vnni(task),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Avx2 => avx2(task),
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod => neon_dotprod(task),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => neon(task),
             Set::Portable => int8::projection::run::<PortableWords>(task, 0),
         }
     }

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
+#[cfg(target_arch = "aarch64")]
+use super::simd::words::NeonWords;
 #[cfg(target_arch = "x86_64")]
 use super::simd::words::{Avx2Vnni, Avx2Words, Vnni};
 use super::simd::words::{PortableWords, Words};
@@ -12,8 +14,8 @@ use super::simd::words::{PortableWords, Words};
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
 
-/// Name of the environment variable that forces an instruction set: `amx`, `avx512vnni`,
-/// `avx512`, `avxvnni`, `avx2` or `portable`.
+/// Name of the environment variable that forces an instruction set: `amx`, `avx512vnni`, `avx512`, `avxvnni`, `avx2`,
+/// `neondotprod`, `neon` or `portable`.
 pub const KERNEL_VARIABLE: &str = "IMDB_SENTIMENT_KERNEL";
 
 /// An instruction set that this processor has and that the kernels are compiled for.
@@ -41,6 +43,12 @@ pub(super) enum Set {
     /// 8 floats at a time (AVX2 and FMA).
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// As `Neon`, with the products of DOTPROD.
+    #[cfg(target_arch = "aarch64")]
+    NeonDotprod,
+    /// 8 words at a time for models of 8 bits; floats as `Portable`, which the compiler turns into NEON.
+    #[cfg(target_arch = "aarch64")]
+    Neon,
     /// What every target has; the compiler vectorises it.
     Portable,
 }
@@ -58,6 +66,10 @@ impl Set {
         Set::AvxVnni,
         #[cfg(target_arch = "x86_64")]
         Set::Avx2,
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDotprod,
+        #[cfg(target_arch = "aarch64")]
+        Set::Neon,
         Set::Portable,
     ];
 
@@ -73,6 +85,10 @@ impl Set {
             Set::AvxVnni => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod => "neondotprod",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => "neon",
             Set::Portable => "portable",
         }
     }
@@ -94,6 +110,10 @@ impl Set {
             Set::AvxVnni => Set::Avx2.detected() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon => true,
             Set::Portable => true,
         }
     }
@@ -148,6 +168,8 @@ impl Isa {
             Set::Amx | Set::Avx512Vnni | Set::Avx512 => Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni | Set::Avx2 => Avx2::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod | Set::Neon => Portable::LANES,
             Set::Portable => Portable::LANES,
         }
     }
@@ -162,6 +184,8 @@ impl Isa {
             Set::Amx | Set::Avx512Vnni | Set::Avx512 => of::<Avx512>(),
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni | Set::Avx2 => of::<Avx2>(),
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod | Set::Neon => of::<Portable>(),
             Set::Portable => of::<Portable>(),
         }
     }
@@ -191,6 +215,8 @@ impl Isa {
             Set::AvxVnni => i32::from(Avx2Vnni::FLIP),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Avx2 => i32::from(Avx2Words::FLIP),
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod | Set::Neon => i32::from(NeonWords::FLIP),
             Set::Portable => i32::from(PortableWords::FLIP),
         }
     }
@@ -202,6 +228,8 @@ impl Isa {
             Set::Amx | Set::Avx512Vnni => Vnni::LANES,
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni | Set::Avx512 | Set::Avx2 => Avx2Words::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod | Set::Neon => NeonWords::LANES,
             Set::Portable => PortableWords::LANES,
         }
     }
@@ -213,6 +241,8 @@ impl Isa {
             Set::Amx | Set::Avx512Vnni | Set::Avx512 => Avx512::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni | Set::Avx2 => Avx2::TILE_ROWS,
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDotprod | Set::Neon => Portable::TILE_ROWS,
             Set::Portable => Portable::TILE_ROWS,
         }
     }

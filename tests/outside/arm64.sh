@@ -36,19 +36,24 @@ models=(--model "$ROOT/models/imdb" --request-timeout 3m)
 serve "${models[@]}"
 ask "$URL" >"$WORK/here"
 native="$SERVER"
-printf '#!/bin/sh\nexec qemu-aarch64-static %s "$@"\n' "$WORK/image/server" >"$WORK/emulated"
-chmod +x "$WORK/emulated"
-SERVER="$WORK/emulated" serve "${models[@]}"
-ask "$URL" >"$WORK/there"
-SERVER="$native"
 # Other instructions may round otherwise in the last places.
-difference=$(python3 - "$WORK" <<'PY'
+largest=0
+for kernel in neondotprod neon; do
+    printf '#!/bin/sh\nIMDB_SENTIMENT_KERNEL=%s exec qemu-aarch64-static %s "$@"\n' "$kernel" "$WORK/image/server" \
+        >"$WORK/$kernel"
+    chmod +x "$WORK/$kernel"
+    SERVER="$WORK/$kernel" serve "${models[@]}"
+    ask "$URL" >"$WORK/there"
+    difference=$(python3 - "$WORK" <<'PY'
 import json, sys
 here, there = (json.load(open(f"{sys.argv[1]}/{name}"))["predictions"] for name in ("here", "there"))
 assert [p["tokens"] for p in here] == [p["tokens"] for p in there] and len(here) == 20
 print(max(abs(one["probabilities"]["positive"] - other["probabilities"]["positive"]) for one, other in zip(here, there)))
 PY
-) || fail "other tokens"
-python3 -c "import sys; sys.exit(not $difference < 1e-3)" || fail "probabilities differ by $difference"
-note "arm64 image, cross-built by BuildKit: $(($(docker image inspect -f '{{.Size}}' imdb-sentiment-arm64) / 1000)) kB; its binary, run by QEMU, answers as this machine's within $difference"
+    ) || fail "other tokens with $kernel"
+    python3 -c "import sys; sys.exit(not $difference < 1e-3)" || fail "probabilities differ by $difference with $kernel"
+    largest=$(python3 -c "print(max($largest, $difference))")
+done
+SERVER="$native"
+note "arm64 image, cross-built by BuildKit: $(($(docker image inspect -f '{{.Size}}' imdb-sentiment-arm64) / 1000)) kB; its binary, run by QEMU, answers as this machine's within $largest with neondotprod and with neon"
 echo "the arm64 image answers"

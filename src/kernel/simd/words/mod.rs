@@ -7,12 +7,16 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
 pub(in super::super) use avx2::{Avx2Vnni, Avx2Words};
 #[cfg(target_arch = "x86_64")]
 pub(in super::super) use avx512::{BesideAmx, Vnni};
+#[cfg(target_arch = "aarch64")]
+pub(in super::super) use neon::{NeonDotprod, NeonWords};
 pub(in super::super) use portable::PortableWords;
 
 /// One instruction set's view of a register of `LANES` 16-bit numbers, and of half as many of 32 bits.
@@ -62,7 +66,7 @@ pub(in super::super) trait Words: Copy + Send + Sync + 'static {
     unsafe fn add(a: Self::W, b: Self::W) -> Self::W;
     unsafe fn adds(a: Self::W, b: Self::W) -> Self::W;
     unsafe fn max(a: Self::W, b: Self::W) -> Self::W;
-    /// `(a b + 2^14) / 2^15`, rounded down.
+    /// `(a b + 2^14) / 2^15`, rounded down, of numbers that are not both -2^15.
     unsafe fn mul_round(a: Self::W, b: Self::W) -> Self::W;
     /// The low 16 bits of the product.
     unsafe fn mul_low(a: Self::W, b: Self::W) -> Self::W;
@@ -91,7 +95,7 @@ pub(in super::super) trait Words: Copy + Send + Sync + 'static {
 }
 
 /// Writes trait methods that are one intrinsic each.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 macro_rules! one_intrinsic {
     ($($name:ident($($arg:ident: $type:ty),*) -> $result:ty = $intrinsic:ident;)*) => {$(
         #[inline(always)]
@@ -101,5 +105,5 @@ macro_rules! one_intrinsic {
         }
     )*};
 }
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use one_intrinsic;
