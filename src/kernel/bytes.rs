@@ -102,7 +102,7 @@ impl Level {
             Set::Amx | Set::Avx512Vnni | Set::Avx512 if has_bits && is_x86_feature_detected!("avx512bw") => {
                 Self::Avx512
             }
-            Set::Portable => Self::Sse2,
+            Set::Sse41 | Set::Portable => Self::Sse2,
             _ if has_bits && is_x86_feature_detected!("avx2") => Self::Avx2,
             _ => Self::Sse2,
         }

@@ -11,7 +11,7 @@ use super::loops::skipgram::{self, Window};
 use super::loops::tile::MAX_TILE_ROWS;
 use super::loops::train::{self, Backward, Forward};
 #[cfg(target_arch = "x86_64")]
-use super::simd::words::{Avx2Vnni, Avx2Words, Vnni};
+use super::simd::words::{Avx2Vnni, Avx2Words, Sse41Words, Vnni};
 #[cfg(target_arch = "aarch64")]
 use super::simd::words::{NeonDotprod, NeonWords};
 use super::simd::words::{PortableWords, Words};
@@ -50,6 +50,8 @@ macro_rules! kernels {
                     Set::Amx | Set::Avx512Vnni | Set::Avx512 => avx512($($arg),*),
                     #[cfg(target_arch = "x86_64")]
                     Set::AvxVnni | Set::Avx2 => avx2($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    Set::Sse41 => portable($($arg),*),
                     #[cfg(target_arch = "aarch64")]
                     Set::NeonDotprod | Set::Neon => portable($($arg),*),
                     Set::Portable => portable($($arg),*),
@@ -175,6 +177,7 @@ pub(super) unsafe fn run_int8(isa: Isa, layer: int8::Layer, cursors: &[int8::Cur
     compiled!(vnni, "x86_64", "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
     compiled!(avx_vnni, "x86_64", "avx2,avxvnni", Avx2Vnni);
     compiled!(avx2, "x86_64", "avx2", Avx2Words);
+    compiled!(sse41, "x86_64", "sse4.1,ssse3", Sse41Words);
     compiled!(neon_dotprod, "aarch64", "neon,dotprod", NeonDotprod);
     compiled!(neon, "aarch64", "neon", NeonWords);
     #[cfg(target_arch = "x86_64")]
@@ -202,6 +205,8 @@ pub(super) unsafe fn run_int8(isa: Isa, layer: int8::Layer, cursors: &[int8::Cur
             Set::AvxVnni => avx_vnni(layer, cursors, scratch),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Avx2 => avx2(layer, cursors, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => sse41(layer, cursors, scratch),
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod => neon_dotprod(layer, cursors, scratch),
             #[cfg(target_arch = "aarch64")]
@@ -252,6 +257,7 @@ pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
     compiled!(vnni, "x86_64", "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
     compiled!(avx_vnni, "x86_64", "avx2,avxvnni", Avx2Vnni);
     compiled!(avx2, "x86_64", "avx2", Avx2Words);
+    compiled!(sse41, "x86_64", "sse4.1,ssse3", Sse41Words);
     compiled!(neon_dotprod, "aarch64", "neon,dotprod", NeonDotprod);
     compiled!(neon, "aarch64", "neon", NeonWords);
     #[cfg(target_arch = "x86_64")]
@@ -275,6 +281,8 @@ pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
             Set::AvxVnni => avx_vnni(task),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Avx2 => avx2(task),
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => sse41(task),
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod => neon_dotprod(task),
             #[cfg(target_arch = "aarch64")]

@@ -8,14 +8,14 @@ use super::amx;
 #[cfg(target_arch = "aarch64")]
 use super::simd::words::NeonWords;
 #[cfg(target_arch = "x86_64")]
-use super::simd::words::{Avx2Vnni, Avx2Words, Vnni};
+use super::simd::words::{Avx2Vnni, Avx2Words, Sse41Words, Vnni};
 use super::simd::words::{PortableWords, Words};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
 
 /// Name of the environment variable that forces an instruction set: `amx`, `avx512vnni`, `avx512`, `avxvnni`, `avx2`,
-/// `neondotprod`, `neon` or `portable`.
+/// `sse41`, `neondotprod`, `neon` or `portable`.
 pub const KERNEL_VARIABLE: &str = "IMDB_SENTIMENT_KERNEL";
 
 /// An instruction set that this processor has and that the kernels are compiled for.
@@ -43,6 +43,9 @@ pub(super) enum Set {
     /// 8 floats at a time (AVX2 and FMA).
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// 8 words at a time for models of 8 bits (SSE4.1 and SSSE3); floats as `Portable`.
+    #[cfg(target_arch = "x86_64")]
+    Sse41,
     /// As `Neon`, with the products of DOTPROD.
     #[cfg(target_arch = "aarch64")]
     NeonDotprod,
@@ -66,6 +69,8 @@ impl Set {
         Set::AvxVnni,
         #[cfg(target_arch = "x86_64")]
         Set::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Set::Sse41,
         #[cfg(target_arch = "aarch64")]
         Set::NeonDotprod,
         #[cfg(target_arch = "aarch64")]
@@ -85,6 +90,8 @@ impl Set {
             Set::AvxVnni => "avxvnni",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => "sse41",
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod => "neondotprod",
             #[cfg(target_arch = "aarch64")]
@@ -110,6 +117,8 @@ impl Set {
             Set::AvxVnni => Set::Avx2.detected() && is_x86_feature_detected!("avxvnni"),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => is_x86_feature_detected!("sse4.1") && is_x86_feature_detected!("ssse3"),
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
             #[cfg(target_arch = "aarch64")]
@@ -168,6 +177,8 @@ impl Isa {
             Set::Amx | Set::Avx512Vnni | Set::Avx512 => Avx512::LANES,
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni | Set::Avx2 => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => Portable::LANES,
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod | Set::Neon => Portable::LANES,
             Set::Portable => Portable::LANES,
@@ -184,6 +195,8 @@ impl Isa {
             Set::Amx | Set::Avx512Vnni | Set::Avx512 => of::<Avx512>(),
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni | Set::Avx2 => of::<Avx2>(),
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => of::<Portable>(),
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod | Set::Neon => of::<Portable>(),
             Set::Portable => of::<Portable>(),
@@ -215,6 +228,8 @@ impl Isa {
             Set::AvxVnni => i32::from(Avx2Vnni::FLIP),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512 | Set::Avx2 => i32::from(Avx2Words::FLIP),
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => i32::from(Sse41Words::FLIP),
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod | Set::Neon => i32::from(NeonWords::FLIP),
             Set::Portable => i32::from(PortableWords::FLIP),
@@ -228,6 +243,8 @@ impl Isa {
             Set::Amx | Set::Avx512Vnni => Vnni::LANES,
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni | Set::Avx512 | Set::Avx2 => Avx2Words::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => Sse41Words::LANES,
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod | Set::Neon => NeonWords::LANES,
             Set::Portable => PortableWords::LANES,
@@ -241,6 +258,8 @@ impl Isa {
             Set::Amx | Set::Avx512Vnni | Set::Avx512 => Avx512::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni | Set::Avx2 => Avx2::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Set::Sse41 => Portable::TILE_ROWS,
             #[cfg(target_arch = "aarch64")]
             Set::NeonDotprod | Set::Neon => Portable::TILE_ROWS,
             Set::Portable => Portable::TILE_ROWS,

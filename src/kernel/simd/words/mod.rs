@@ -10,6 +10,8 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod sse41;
 
 #[cfg(target_arch = "x86_64")]
 pub(in super::super) use avx2::{Avx2Vnni, Avx2Words};
@@ -18,6 +20,8 @@ pub(in super::super) use avx512::{BesideAmx, Vnni};
 #[cfg(target_arch = "aarch64")]
 pub(in super::super) use neon::{NeonDotprod, NeonWords};
 pub(in super::super) use portable::PortableWords;
+#[cfg(target_arch = "x86_64")]
+pub(in super::super) use sse41::Sse41Words;
 
 /// One instruction set's view of a register of `LANES` 16-bit numbers, and of half as many of 32 bits.
 ///
