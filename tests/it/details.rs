@@ -131,19 +131,19 @@ fn a_trajectory_is_the_verdict_on_ever_more_of_the_text() {
 
 #[test]
 fn extra_work_is_limited_counted_and_checked() {
-    let (_folder, server, _) = words_model(&["--max-pending-reviews", "45", "--max-texts", "45"]);
+    let (_folder, server, _) = words_model(&["--max-pending-reviews", "60", "--max-texts", "60"]);
     let texts = |count: usize| vec!["A good film. Bad plot."; count];
     ask(&server, &json!({"texts": texts(5), "explain": true}));
     let refused = server.post("/predict", &json!({"texts": texts(6), "explain": true}).to_string());
     refused.problem(413);
-    assert!(refused.text().contains("54 reviews"), "{}", refused.text());
-    ask(&server, &json!({"texts": texts(22), "sentences": true}));
-    server.post("/predict", &json!({"texts": texts(23), "sentences": true}).to_string()).problem(413);
+    assert!(refused.text().contains("72 reviews"), "{}", refused.text());
+    ask(&server, &json!({"texts": texts(30), "sentences": true}));
+    server.post("/predict", &json!({"texts": texts(31), "sentences": true}).to_string()).problem(413);
     let windows = json!({"text": "good ".repeat(60), "truncate": "windows", "explain": true});
     server.post("/predict", &windows.to_string()).problem(413);
     // The room is given back.
     ask(&server, &json!({"texts": texts(5), "explain": true}));
-    for (detail, count) in [("explanation", 10.0), ("sentence", 44.0), ("point", 0.0)] {
+    for (detail, count) in [("explanation", 10.0), ("sentence", 60.0), ("point", 0.0)] {
         let series = format!("imdb_sentiment_details_total{{detail=\"{detail}\"}}");
         assert_eq!(server.metric(&series), count, "{detail}");
     }

@@ -18,8 +18,8 @@ use crate::serve::models::verdict::Verdict;
 use crate::serve::observe::telemetry::Detail;
 use crate::text::sentences;
 
-/// Reviews that one window counts as when it is explained: it takes nearly eight times as long as a prediction, and holds more memory.
-pub const EXPLANATION_REVIEWS: usize = 9;
+/// Reviews that one window counts as when it is explained: it takes eleven times as long as a prediction, and holds more memory.
+pub const EXPLANATION_REVIEWS: usize = 12;
 
 /// What is asked for besides the verdict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -32,7 +32,7 @@ pub fn routes() -> OpenApiRouter<AppState> {
 ///
 /// Exactly one of `text` and `texts` must be given. A text longer than the model reads keeps its last tokens unless
 /// `truncate` says otherwise. `explain`, `sentences` and `trajectory` say why: they count towards the limits of the queue,
-/// each sentence and each point of a trajectory as one review, each window to explain as 9. All texts of one request are answered by the same version of the model, or none is.
+/// each sentence and each point of a trajectory as one review, each window to explain as 12. All texts of one request are answered by the same version of the model, or none is.
 ///
 /// With `content-type: application/x-ndjson` the body is a stream: an object with one `text` a line, an answer a line back
 /// as they come, in order; a line that cannot be answered gets a problem with its `line`. Read answers while sending. A
