@@ -58,10 +58,16 @@ impl Words for Sse41Words {
     }
     #[inline(always)]
     unsafe fn shift_right_d(v: __m128i, counts: __m128i) -> __m128i {
-        // SAFETY: four numbers of 32 bits in other clothes. There is no shift of each by its own count.
+        // There is no shift of each by its own count.
+        let (mut numbers, mut by) = ([0; 4], [0; 4]);
+        // SAFETY: the instruction set is the caller's promise; a register is four numbers of 32 bits.
         unsafe {
-            let (v, counts): ([i32; 4], [i32; 4]) = (std::mem::transmute(v), std::mem::transmute(counts));
-            std::mem::transmute([v[0] >> counts[0], v[1] >> counts[1], v[2] >> counts[2], v[3] >> counts[3]])
+            Self::store_d(numbers.as_mut_ptr(), v);
+            Self::store_d(by.as_mut_ptr(), counts);
+            for at in 0..4 {
+                numbers[at] >>= by[at];
+            }
+            Self::load_d(numbers.as_ptr())
         }
     }
     #[inline(always)]
