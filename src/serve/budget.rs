@@ -62,7 +62,7 @@ impl Budget {
     }
 
     fn empty(&self, client: &Arc<Client>) -> Charge {
-        Charge { client: client.clone(), budget: self.clone(), own: 0, shared: None }
+        Charge { client: client.clone(), budget: self.clone(), beside: 0, own: 0, shared: None }
     }
 
     /// Takes `bytes` for `client`, which waits where there is no room: that is no refusal, and not counted as one.
@@ -81,6 +81,8 @@ impl Budget {
 pub struct Charge {
     client: Arc<Client>,
     budget: Budget,
+    /// Bytes that the same request held already when this was begun, in a charge of its own.
+    beside: usize,
     /// Bytes out of the connection's own allowance.
     own: usize,
     /// Those out of the shared room.
@@ -91,9 +93,9 @@ impl Charge {
     /// Takes `bytes` more.
     ///
     /// # Errors
-    /// 503 where there is no room, 413 where there never is; then nothing has changed.
+    /// 503 where there is no room, 413 where there never is, whoever else gives up what he holds; then nothing has changed.
     pub fn add(&mut self, bytes: usize) -> Result<(), Problem> {
-        if bytes > self.budget.whole.saturating_add(ALLOWANCE_BYTES) {
+        if self.held().saturating_add(bytes) > self.budget.whole.saturating_add(ALLOWANCE_BYTES) {
             let detail =
                 "the request takes more memory than there is for all clients together; ask for less at once";
             return Err(Problem::new(ProblemKind::TooLarge, detail));
@@ -124,7 +126,16 @@ impl Charge {
     /// # Errors
     /// As [`Charge::add`].
     pub fn another(&self, bytes: usize) -> Result<Self, Problem> {
-        self.budget.charge(&self.client, bytes)
+        let mut charge = self.budget.empty(&self.client);
+        charge.beside = self.held();
+        charge.add(bytes)?;
+        Ok(charge)
+    }
+
+    /// Bytes that the request holds, as far as this charge knows.
+    fn held(&self) -> usize {
+        let shared = self.shared.as_ref().map_or(0, |shared| shared.num_permits() * PERMIT_BYTES);
+        self.beside + self.own + shared
     }
 
     /// For whom it is held.
@@ -304,7 +315,11 @@ mod tests {
         let budget = Budget::new(64 * 1024, telemetry.clone());
         let (greedy, modest) = (Arc::<Client>::default(), Arc::<Client>::default());
         let mut all = budget.charge(&greedy, 64 * 1024 + ALLOWANCE_BYTES).unwrap();
-        assert_eq!(all.add(1).unwrap_err().kind(), ProblemKind::Overloaded);
+        // What it holds itself it cannot wait for, whether this charge or one beside it holds it.
+        assert_eq!(all.add(1).unwrap_err().kind(), ProblemKind::TooLarge);
+        assert_eq!(all.another(1).unwrap_err().kind(), ProblemKind::TooLarge);
+        let more_than_is_left = budget.charge(&modest, ALLOWANCE_BYTES + 1).unwrap_err();
+        assert_eq!(more_than_is_left.kind(), ProblemKind::Overloaded);
         let small = budget.charge(&modest, ALLOWANCE_BYTES).unwrap();
         assert!(budget.charge(&modest, 1).is_err());
         drop(small);

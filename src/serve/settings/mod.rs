@@ -156,7 +156,7 @@ pub struct Settings {
     #[arg(long, env = "IMDB_SENTIMENT_SHUTDOWN_DELAY", default_value = "0s", value_parser = duration_or_zero)]
     pub shutdown_delay: Duration,
 
-    /// Time in which accepted requests may finish at shutdown; a stream ends after half of it
+    /// Time in which accepted requests may finish at shutdown; a stream ends after half of it at most
     #[arg(long, env = "IMDB_SENTIMENT_SHUTDOWN_GRACE", default_value = "10s", value_parser = duration_or_zero)]
     pub shutdown_grace: Duration,
 
