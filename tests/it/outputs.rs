@@ -278,6 +278,17 @@ fn predict_replaces_answers_and_nothing_else_without_force() {
             assert!(again.status.success(), "{name}: {}", text(&again.stderr));
         }
     }
+    // Answers to which somebody has added a column are his.
+    for (name, noted) in [
+        ("out.csv", "text,id,\"notes\",probabilities.positive\na,1,mine,0.5\n"),
+        ("out.tsv", "text\tnotes\tprobabilities.positive\na\tmine\t0.5\n"),
+        ("out.jsonl", "{\"text\":\"a\",\"notes\":\"mine\",\"probabilities\":{\"positive\":0.5}}\n"),
+    ] {
+        fs::write(folder.path().join(name), noted).unwrap();
+        refused(&predict(name, &[]), "answers have no `notes`; --force replaces it");
+        assert_eq!(fs::read_to_string(folder.path().join(name)).unwrap(), noted);
+        assert!(predict(name, &["--force"]).status.success());
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Cores take share by share as each is done with its last; the writer waits for them in the order in which they were read.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,8 +16,8 @@ use crate::error::{Error, Result};
 use crate::predict::{DetailsWanted, Predictor, Truncate};
 use crate::train::data::output::check_ours;
 use crate::train::data::places::{Place, Places};
-use crate::train::data::reader::{Columns, Input, ReadArgs, Reader, Row, short};
-use crate::train::data::writer::{Answered, Block, Blocks, Claimed, WriteArgs, Writer};
+use crate::train::data::reader::{Columns, Input, Outline, ReadArgs, Reader, Row, short};
+use crate::train::data::writer::{Answered, Block, Blocks, Claimed, WriteArgs, Writer, is_of_answer};
 use crate::train::progress;
 
 /// Rows that one core scores together.
@@ -71,6 +71,44 @@ fn check_output(path: &Path) -> Result<()> {
     check_ours(path, holds_answers, against)
 }
 
+/// Refuses a table that is there and has a column which answers to an input of this `outline` have not: somebody added it.
+fn check_columns(path: &Path, outline: &Outline) -> Result<()> {
+    let Ok(file) = File::open(path) else { return Ok(()) };
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
+    let mut line = Vec::new();
+    BufReader::new(file.take(LOOKED_AT)).read_until(b'\n', &mut line).map_err(Error::io(path))?;
+    let known = |name: &str| {
+        is_of_answer(name) || name.starts_with("input.") || outline.names.iter().any(|ours| ours == name)
+    };
+    if let Some(stranger) = names_in(path, &line).into_iter().find(|name| !known(name)) {
+        let stranger = short(&stranger);
+        let reason = format!("is there already, and answers have no `{stranger}`; --force replaces it");
+        return Err(Error::invalid(path, reason));
+    }
+    Ok(())
+}
+
+/// The columns that the first line of a table of this name tells; none where it is packed or no table of text.
+fn names_in(path: &Path, line: &[u8]) -> Vec<String> {
+    let table = |delimiter: u8| {
+        let mut builder = csv::ReaderBuilder::new();
+        let mut records = builder.delimiter(delimiter).has_headers(false).from_reader(line).into_records();
+        let record = records.next().and_then(|record| record.ok());
+        record.map(|record| record.iter().map(String::from).collect()).unwrap_or_default()
+    };
+    match path.extension().and_then(|kind| kind.to_str()) {
+        Some("csv") => table(b','),
+        Some("tsv") => table(b'\t'),
+        Some("jsonl" | "ndjson") => {
+            let object = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(line);
+            object.map(|object| object.into_iter().map(|(name, _)| name).collect()).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
 /// Rows that were read together from one file.
 struct Share {
     /// The file, where there are several.
@@ -104,10 +142,12 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
     let predictor = Predictor::load(&job.model)?;
     // A file that cannot be written is told before the first rows are waited for.
     let claimed = Claimed::open(job.output.as_deref(), &read, out, &job.write)?;
+    let outline = reader.outline()?;
     if let Some(path) = job.output.as_deref().filter(|_| !job.force) {
         check_output(path)?;
+        check_columns(path, &outline)?;
     }
-    let writer = claimed.begin(&job.write, &reader.outline()?)?;
+    let writer = claimed.begin(&job.write, &outline)?;
     // A closed log is no reason to fail. The bar gives way: both may stand on one terminal.
     let _ = bar.suspend(|| writeln!(log, "{}", reader.taken()));
     let blocks = writer.blocks();

@@ -98,6 +98,11 @@ fn is_called(at: usize, name: &str) -> bool {
     ANSWER[at] == name || ANSWER[at].split('.').next() == Some(name)
 }
 
+/// Whether answers have a column `name`.
+pub fn is_of_answer(name: &str) -> bool {
+    (0..ANSWER.len()).any(|at| is_called(at, name))
+}
+
 /// The name under which the input's column `name` is written: another one where the answer has it, or `taken` says that
 /// another column does.
 fn free_name(answer: &[usize], name: &str, taken: impl Fn(&str) -> bool) -> String {

@@ -15,7 +15,7 @@ use flate2::write::GzEncoder;
 
 use self::form::{Form, Packing};
 use self::layout::Layout;
-pub use self::layout::{Answered, WriteArgs};
+pub use self::layout::{Answered, WriteArgs, is_of_answer};
 use crate::error::{Error, Result};
 use crate::train::data::output::{FileId, Output};
 use crate::train::data::reader::{Columns, Outline, Row};
