@@ -111,6 +111,20 @@ mod generic {
     }
 
     #[inline(always)]
+    pub unsafe fn run_int8<S: Words>(layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
+        for cursors in cursors.chunks(S::ROWS) {
+            // SAFETY: the caller's promise.
+            unsafe { int8::step::run::<S>(layer, cursors, scratch) }
+        }
+    }
+
+    #[inline(always)]
+    pub unsafe fn project_int8<S: Words>(task: int8::projection::Task) {
+        // SAFETY: the caller's promise.
+        unsafe { int8::projection::run::<S>(task, 0) }
+    }
+
+    #[inline(always)]
     pub unsafe fn sigmoid<S: Simd>(values: *mut f32, registers: usize) {
         // SAFETY: the caller vouches for so many registers at `values`.
         unsafe {
@@ -156,30 +170,32 @@ kernels! {
     fn tanh_registers(values: *mut f32, registers: usize) = generic::tanh;
 }
 
+/// Compiles a function of [`generic`] for each instruction set with words of its own, under the set's name.
+macro_rules! for_words {
+    ($function:ident($($arg:ident: $type:ty),*)) => {
+        for_words!(vnni, "x86_64", "avx512f,avx512dq,avx512bw,avx512vnni", Vnni, $function($($arg: $type),*));
+        for_words!(avx_vnni, "x86_64", "avx2,avxvnni", Avx2Vnni, $function($($arg: $type),*));
+        for_words!(avx2, "x86_64", "avx2", Avx2Words, $function($($arg: $type),*));
+        for_words!(sse41, "x86_64", "sse4.1,ssse3", Sse41Words, $function($($arg: $type),*));
+        for_words!(neon_dotprod, "aarch64", "neon,dotprod", NeonDotprod, $function($($arg: $type),*));
+        for_words!(neon, "aarch64", "neon", NeonWords, $function($($arg: $type),*));
+    };
+    ($name:ident, $arch:literal, $features:literal, $words:ty, $function:ident($($arg:ident: $type:ty),*)) => {
+        #[cfg(target_arch = $arch)]
+        #[target_feature(enable = $features)]
+        unsafe fn $name($($arg: $type),*) {
+            // SAFETY: compiled for the instruction set; the rest is the caller's promise.
+            unsafe { generic::$function::<$words>($($arg),*) }
+        }
+    };
+}
+
 /// Sequences through a layer of 8 bits, longest first.
 ///
 /// # Safety
 /// As [`int8::step::run`]; `scratch` has [`int8_scratch`] zeros.
 pub(super) unsafe fn run_int8(isa: Isa, layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
-    /// Compiles the loops for a set.
-    macro_rules! compiled {
-        ($name:ident, $arch:literal, $features:literal, $words:ty) => {
-            #[cfg(target_arch = $arch)]
-            #[target_feature(enable = $features)]
-            unsafe fn $name(layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
-                for cursors in cursors.chunks(<$words>::ROWS) {
-                    // SAFETY: compiled for the instruction set; the rest is the caller's promise.
-                    unsafe { int8::step::run::<$words>(layer, cursors, scratch) }
-                }
-            }
-        };
-    }
-    compiled!(vnni, "x86_64", "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
-    compiled!(avx_vnni, "x86_64", "avx2,avxvnni", Avx2Vnni);
-    compiled!(avx2, "x86_64", "avx2", Avx2Words);
-    compiled!(sse41, "x86_64", "sse4.1,ssse3", Sse41Words);
-    compiled!(neon_dotprod, "aarch64", "neon,dotprod", NeonDotprod);
-    compiled!(neon, "aarch64", "neon", NeonWords);
+    for_words!(run_int8(layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8));
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
     unsafe fn amx(layer: int8::Layer, cursors: &[int8::Cursor], scratch: *mut u8) {
@@ -211,11 +227,7 @@ pub(super) unsafe fn run_int8(isa: Isa, layer: int8::Layer, cursors: &[int8::Cur
             Set::NeonDotprod => neon_dotprod(layer, cursors, scratch),
             #[cfg(target_arch = "aarch64")]
             Set::Neon => neon(layer, cursors, scratch),
-            Set::Portable => {
-                for cursors in cursors.chunks(PortableWords::ROWS) {
-                    int8::step::run::<PortableWords>(layer, cursors, scratch);
-                }
-            }
+            Set::Portable => generic::run_int8::<PortableWords>(layer, cursors, scratch),
         }
     }
 }
@@ -243,23 +255,7 @@ pub(super) fn int8_scratch(isa: Isa, state_bytes: usize) -> usize {
 /// # Safety
 /// As there.
 pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
-    /// Compiles the loop for a set.
-    macro_rules! compiled {
-        ($name:ident, $arch:literal, $features:literal, $words:ty) => {
-            #[cfg(target_arch = $arch)]
-            #[target_feature(enable = $features)]
-            unsafe fn $name(task: int8::projection::Task) {
-                // SAFETY: compiled for the instruction set; the rest is the caller's promise.
-                unsafe { int8::projection::run::<$words>(task, 0) }
-            }
-        };
-    }
-    compiled!(vnni, "x86_64", "avx512f,avx512dq,avx512bw,avx512vnni", Vnni);
-    compiled!(avx_vnni, "x86_64", "avx2,avxvnni", Avx2Vnni);
-    compiled!(avx2, "x86_64", "avx2", Avx2Words);
-    compiled!(sse41, "x86_64", "sse4.1,ssse3", Sse41Words);
-    compiled!(neon_dotprod, "aarch64", "neon,dotprod", NeonDotprod);
-    compiled!(neon, "aarch64", "neon", NeonWords);
+    for_words!(project_int8(task: int8::projection::Task));
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vnni")]
     unsafe fn amx(task: int8::projection::Task) {
@@ -287,7 +283,7 @@ pub(super) unsafe fn project_int8(isa: Isa, task: int8::projection::Task) {
             Set::NeonDotprod => neon_dotprod(task),
             #[cfg(target_arch = "aarch64")]
             Set::Neon => neon(task),
-            Set::Portable => int8::projection::run::<PortableWords>(task, 0),
+            Set::Portable => generic::project_int8::<PortableWords>(task),
         }
     }
 }
