@@ -4,7 +4,7 @@
 //! Cores take share by share as each is done with its last; the writer waits for them in the order in which they were read.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -52,42 +52,37 @@ pub struct PredictJob {
 const PROBABILITIES: &[u8] = b"probabilities";
 const LOOKED_AT: u64 = 256 * 1024;
 
-/// Refuses a file that is there and holds no answers of this command.
-fn check_output(path: &Path) -> Result<()> {
-    let holds_answers = |file: &mut File, size: u64| {
-        // A table has the name in its first line, Parquet at its end.
-        for from in [0, size.saturating_sub(LOOKED_AT)] {
-            let mut bytes = Vec::new();
-            file.seek(SeekFrom::Start(from))?;
-            file.take(LOOKED_AT).read_to_end(&mut bytes)?;
-            if bytes.windows(PROBABILITIES.len()).any(|word| word == PROBABILITIES) {
-                return Ok(true);
-            }
-        }
-        Ok(size == 0)
-    };
-    let packed = path.extension().is_some_and(|kind| kind == "gz" || kind == "zst");
-    let against = if packed { "" } else { ", and has no column of probabilities, as answers do" };
-    check_ours(path, holds_answers, against)
-}
-
-/// Refuses a table that is there and has a column which answers to an input of this `outline` have not: somebody added it.
-fn check_columns(path: &Path, outline: &Outline) -> Result<()> {
-    let Ok(file) = File::open(path) else { return Ok(()) };
-    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
-        return Ok(());
-    }
-    let mut line = Vec::new();
-    BufReader::new(file.take(LOOKED_AT)).read_until(b'\n', &mut line).map_err(Error::io(path))?;
+/// Refuses a file that is there and holds no answers of this command, or a table that has a column which answers to an input
+/// of this `outline` have not: somebody added it.
+fn check_output(path: &Path, outline: &Outline) -> Result<()> {
     let known = |name: &str| {
         is_of_answer(name) || name.starts_with("input.") || outline.names.iter().any(|ours| ours == name)
     };
-    if let Some(stranger) = names_in(path, &line).into_iter().find(|name| !known(name)) {
-        let stranger = short(&stranger);
-        let reason = format!("is there already, and answers have no `{stranger}`; --force replaces it");
-        return Err(Error::invalid(path, reason));
+    check_ours(path, |file, size| {
+        if !holds_answers(file, size)? {
+            let packed = path.extension().is_some_and(|kind| kind == "gz" || kind == "zst");
+            let against = if packed { "" } else { ", and has no column of probabilities, as answers do" };
+            return Ok(Some(against.into()));
+        }
+        let mut line = Vec::new();
+        file.seek(SeekFrom::Start(0))?;
+        BufReader::new(file.take(LOOKED_AT)).read_until(b'\n', &mut line)?;
+        let stranger = names_in(path, &line).into_iter().find(|name| !known(name));
+        Ok(stranger.map(|name| format!(", and answers have no `{}`", short(&name))))
+    })
+}
+
+fn holds_answers(file: &mut File, size: u64) -> io::Result<bool> {
+    // A table has the name in its first line, Parquet at its end.
+    for from in [0, size.saturating_sub(LOOKED_AT)] {
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(from))?;
+        file.take(LOOKED_AT).read_to_end(&mut bytes)?;
+        if bytes.windows(PROBABILITIES.len()).any(|word| word == PROBABILITIES) {
+            return Ok(true);
+        }
     }
-    Ok(())
+    Ok(size == 0)
 }
 
 /// The columns that the first line of a table of this name tells; none where it is packed or no table of text.
@@ -144,8 +139,7 @@ pub fn predict(job: &PredictJob, out: &mut (dyn Write + Send), log: &mut dyn Wri
     let claimed = Claimed::open(job.output.as_deref(), &read, out, &job.write)?;
     let outline = reader.outline()?;
     if let Some(path) = job.output.as_deref().filter(|_| !job.force) {
-        check_output(path)?;
-        check_columns(path, &outline)?;
+        check_output(path, &outline)?;
     }
     let writer = claimed.begin(&job.write, &outline)?;
     // A closed log is no reason to fail. The bar gives way: both may stand on one terminal.

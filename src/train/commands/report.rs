@@ -1,7 +1,6 @@
 //! `trainer report`: one page of HTML that shows how good a model is on labelled reviews, and where it errs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -117,12 +116,14 @@ pub fn report(job: &ReportJob, out: &mut (dyn Write + Send), log: &mut dyn Write
 
 /// Refuses an output that is there and was not written by this command.
 fn check_output(path: &Path, force: bool) -> Result<()> {
-    let is_report = |file: &mut File, _| {
+    if force {
+        return Ok(());
+    }
+    check_ours(path, |file, _| {
         let mut start = Vec::new();
         file.take(MARK.len() as u64).read_to_end(&mut start)?;
-        Ok(start == MARK.as_bytes())
-    };
-    if force { Ok(()) } else { check_ours(path, is_report, " and no report") }
+        Ok((start != MARK.as_bytes()).then(|| " and no report".into()))
+    })
 }
 
 /// The data in words.

@@ -27,20 +27,23 @@ impl FileId {
     }
 }
 
-/// Refuses a file at `path` that is there and not `ours`; what is no regular file is written as it is.
+/// Refuses a file at `path` that is there and has something `against` it; what is no regular file is written as it is.
 ///
 /// # Errors
-/// [`Error::Invalid`] with what is said `against` it; [`Error::Io`].
+/// [`Error::Invalid`] with what is said against it; [`Error::Io`].
 pub fn check_ours(
     path: &Path,
-    ours: impl FnOnce(&mut File, u64) -> io::Result<bool>,
-    against: &str,
+    against: impl FnOnce(&mut File, u64) -> io::Result<Option<String>>,
 ) -> Result<()> {
     let Ok(mut file) = File::open(path) else { return Ok(()) };
     let metadata = file.metadata().map_err(Error::io(path))?;
-    match !metadata.is_file() || ours(&mut file, metadata.len()).map_err(Error::io(path))? {
-        true => Ok(()),
-        false => Err(Error::invalid(path, format!("is there already{against}; --force replaces it"))),
+    let against = match metadata.is_file() {
+        true => against(&mut file, metadata.len()).map_err(Error::io(path))?,
+        false => None,
+    };
+    match against {
+        None => Ok(()),
+        Some(against) => Err(Error::invalid(path, format!("is there already{against}; --force replaces it"))),
     }
 }
 
