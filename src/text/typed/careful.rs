@@ -283,8 +283,9 @@ impl<E: FnMut(Token<'_>, Key)> Reader<'_, E> {
         {
             return self.tell(class, at, end);
         }
-        if !self.before(at).is_some_and(char::is_alphanumeric)
-            && let Some((name, end)) = rating(self.units, at, None)
+        let before = self.before(at);
+        if !before.is_some_and(char::is_alphanumeric)
+            && let Some((name, end)) = rating(self.units, at, before)
         {
             return self.tell(name, at, end);
         }

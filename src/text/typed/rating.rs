@@ -24,15 +24,15 @@ const NUMBER_WORDS: [&str; 11] =
 /// Scales that ratings are given on; other fractions are dates and parts.
 const SCALES: [f32; 4] = [4.0, 5.0, 10.0, 100.0];
 
-/// The rating that starts at unit `at`: its name, and the unit after it.
+/// The rating that starts at unit `at`, `before` it nothing or this: its name, and the unit after it.
 pub(super) fn rating(units: &[Unit], at: usize, before: Option<char>) -> Option<(&'static str, usize)> {
     let units = Units(units);
     let (value, scale, end) = match units.get(at)? {
         STAR | NO_STAR => units.drawn_stars(at)?,
         '*' => units.asterisks(at, before)?,
-        ch if ch.is_ascii_digit() || ch == '½' => units.amount(at, false)?,
+        ch if ch.is_ascii_digit() || ch == '½' => units.amount(at, None)?,
         'a'..='f' if units.0[at].upper && matches!(units.get(at + 1), Some('+' | '-')) => units.grade(at)?,
-        _ => units.amount(at, true)?,
+        _ => units.amount(at, Some(Word { first: before.is_none() }))?,
     };
     let tenths = (10.0 * value / scale).round();
     // Eleven of ten is ten; seventy of five is something else.
@@ -70,6 +70,13 @@ pub(super) fn may_follow_number_word(rest: &[u8]) -> bool {
     };
     let starts = |literal: &[u8]| rest.len() >= literal.len() && rest.iter().zip(literal).all(stands);
     starts(b" out of ") || starts(b" star") || starts(b" and a half") || starts(b" and 1/2")
+}
+
+/// A number in words.
+#[derive(Clone, Copy)]
+struct Word {
+    /// Whether the text begins with it.
+    first: bool,
 }
 
 struct Units<'u>(&'u [Unit]);
@@ -173,11 +180,17 @@ impl Units<'_> {
         self.ends_word(end).then_some(end)
     }
 
-    /// Value, scale and end of a rating that starts with a number, or with the word for one where `in_words`.
-    fn amount(&self, at: usize, in_words: bool) -> Option<(f32, f32, usize)> {
+    /// Whether a sentence or a part of it ends at `at`.
+    fn ends_part(&self, at: usize) -> bool {
+        let at = self.run(at, ' ');
+        self.get(at).is_none_or(|ch| matches!(ch, '.' | ',' | '!' | '?' | ';' | ':' | ')' | '"' | '<'))
+    }
+
+    /// Value, scale and end of a rating that starts with a number, or with the word for one.
+    fn amount(&self, at: usize, word: Option<Word>) -> Option<(f32, f32, usize)> {
         let (mut value, mut end) = match self.get(at) {
             Some('½') => (0.0, at),
-            _ if in_words => self.number_word(at)?,
+            _ if word.is_some() => self.number_word(at)?,
             _ => self.digits(at)?,
         };
         let whole = end;
@@ -193,9 +206,12 @@ impl Units<'_> {
         if let Some((scale, end)) = self.of_scale(stars) {
             return Some((value, scale, end));
         }
-        // `Two stars` may be actors.
         let scale = if value <= 5.0 { 5.0 } else { 10.0 };
-        (!in_words).then_some((value, scale, stars))
+        let rates = word.is_none_or(|word| {
+            // `Two stars`, and three, may be actors, unless a text begins so.
+            self.ends_part(stars) && (word.first || value != 2.0 && value != 3.0)
+        });
+        rates.then_some((value, scale, stars))
     }
 
     fn drawn_stars(&self, at: usize) -> Option<(f32, f32, usize)> {

@@ -75,9 +75,27 @@ fn words_keep_their_apostrophes_and_marks_stand_alone() {
 }
 
 #[test]
+fn stars_in_words_are_a_rating_where_a_part_of_a_sentence_ends() {
+    for (text, expected) in [
+        ("Five stars", vec!["<rating-10>"]),
+        ("two stars!", vec!["<rating-4>", "!"]),
+        ("I give it four stars.", vec!["i", "give", "it", "<rating-8>", "."]),
+        ("Zero stars\nBad", vec!["zero", "stars", "bad"]),
+        ("(one star)", vec!["(", "<rating-2>", ")"]),
+        ("Ten stars<br />Good", vec!["<rating-10>", "good"]),
+        ("one and a half stars,", vec!["<rating-3>", ","]),
+    ] {
+        assert_eq!(words(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn what_is_no_rating_stays() {
     for (text, expected) in [
         ("Two stars of the film", vec!["two", "stars", "of", "the", "film"]),
+        ("Its two stars.", vec!["its", "two", "stars", "."]),
+        ("five stars of old", vec!["five", "stars", "of", "old"]),
+        ("its one star's", vec!["its", "one", "star's"]),
         ("on 4/5/2001", vec!["on", "4", "/", "5", "/", "2001"]),
         ("3/4 of it", vec!["3", "/", "4", "of", "it"]),
         ("9/10 of the time", vec!["9", "/", "10", "of", "the", "time"]),
