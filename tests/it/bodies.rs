@@ -163,7 +163,7 @@ fn a_wrong_field_is_named_with_its_place() {
         (
             "/predict",
             r#"{"text": "a film", "abstain": "0.7"}"#.into(),
-            "abstain: invalid type: string, expected f64",
+            "abstain: invalid type: string, expected a number",
         ),
         (
             "/predict",

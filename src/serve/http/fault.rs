@@ -8,11 +8,11 @@ use serde_path_to_error::{Path, Segment};
 use super::discreet::Discreet;
 use crate::serve::problem::{Problem, ProblemKind, quoted};
 
-/// The problem of `body`, of which `error` was said when it was read as a [`Discreet`] `T`: 400 where it is no JSON, 422
-/// with the place where it is, but not what belongs there.
-pub fn of_body<'de, T: Deserialize<'de>>(body: &'de [u8], error: &serde_json::Error) -> Problem {
+/// The problem of `body`, which is called `name`, and of which `error` was said when it was read as a [`Discreet`] `T`: 400
+/// where it is no JSON, 422 with the place where it is, but not what belongs there.
+pub fn of_body<'de, T: Deserialize<'de>>(name: &str, body: &'de [u8], error: &serde_json::Error) -> Problem {
     if let Some(reason) = no_text(body) {
-        return Problem::new(ProblemKind::Malformed, reason);
+        return Problem::new(ProblemKind::Malformed, format!("{name} {reason}"));
     }
     // The reader stops at the first wrong field, and may call a wrong type a fault of syntax: what is no JSON is for a
     // reader to say that takes any.
@@ -20,15 +20,15 @@ pub fn of_body<'de, T: Deserialize<'de>>(body: &'de [u8], error: &serde_json::Er
         // What is nested deeply may stand in a field that is not read at all.
         let deep = syntax.to_string().starts_with(TOO_DEEP) && error.is_data();
         if !deep || serde_json::from_slice::<IgnoredAny>(body).is_err() {
-            return Problem::new(ProblemKind::Malformed, no_json(&syntax, body));
+            return Problem::new(ProblemKind::Malformed, format!("{name} {}", no_json(&syntax, body)));
         }
     }
     // Keeping the place costs time, so it is asked for only now.
     let mut reader = serde_json::Deserializer::from_slice(body);
     match serde_path_to_error::deserialize::<_, Discreet<T>>(&mut reader) {
-        Ok(_) => Problem::new(ProblemKind::InvalidFields, error.to_string()),
+        Ok(_) => Problem::new(ProblemKind::InvalidFields, in_words(error)),
         Err(fault) => {
-            let message = fault.inner().to_string();
+            let message = in_words(fault.inner());
             let problem = |detail| Problem::new(ProblemKind::InvalidFields, detail);
             let (place, index) = place(fault.path(), &message);
             let problem = problem(if place.is_empty() { message } else { format!("{place}: {message}") });
@@ -37,18 +37,28 @@ pub fn of_body<'de, T: Deserialize<'de>>(body: &'de [u8], error: &serde_json::Er
     }
 }
 
+/// What `error` says, without words of the language that this is written in.
+fn in_words(error: &serde_json::Error) -> String {
+    let number = |name| format!("expected {name} at line");
+    let message = error.to_string().replacen("expected ident at line", "expected a value at line", 1);
+    let message = message.replacen(&number("f64"), &number("a number"), 1);
+    ["usize", "u64", "u32"]
+        .iter()
+        .fold(message, |message, whole| message.replacen(&number(whole), &number("a whole number from 0"), 1))
+}
+
 /// Why `body` is no text in UTF-8, where it is not.
 fn no_text(body: &[u8]) -> Option<String> {
     if body.trim_ascii().is_empty() {
-        return Some("the body is empty, it must be a JSON object".into());
+        return Some("is empty, it must be a JSON object".into());
     }
-    let packed = |name| Some(format!("the body is packed with {name}; say so: `content-encoding: {name}`"));
+    let packed = |name| Some(format!("is packed with {name}; say so: `content-encoding: {name}`"));
     match body {
         [0x1f, 0x8b, ..] => return packed("gzip"),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => return packed("zstd"),
         // With its mark, or `{"` in two or four bytes a letter.
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 0, 0, _, ..] | [0, 1..=255, ..] | [1..=255, 0, ..] => {
-            return Some("the body is UTF-16 or UTF-32, it must be UTF-8".into());
+            return Some("is UTF-16 or UTF-32, it must be UTF-8".into());
         }
         _ => {}
     }
@@ -56,9 +66,9 @@ fn no_text(body: &[u8]) -> Option<String> {
     let begin = &body[..body.len().min(512)];
     // Text of any encoding has no such bytes.
     if begin.iter().any(|&byte| byte < 0x09 || (0x0e..0x1b).contains(&byte)) {
-        return Some("the body is binary data, it must be JSON".into());
+        return Some("is binary data, it must be JSON".into());
     }
-    Some(format!("the body is not UTF-8: byte {at} belongs to another encoding"))
+    Some(format!("is not UTF-8: byte {at} belongs to another encoding"))
 }
 
 /// How the parser begins to say that a body is nested too deeply.
@@ -66,18 +76,18 @@ const TOO_DEEP: &str = "recursion limit exceeded";
 
 /// Why `body`, which is UTF-8, is no JSON.
 fn no_json(error: &serde_json::Error, body: &[u8]) -> String {
-    let message = error.to_string();
+    let message = in_words(error);
     if let Some(place) = message.strip_prefix(TOO_DEEP) {
-        return format!("the body is nested too deeply{place}");
+        return format!("is nested too deeply{place}");
     }
     let several = |(first, rest): (&str, &str)| {
         [first, rest].iter().all(|line| line.trim_start().starts_with('{')) && first.trim_end().ends_with('}')
     };
     let text = std::str::from_utf8(body).unwrap_or_default().trim();
     if message.starts_with("trailing characters") && text.split_once('\n').is_some_and(several) {
-        return format!("the body is not JSON: {message}; one object a line is `application/x-ndjson`");
+        return format!("is not JSON: {message}; one object a line is `application/x-ndjson`");
     }
-    format!("the body is not JSON: {message}")
+    format!("is not JSON: {message}")
 }
 
 /// Where a fault stands, as `texts[3]`, and which of the texts that is.
@@ -179,7 +189,7 @@ mod tests {
         }
         let said = |body: &str| {
             let error = serde_json::from_str::<Discreet<Request>>(body).err().unwrap();
-            let problem = of_body::<Request>(body.as_bytes(), &error);
+            let problem = of_body::<Request>("the body", body.as_bytes(), &error);
             (problem.kind(), problem.detail().to_string())
         };
         let (kind, detail) = said(r#"{"texts": ["a", "b", 3]}"#);

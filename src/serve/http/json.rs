@@ -20,10 +20,22 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// # Errors
 /// 400 where it is not JSON, 422 where it is, but not what belongs there; then with its place.
 pub fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Problem> {
+    read_called("the body", body)
+}
+
+/// As [`read`] of a line of a body.
+///
+/// # Errors
+/// As there.
+pub fn read_line<'de, T: Deserialize<'de>>(line: &'de [u8]) -> Result<T, Problem> {
+    read_called("the line", line)
+}
+
+fn read_called<'de, T: Deserialize<'de>>(name: &str, body: &'de [u8]) -> Result<T, Problem> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     match serde_json::from_slice(body) {
         Ok(Discreet(Object(value))) => Ok(value),
-        Err(error) => Err(fault::of_body::<Object<T>>(body, &error)),
+        Err(error) => Err(fault::of_body::<Object<T>>(name, body, &error)),
     }
 }
 

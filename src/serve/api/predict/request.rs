@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Number;
+use serde::de::{self, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::parts::OffsetsIn;
 use crate::predict::{Offsets, Truncate};
@@ -106,12 +107,12 @@ pub fn parse_line(bytes: &[u8]) -> Result<(ScoreRequest<'_>, Option<Id<'static>>
         #[serde(borrow, default)]
         id: Option<Id<'a>>,
     }
-    let read = || match json::read::<PredictRequest>(bytes)?.question()? {
+    let read = || match json::read_line::<PredictRequest>(bytes)?.question()? {
         (request, Form::One(id)) => Ok((request, id)),
         _ => Err(Problem::new(ProblemKind::InvalidFields, "a line of a stream has one `text`")),
     };
     read().map_err(|problem| {
-        let called: Option<Called> = json::read(bytes).ok();
+        let called: Option<Called> = json::read_line(bytes).ok();
         (problem, called.and_then(|called| called.id).map(Id::into_owned))
     })
 }
@@ -239,13 +240,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Element<'a> {
 }
 
 /// What a client calls a text by: a string or a number, given back as it came.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Id<'a> {
     /// A string.
     Text(Cow<'a, str>),
-    /// A number.
-    Number(Number),
+    /// A number as it is written: one that is read may lose digits.
+    Number(Cow<'a, str>),
 }
 
 impl Id<'_> {
@@ -253,42 +253,74 @@ impl Id<'_> {
     pub fn into_owned(self) -> Id<'static> {
         match self {
             Id::Text(text) => Id::Text(Cow::Owned(text.into_owned())),
-            Id::Number(number) => Id::Number(number),
+            Id::Number(number) => Id::Number(Cow::Owned(number.into_owned())),
+        }
+    }
+}
+
+impl Serialize for Id<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Id::Text(text) => serializer.serialize_str(text),
+            Id::Number(number) => {
+                serde_json::from_str::<&RawValue>(number).map_err(S::Error::custom)?.serialize(serializer)
+            }
         }
     }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Id<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Ids;
-        fn short<E: de::Error>(text: &str) -> Result<(), E> {
-            match text.len() > MAX_ID_BYTES {
-                true => Err(E::custom(format_args!("an id has at most {MAX_ID_BYTES} bytes"))),
-                false => Ok(()),
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        let short = |text: &str| match text.len() > MAX_ID_BYTES {
+            true => Err(D::Error::custom(format_args!("an id has at most {MAX_ID_BYTES} bytes"))),
+            false => Ok(()),
+        };
+        let found = match json.as_bytes().first() {
+            Some(b'"') => {
+                let Text(text) = serde_json::from_str(json).map_err(D::Error::custom)?;
+                return short(&text).map(|()| Id::Text(text));
             }
+            Some(b'[') => Unexpected::Seq,
+            Some(b'{') => Unexpected::Map,
+            Some(b't' | b'f') => Unexpected::Bool(json == "true"),
+            Some(b'n') => Unexpected::Unit,
+            _ => return short(json).map(|()| Id::Number(Cow::Borrowed(json))),
+        };
+        Err(D::Error::invalid_type(found, &"a string or a number"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_comes_back_as_it_was_written() {
+        for id in ["7", "123456789012345678901234567890", "1e3", "1.10", "-0", r#""x\"é""#, "\"\""] {
+            let line = format!(r#"{{"text": "good", "id": {id}}}"#);
+            let (_, called) = parse_line(line.as_bytes()).unwrap();
+            assert_eq!(serde_json::to_string(&called.unwrap()).unwrap(), id);
         }
-        impl<'de> Visitor<'de> for Ids {
-            type Value = Id<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a string or a number")
-            }
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                short(text).map(|()| Id::Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                short(text).map(|()| Id::Text(Cow::Owned(text.into())))
-            }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
-                Ok(Id::Number(number.into()))
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
-                Ok(Id::Number(number.into()))
-            }
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
-                let number = Number::from_f64(number);
-                number.map(Id::Number).ok_or_else(|| E::custom("not a number that can be given back"))
-            }
+        let (_, none) = parse_line(br#"{"text": "good", "id": null}"#).unwrap();
+        assert_eq!(none, None);
+    }
+
+    #[test]
+    fn what_is_no_id_is_named() {
+        let said = |id: &str| {
+            let line = format!(r#"{{"text": "good", "id": {id}}}"#);
+            parse_line(line.as_bytes()).unwrap_err().0.detail().to_string()
+        };
+        for (id, what) in [("[1]", "sequence"), ("{}", "map"), ("true", "boolean `true`")] {
+            let expected = format!("id: invalid type: {what}, expected a string or a number");
+            assert!(said(id).starts_with(&expected), "{}", said(id));
         }
-        deserializer.deserialize_any(Ids)
+        for long in [format!("\"{}\"", "x".repeat(257)), "1".repeat(257)] {
+            assert!(said(&long).contains("at most 256 bytes"), "{}", said(&long));
+        }
+        for broken in ["\"\\ud800\"", "tru", "1.", "0x1"] {
+            assert!(said(broken).starts_with("the line is not JSON: "), "{}", said(broken));
+        }
     }
 }
