@@ -189,20 +189,31 @@ impl Metrics {
         metrics
     }
 
+    /// Whether there are reviews of either class, without which nothing can be in order.
+    pub fn has_both_classes(&self) -> bool {
+        let positive = self.true_positives + self.false_negatives;
+        (1..self.reviews).contains(&positive)
+    }
+
+    /// The area under the ROC curve as it is printed, a dash where one of the classes is missing.
+    pub fn auc_text(&self) -> String {
+        if self.has_both_classes() { format!("{:.4}", self.auc) } else { "-".into() }
+    }
+
     /// As it is printed for people: one figure a line, the confusion matrix last.
     pub fn to_text(&self) -> String {
-        let row = |name: &str, value: f64| format!("{name:<12}{value:.4}\n");
         let mut text = format!("{:<12}{}\n", "reviews", self.reviews);
+        let value = |value: f64| format!("{value:.4}");
         for (name, value) in [
-            ("loss", self.loss),
-            ("accuracy", self.accuracy),
-            ("precision", self.precision),
-            ("recall", self.recall),
-            ("f1", self.f1),
-            ("auc", self.auc),
-            ("ece", self.ece),
+            ("loss", value(self.loss)),
+            ("accuracy", value(self.accuracy)),
+            ("precision", value(self.precision)),
+            ("recall", value(self.recall)),
+            ("f1", value(self.f1)),
+            ("auc", self.auc_text()),
+            ("ece", value(self.ece)),
         ] {
-            text += &row(name, value);
+            text += &format!("{name:<12}{value}\n");
         }
         text += &format!("\n{:<20}{:>12}{:>12}\n", "", "negative", "positive");
         text +=
@@ -328,7 +339,8 @@ mod tests {
         assert!((metrics.auc - 0.75).abs() < 1e-12);
         assert_eq!(Metrics::of(&[0.0; 4], &[1.0, 0.0, 1.0, 0.0]).auc, 0.5);
         assert_eq!(Metrics::of(&[], &[]).reviews, 0);
-        assert_eq!(Metrics::of(&[1.0], &[1.0]).auc, 0.5);
+        let alone = Metrics::of(&[1.0], &[1.0]);
+        assert_eq!((alone.auc, alone.auc_text()), (0.5, "-".into()));
     }
 
     #[test]

@@ -411,7 +411,7 @@ fn rows_without_an_answer_are_told_with_their_file() {
     let done = folder.predict(&["--input", "[ab].csv"]);
     let summary = text(&done.stderr);
     assert!(
-        summary.contains("3 without an answer (a.csv: lines 3; b.csv: lines 2, 3): a.csv: line 3: "),
+        summary.contains("3 without an answer (a.csv: line 3; b.csv: lines 2, 3): a.csv: line 3: "),
         "{summary}"
     );
     let answers = text(&done.stdout);
@@ -602,7 +602,7 @@ fn evaluate_reads_labels_of_many_kinds_and_names_what_it_leaves_out() {
     };
     let (reviews, positives, notes) = evaluate("stars.csv", &[]);
     assert_eq!((reviews, positives), (4, 2));
-    assert!(notes.contains("1 rows left out, neither positive nor negative (lines 4): `3`"), "{notes}");
+    assert!(notes.contains("1 row left out, neither positive nor negative (line 4): `3`"), "{notes}");
     assert_eq!(evaluate("torchtext.csv", &[]).0, 2);
     assert_eq!(evaluate("torchtext.csv", &[]).1, 1);
     assert_eq!(evaluate("fasttext.txt", &[]).1, 1);
@@ -623,18 +623,15 @@ fn evaluate_reads_labels_of_many_kinds_and_names_what_it_leaves_out() {
         .write("b.csv", "text,label\nDull film,0\nx,0,y\n,0\n");
     let (_, _, notes) = evaluate("[ab].csv", &[]);
     assert!(
-        notes.contains("1 rows left out, not readable (b.csv: lines 3): 3 fields, the header has 2"),
+        notes.contains("1 row left out, not readable (b.csv: line 3): 3 fields, the header has 2"),
         "{notes}"
     );
-    assert!(notes.contains("2 rows left out, without a word (a.csv: lines 3; b.csv: lines 4)"), "{notes}");
+    assert!(notes.contains("2 rows left out, without a word (a.csv: line 3; b.csv: line 4)"), "{notes}");
     fs::write(folder.at("folders/pos/2.txt"), b"caf\xe9").unwrap();
     fs::write(folder.at("folders/neg/3.txt"), "...").unwrap();
     let (reviews, _, notes) = evaluate("folders", &[]);
-    assert!(
-        reviews == 2 && notes.contains("1 rows left out, not readable (pos/2.txt): not UTF-8"),
-        "{notes}"
-    );
-    assert!(notes.contains("1 rows left out, without a word (neg/3.txt)"), "{notes}");
+    assert!(reviews == 2 && notes.contains("1 row left out, not readable (pos/2.txt): not UTF-8"), "{notes}");
+    assert!(notes.contains("1 row left out, without a word (neg/3.txt)"), "{notes}");
     for data in ["stars.csv", "folders"] {
         let fault = folder.refusal(&["evaluate", "--model", "model", "--on", "test", "--data", data]);
         assert!(fault.contains("`on`") && fault.contains("all rows are measured"), "{fault}");

@@ -341,7 +341,7 @@ pub(super) struct PredictArgs {
     /// otherwise.
     #[arg(long, value_name = "FILE")]
     pub(super) output: Option<PathBuf>,
-    /// Replace a file that holds no answers of this command.
+    /// Replace a file that holds no answers of this command, or answers with columns of another.
     #[arg(long)]
     pub(super) force: bool,
     #[command(flatten)]

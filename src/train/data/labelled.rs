@@ -245,7 +245,8 @@ impl LeftOut {
     pub fn summary(&self, what: &str) -> Option<String> {
         let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
         let count = self.places.count();
-        (count > 0).then(|| format!("{count} rows {what} ({}){reason}", self.places))
+        let rows = if count == 1 { "row" } else { "rows" };
+        (count > 0).then(|| format!("{count} {rows} {what} ({}){reason}", self.places))
     }
 }
 
@@ -279,7 +280,9 @@ impl Collected {
         let Self { rows, seen, unreadable, mut notes } = self;
         let labels = Labels::of(&seen, column, args)?;
         let (positive, negative, _) = seen.counts(&labels);
-        notes.push(format!("labels: {}; {positive} positive, {negative} negative", labels.rule));
+        // More of these may be left out: rows without a word, or of which there are two.
+        notes.push(format!("labels: {}; {positive} rows positive, {negative} negative", labels.rule));
+        notes.extend(labels.unseen.iter().map(|label| format!("no row is labelled `{}`", short(label))));
         let (mut kept, mut neither, mut unlabelled) =
             (Vec::with_capacity(rows.len()), LeftOut::default(), LeftOut::default());
         for (text, label, Named { place, row, id, group }) in rows {

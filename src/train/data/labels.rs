@@ -55,6 +55,8 @@ impl Seen {
 pub struct Labels {
     positive: BTreeSet<String>,
     negative: BTreeSet<String>,
+    /// Labels that a flag names and no row has.
+    pub unseen: Vec<String>,
     /// How it was told, in words.
     pub rule: String,
 }
@@ -81,7 +83,10 @@ impl Labels {
                     self::list(&labels)
                 ));
             }
-            return Ok(Self { positive, negative, rule: "as --positive and --negative say".into() });
+            let seen = |wanted: &str| labels.iter().any(|label| same_label(wanted, label));
+            let unseen = args.positive.iter().chain(&args.negative).filter(|wanted| !seen(wanted)).cloned();
+            let rule = "as --positive and --negative say".into();
+            return Ok(Self { positive, negative, unseen: unseen.collect(), rule });
         }
         let sides: Vec<Option<Side>> = labels.iter().map(|label| word(label)).collect();
         let numbers: Option<Vec<f64>> = labels
@@ -103,7 +108,12 @@ impl Labels {
             Ok(scale) => scale,
             Err(reason) => return refuse(reason),
         };
-        let mut found = Self { positive: BTreeSet::new(), negative: BTreeSet::new(), rule: scale.0.into() };
+        let mut found = Self {
+            positive: BTreeSet::new(),
+            negative: BTreeSet::new(),
+            unseen: Vec::new(),
+            rule: scale.0.into(),
+        };
         for (label, side) in labels.iter().zip(sides) {
             let side = side.or_else(|| number(label).map(scale.1));
             match side {
@@ -151,12 +161,10 @@ fn list(labels: &[&str]) -> String {
 fn word(label: &str) -> Option<Side> {
     let label = label.trim().to_lowercase();
     Some(match label.as_str() {
-        "positive" | "pos" | "good" | "true" | "very positive" | "favorable" | "recommended" => {
-            Side::Positive
-        }
-        "negative" | "neg" | "bad" | "false" | "very negative" | "unfavorable" | "not recommended" => {
-            Side::Negative
-        }
+        "positive" | "pos" | "good" | "true" | "yes" | "very positive" | "very good" | "favorable"
+        | "recommended" | "fresh" | "thumbs up" => Side::Positive,
+        "negative" | "neg" | "bad" | "false" | "no" | "very negative" | "very bad" | "unfavorable"
+        | "not recommended" | "rotten" | "thumbs down" => Side::Negative,
         "neutral" | "neu" | "mixed" | "unsup" | "none" | "n/a" | "nan" | "null" | "unknown" | "?" => {
             Side::Middle
         }
@@ -273,6 +281,8 @@ mod tests {
             (&["5 stars", "1 star"], "stars", &[P, N]),
             (&["LABEL_1", "LABEL_0"], "label", &[P, N]),
             (&["True", "False"], "label", &[P, N]),
+            (&["yes", "No"], "liked", &[P, N]),
+            (&["fresh", "rotten"], "label", &[P, N]),
         ] {
             assert_eq!(sides(labels, column).as_deref(), Ok(expected), "{labels:?} in {column}");
         }
@@ -296,9 +306,10 @@ mod tests {
     fn flags_say_what_labels_mean() {
         let mut seen = Seen::default();
         ["1.0", "2", "joy"].iter().for_each(|label| seen.note(label).unwrap());
-        let args = LabelArgs { positive: vec!["JOY".into()], negative: vec!["1".into()] };
+        let args = LabelArgs { positive: vec!["JOY".into(), "love".into()], negative: vec!["1".into()] };
         let rule = Labels::of(&seen, "label", &args).unwrap();
         assert_eq!(["1.0", "2", "joy"].map(|label| rule.target(label)), [Some(0.0), None, Some(1.0)]);
         assert_eq!(seen.counts(&rule), (1, 1, 1));
+        assert_eq!(rule.unseen, ["love"]);
     }
 }

@@ -96,7 +96,11 @@ pub fn gather(source: &DataSource, unlabelled: bool, own: &OwnArgs, settings: &S
 
 /// `error`, with what became of the rows: few may be left of many.
 fn with_notes(error: Error, notes: &[String]) -> Error {
-    let told: Vec<&str> = notes.iter().map(String::as_str).filter(|note| note.contains(" rows ")).collect();
+    let told: Vec<&str> = notes
+        .iter()
+        .map(String::as_str)
+        .filter(|note| note.contains(" row ") || note.contains(" rows "))
+        .collect();
     match error {
         Error::Data(reason) if !told.is_empty() => Error::Data(format!("{reason}; {}", told.join("; "))),
         error => error,
@@ -253,6 +257,6 @@ mod tests {
         let kept = distinct(rows, &mut notes);
         let lines: Vec<u64> = kept.iter().map(|row| row.row).collect();
         assert_eq!(lines, [1, 6]);
-        assert!(notes[0].contains("2 rows") && notes[1].contains("1 rows"), "{notes:?}");
+        assert!(notes[0].contains("2 rows") && notes[1].contains("1 row "), "{notes:?}");
     }
 }

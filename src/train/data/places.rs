@@ -61,8 +61,10 @@ impl fmt::Display for Places {
             let lines: Vec<String> = places.iter().map(|place| place.line.to_string()).collect();
             match &places[0].file {
                 Some(file) if places[0].line == 0 => file.to_string(),
-                Some(file) => format!("{file}: lines {}", lines.join(", ")),
-                None => format!("lines {}", lines.join(", ")),
+                file => {
+                    let file = file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
+                    format!("{file}{} {}", if lines.len() == 1 { "line" } else { "lines" }, lines.join(", "))
+                }
             }
         };
         let files: Vec<String> =

@@ -116,8 +116,15 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
     }
     for (set, m) in &record.results {
         add(&format!(
-            "| {set} | {} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} |",
-            m.reviews, m.loss, m.accuracy, m.precision, m.recall, m.f1, m.auc, m.ece
+            "| {set} | {} | {:.4} | {:.4} | {:.4} | {:.4} | {:.4} | {} | {:.4} |",
+            m.reviews,
+            m.loss,
+            m.accuracy,
+            m.precision,
+            m.recall,
+            m.f1,
+            m.auc_text(),
+            m.ece
         ));
     }
     add_seeds(&mut add, &record.seeds);
@@ -222,7 +229,9 @@ fn head(name: &str, record: &TrainingRecord) -> String {
             ("recall", m.recall),
             ("roc_auc", m.auc),
         ];
-        for (kind, value) in values {
+        // There is no order where all are of one class.
+        let told = values.into_iter().filter(|(kind, _)| *kind != "roc_auc" || m.has_both_classes());
+        for (kind, value) in told {
             head += &format!("    - type: {kind}\n      value: {value:.4}\n");
         }
     }

@@ -118,7 +118,7 @@ impl Report<'_> {
         let positive = (m.true_positives + m.false_negatives) as f64 / m.reviews.max(1) as f64;
         let tiles = [
             ("Accuracy", format!("{:.4}", m.accuracy), accuracy.as_str()),
-            ("Area under ROC", format!("{:.4}", m.auc), "1 is perfect order, .5 is chance"),
+            ("Area under ROC", m.auc_text(), "1 is perfect order, .5 is chance"),
             ("Calibration error", format!("{:.4}", m.ece), "0 is perfect; 15 bins"),
             ("Cross-entropy", format!("{:.4}", m.loss), "0 is perfect, .693 is a coin"),
             ("F1", format!("{:.4}", m.f1), "of positive"),
