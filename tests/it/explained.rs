@@ -129,4 +129,30 @@ fn a_report_is_one_page_and_replaces_no_other_file() {
         assert_eq!(output.status.code(), Some(1), "{file}");
         assert_eq!(fs::read(at(file)).unwrap(), before, "{file}: {}", text(&output.stderr));
     }
+    // In a folder of reviews, a page would be one.
+    for (class, word) in [("neg", "awful"), ("pos", "great")] {
+        fs::create_dir_all(at("classes").join(class)).unwrap();
+        for n in 0..60 {
+            fs::write(at("classes").join(class).join(format!("{n}.txt")), format!("{word} film number {n}"))
+                .unwrap();
+        }
+    }
+    let classes = |output: &str| {
+        let flags = ["report", "--model", "m", "--data", "classes", "--force", "--output", output];
+        trainer(folder.path(), &flags, &[])
+    };
+    std::os::unix::fs::symlink(at("classes/neg"), at("elsewhere")).unwrap();
+    for inside in ["classes/neg/1.txt", "classes/neg/report.html", "elsewhere/2.txt", "elsewhere/report.html"]
+    {
+        let output = classes(inside);
+        let said = text(&output.stderr).to_string();
+        assert!(output.status.code() == Some(1) && said.contains("lies within the data"), "{inside}: {said}");
+    }
+    assert_eq!(fs::read_to_string(at("classes/neg/1.txt")).unwrap(), "awful film number 1");
+    assert!(!at("classes/neg/report.html").exists());
+    assert!(classes("classes/report.html").status.success(), "beside the classes nothing is read");
+    let flags = ["calibrate", "--model", "m", "--data", "classes", "--output", "classes/sure"];
+    let output = trainer(folder.path(), &flags, &[]);
+    assert!(text(&output.stderr).contains("lies within the data"), "{}", text(&output.stderr));
+    assert!(!at("classes/sure").exists());
 }

@@ -122,6 +122,18 @@ fn a_teacher_is_given_texts_and_its_opinions_are_learnt() {
     );
     assert_eq!(count(&texts, &|id| id.starts_with("phrases/")), 2);
     assert_eq!(texts.iter().filter(|row| text_of(row, "split") == "validation").count(), 0);
+    // Texts of before are replaced, nothing else is.
+    assert_eq!(list(&path("texts.jsonl"), &["--phrases", phrases.to_str().unwrap()]).len(), texts.len());
+    fs::write(path("mine.csv"), "id,text\n1,my only copy\n").unwrap();
+    std::os::unix::fs::symlink(path("mine.csv"), path("link.jsonl")).unwrap();
+    for name in ["mine.csv", "link.jsonl"] {
+        let output = path(name);
+        let refused =
+            trainer(&["texts", "--data", data.to_str().unwrap(), "--output", output.to_str().unwrap()]);
+        assert_eq!(refused.status.code(), Some(1));
+        assert!(text(&refused.stderr).contains("--force replaces it"), "{}", text(&refused.stderr));
+    }
+    assert_eq!(fs::read_to_string(path("mine.csv")).unwrap(), "id,text\n1,my only copy\n");
     // A film that is held out leaves only where it is asked for.
     let held_out = list(&path("held-out.jsonl"), &["--on", "validation", "--stretches", "0"]);
     assert!(!held_out.is_empty() && held_out.iter().all(|row| text_of(row, "split") == "validation"));

@@ -12,7 +12,7 @@ use crate::predict::{Prediction, Predictor, Truncate, WordWeight};
 use crate::train::commands::rows::{Evaluation, MeasuredRow, Part, rows};
 use crate::train::data::labelled::DataSource;
 use crate::train::data::minimal_pairs::{self, Behaviour};
-use crate::train::data::output::{Output, check_ours};
+use crate::train::data::output::{Output, check_file_outside, check_ours};
 use crate::train::data::own::file_name;
 use crate::train::data::reader::Input;
 use crate::train::metrics::Metrics;
@@ -62,6 +62,7 @@ pub struct ReportJob {
 /// Those of [`rows`], of reading the model and of writing; [`Error::Invalid`] where the output is the data, or a file that
 /// is no report and is not to be replaced.
 pub fn report(job: &ReportJob, out: &mut (dyn Write + Send), log: &mut dyn Write) -> Result<()> {
+    check_file_outside(&job.evaluation.data, &job.output)?;
     check_output(&job.output, job.force)?;
     let model = &job.evaluation.models[0];
     let files = load_directory(model)?;

@@ -1,7 +1,7 @@
 //! `trainer texts`: lists the texts that a teacher is to judge, one JSON object a line.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::train::data::corpus::{Class, Corpus, Review};
-use crate::train::data::output::{FileId, Output};
+use crate::train::data::output::{FileId, Output, check_file_outside, check_ours};
 use crate::train::data::split::{DataSplit, unlabelled};
 use crate::train::data::texts::{Source, TextId, cleaned, read_phrases, short_digest, stretches};
 use crate::train::settings::Settings;
@@ -32,6 +32,9 @@ pub struct TextsArgs {
     /// The file to write, JSON lines: id, text, split, film and label where there are.
     #[arg(long, value_name = "FILE")]
     pub output: PathBuf,
+    /// Replace a file that holds no texts of this command.
+    #[arg(long)]
+    pub force: bool,
     /// Which reviews; may be given more than once. Held-out films leave only where they are asked for.
     #[arg(long = "on", value_name = "SIDE", default_value = "train")]
     pub sides: Vec<Side>,
@@ -45,6 +48,12 @@ pub struct TextsArgs {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
 }
+
+/// What a line of this command has behind its id and its text.
+const KEY: &[u8] = b",\"digest\":\"";
+
+/// Bytes of a file's first line that are looked at to see whose it is; a review is shorter.
+const LONGEST_LINE: u64 = 1 << 20;
 
 /// One text to judge.
 #[derive(Serialize)]
@@ -69,6 +78,8 @@ pub fn run(data: &Path, settings: &Settings, args: &TextsArgs, out: &mut (dyn Wr
     if !(0.0..=16.0).contains(&args.stretches) {
         return Err(Error::setting("stretches", format!("{} does not lie in 0 to 16", args.stretches)));
     }
+    check_file_outside(data, &args.output)?;
+    check_output(&args.output, args.force)?;
     let phrases = args.phrases.as_deref().map(read_phrases).transpose()?.unwrap_or_default();
     let asked: BTreeSet<Side> = args.sides.iter().copied().collect();
     let corpus = Corpus::read(data, asked.contains(&Side::Train))?;
@@ -114,6 +125,20 @@ pub fn run(data: &Path, settings: &Settings, args: &TextsArgs, out: &mut (dyn Wr
         path.display()
     )
     .map_err(Error::io("output"))
+}
+
+/// Refuses an output that is there and was not written by this command.
+fn check_output(path: &Path, force: bool) -> Result<()> {
+    if force {
+        return Ok(());
+    }
+    check_ours(path, |file, size| {
+        let mut line = Vec::new();
+        BufReader::new(file.take(LONGEST_LINE)).read_until(b'\n', &mut line)?;
+        let ours =
+            size == 0 || line.starts_with(b"{\"id\":") && line.windows(KEY.len()).any(|part| part == KEY);
+        Ok((!ours).then(|| " and holds no texts of this command".into()))
+    })
 }
 
 /// The reviews of the sides `asked` for, by class and number.

@@ -55,6 +55,7 @@ pub struct Job {
 /// # Errors
 /// [`Error::Interrupted`] when training was stopped, after checkpoint and model were saved; else what went wrong.
 pub fn train(job: &Job, out: &mut (dyn Write + Send), interrupt: &Interrupt) -> Result<()> {
+    job.sources.data.check_holds_not(&job.output.output)?;
     let stage = Stage::claim(&job.output, DirectoryKind::Model, &job.resume)?;
     on_threads(job.settings.threads, || train_on_these_threads(job, stage, out, interrupt))
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::labels::{LabelArgs, Labels, Seen};
+use super::output::check_folder_outside;
 use super::places::{Place, Places};
 use super::reader::{Columns, Fields, Input, ReadArgs, Reader, short};
 use crate::error::{Error, Result, printable};
@@ -71,6 +72,24 @@ pub enum DataSource {
 }
 
 impl DataSource {
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Release(path) | Self::Folders(path) | Self::Table(path) => path,
+        }
+    }
+
+    /// Refuses a folder `output` that would be one of the classes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
+    pub fn check_holds_not(&self, output: &Path) -> Result<()> {
+        match self {
+            Self::Folders(path) => check_folder_outside(path, output),
+            _ => Ok(()),
+        }
+    }
+
     /// What `path` is, by its name and its first bytes.
     ///
     /// # Errors
@@ -104,9 +123,7 @@ impl DataSource {
 /// # Errors
 /// As [`Reader::open`] and [`Labels::of`]; [`Error::Invalid`] where there is no column of labels, or no row has one.
 pub fn read(source: &DataSource, args: &TableArgs, group: Option<&str>) -> Result<Labelled> {
-    let path = match source {
-        DataSource::Release(path) | DataSource::Folders(path) | DataSource::Table(path) => path,
-    };
+    let path = source.path();
     let fault = |reason: String| Error::invalid(path, reason);
     let mut collected = Collected::default();
     let column = match source {

@@ -86,18 +86,24 @@ pub struct Behaviour {
 /// Reads a list of pairs, one JSON object a line; `None` for the list of the model cards.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read, [`Error::Invalid`] naming the line that is no pair.
+/// [`Error::Io`] when it cannot be read, [`Error::Invalid`] naming the line that is no pair, or where there is none.
 pub fn load_pairs(path: Option<&Path>) -> Result<Vec<Pair>> {
     let (name, text) = match path {
         Some(path) => (path, std::fs::read_to_string(path).map_err(Error::io(path))?),
         None => (Path::new("minimal_pairs.jsonl"), LIST.to_string()),
     };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(at, line)| {
-            serde_json::from_str(line).map_err(|e| Error::invalid(name, format!("line {}: {e}", at + 1)))
-        })
-        .collect()
+    let pairs = lines.map(|(at, line)| {
+        let fault = |reason: String| Error::invalid(name, format!("line {}: {reason}", at + 1));
+        let pair: Pair = serde_json::from_str(line).map_err(|error| fault(error.to_string()))?;
+        if pair.a.trim().is_empty() {
+            return Err(fault("`a` is empty".into()));
+        }
+        Ok(pair)
+    });
+    let pairs = pairs.collect::<Result<Vec<_>>>()?;
+    if pairs.is_empty() { Err(Error::invalid(name, "holds no pair")) } else { Ok(pairs) }
 }
 
 /// Scores both texts of every pair.
@@ -225,5 +231,13 @@ mod tests {
         std::fs::write(&file, "\n{\"kind\": \"x\", \"a\": \"1\", \"b\": \"2\"}\n").unwrap();
         let fault = load_pairs(Some(file.path())).unwrap_err().to_string();
         assert!(fault.contains("line 2") && fault.contains("expect"), "{fault}");
+        let told = |text: &str| {
+            std::fs::write(&file, text).unwrap();
+            load_pairs(Some(file.path())).map_err(|fault| fault.to_string())
+        };
+        let pair = r#"{"kind": "x", "a": "A", "b": "b", "expect": "a>b"}"#;
+        assert_eq!(told(&format!("\u{feff}{pair}\n")).unwrap().len(), 1);
+        assert!(told(&pair.replace('A', "")).unwrap_err().contains("line 1: `a` is empty"));
+        assert!(told("\n").unwrap_err().contains("holds no pair"));
     }
 }

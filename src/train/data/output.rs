@@ -47,6 +47,39 @@ pub fn check_ours(
     }
 }
 
+/// Refuses a file `output` in a folder within the folder `data`, where it would be read as data, or replace some.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn check_file_outside(data: &Path, output: &Path) -> Result<()> {
+    check_outside(data, output, |folder, data| folder.parent().is_some_and(|above| above.starts_with(data)))
+}
+
+/// Refuses a folder `output` within the folder `data`, where it would be one of the classes.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub fn check_folder_outside(data: &Path, output: &Path) -> Result<()> {
+    check_outside(data, output, |folder, data| folder.starts_with(data))
+}
+
+fn check_outside(data: &Path, output: &Path, within: impl Fn(&Path, &Path) -> bool) -> Result<()> {
+    // Behind links, and where it is not there yet, from the nearest folder that is.
+    let place = fs::canonicalize(output).unwrap_or_else(|_| output.to_path_buf());
+    let mut folders = place.ancestors().skip(1).map(|folder| match folder {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        folder => folder,
+    });
+    let folder = folders.find_map(|folder| fs::canonicalize(folder).ok());
+    match (fs::canonicalize(data), folder) {
+        (Ok(whole), Some(folder)) if whole.is_dir() && within(&folder, &whole) => {
+            let reason = format!("lies within the data {}; nothing was touched", data.display());
+            Err(Error::invalid(output, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// An output that is being written.
 pub enum Output<'o> {
     /// Standard output.

@@ -78,7 +78,7 @@ pub fn model_card(name: &str, record: &TrainingRecord) -> String {
         }
         if let Some(score) = calibration.abstain {
             add(&format!(
-                "| abstain | below a score of {score:.3}, by what was wanted (`server --abstain {score:.3}`) |"
+                "| abstain | below a score of {score}, by what was wanted (`server --abstain {score}`) |"
             ));
         }
     }
