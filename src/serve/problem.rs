@@ -182,17 +182,16 @@ impl Problem {
         shown(&self.detail).into_owned()
     }
 
-    /// A fault of text number `index`; `single` when it is the only text and has no number.
-    pub fn of_text(error: &Error, index: usize, single: bool) -> Self {
+    /// A fault of text number `index` of the field `list`; of the only text where there is none.
+    pub fn of_text(error: &Error, index: usize, list: Option<&str>) -> Self {
         let kind = match error {
             Error::NoWords => ProblemKind::NoWords,
             Error::TooLong { .. } => ProblemKind::TextTooLong,
             _ => ProblemKind::Internal,
         };
-        if single {
-            Self::new(kind, error.to_string())
-        } else {
-            Self::new(kind, format!("texts[{index}]: {error}")).at(index)
+        match list {
+            None => Self::new(kind, error.to_string()),
+            Some(list) => Self::new(kind, format!("{list}[{index}]: {error}")).at(index),
         }
     }
 }

@@ -197,6 +197,8 @@ fn packed_streams_are_read_and_broken_ones_say_so() {
         let cut = whole(&server, &headers, &packed[..packed.len() - 5]);
         let last = cut.last().unwrap();
         assert_eq!((&last["status"], last.get("line")), (&json!(400), None), "{coding}: {last}");
+        let end = format!("the stream ends behind line {}; send what follows it again", cut.len() - 1);
+        assert!(last["detail"].as_str().unwrap().ends_with(&end), "{coding}: {last}");
         // A line of spaces that never ends is too long, and takes no memory.
         let bomb = match coding {
             "zstd" => zstd::stream::encode_all(&vec![b' '; 100 << 20][..], 3).unwrap(),

@@ -42,7 +42,7 @@ async fn live() -> Json<Health> {
 
 /// Whether requests should be sent here
 ///
-/// Not while the server shuts down, nor while a model fails its self-test.
+/// Not while the server shuts down, nor while a model fails its self-test. A model that was unloaded by request does not count.
 #[utoipa::path(get, path = "/health/ready", tag = "operation", security(()),
     responses((status = 200, description = "Ready", body = Health), NotReadyProblem))]
 pub async fn ready(State(app): State<AppState>) -> Result<Json<Health>, Problem> {

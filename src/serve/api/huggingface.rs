@@ -192,14 +192,14 @@ pub fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, Reading), Problem> {
         let detail = "parameters.candidate_labels: the labels are the model's own, `positive` and `negative`";
         return Err(Problem::new(ProblemKind::InvalidFields, detail));
     }
-    let (texts, single) = match request.inputs {
-        OneOrMany::One(text) => (vec![text.0], true),
-        OneOrMany::Many(texts) => (texts.into_iter().map(|text| text.0).collect(), false),
+    let (texts, list) = match request.inputs {
+        OneOrMany::One(text) => (vec![text.0], None),
+        OneOrMany::Many(texts) => (texts.into_iter().map(|text| text.0).collect(), Some("inputs")),
     };
     let raw =
         request.raw_scores.unwrap_or(false) || parameters.function_to_apply == Some(FunctionToApply::None);
     let truncate = truncate(request.truncate, request.truncation_direction);
-    let question = ScoreRequest { texts, single, truncate, ..ScoreRequest::default() };
+    let question = ScoreRequest { texts, list, truncate, ..ScoreRequest::default() };
     Ok((question, Reading { top_k, raw, bare: false }))
 }
 

@@ -215,13 +215,13 @@ fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, bool), Problem> {
     if request.truncate_prompt_tokens.is_some_and(|tokens| tokens != -1) {
         return refused("truncate_prompt_tokens: only -1 is known, as many as the model reads");
     }
-    let (texts, single) = match request.input {
+    let (texts, list) = match request.input {
         None => return refused("give `input`, a string or a list of strings"),
-        Some(OneOr::One(text)) => (vec![text.0], true),
-        Some(OneOr::Many(texts)) => (texts.into_iter().map(|text| text.0).collect(), false),
+        Some(OneOr::One(text)) => (vec![text.0], None),
+        Some(OneOr::Many(texts)) => (texts.into_iter().map(|text| text.0).collect(), Some("input")),
     };
     let model = request.model.map(|model| model.0);
-    let question = ScoreRequest { model, texts, single, ..ScoreRequest::default() };
+    let question = ScoreRequest { model, texts, list, ..ScoreRequest::default() };
     Ok((question, request.activation == Some(false)))
 }
 

@@ -37,7 +37,7 @@ pub fn parse(bytes: &[u8]) -> Result<(ScoreRequest<'_>, Reading), Problem> {
     };
     let question = ScoreRequest {
         texts: texts.into_iter().map(|text| text.0).collect(),
-        single: bare,
+        list: (!bare).then_some("inputs"),
         truncate: truncate(request.truncate, request.truncation_direction),
         ..ScoreRequest::default()
     };

@@ -20,8 +20,8 @@ pub struct ScoreRequest<'a> {
     pub version: Option<Cow<'a, str>>,
     /// The texts.
     pub texts: Vec<Cow<'a, str>>,
-    /// Whether there is one text by itself, which a fault need not name by number.
-    pub single: bool,
+    /// The field in whose list the texts stand, by which a fault names one; `None` where there is one by itself.
+    pub list: Option<&'static str>,
     /// Whether a text that cannot be scored costs itself alone.
     pub report: bool,
     /// Whether it waits for its turn instead of being refused; what predictions take is charged by whoever asks, then.
@@ -90,7 +90,7 @@ impl ScoreRequest<'_> {
             model: self.model.map(owned),
             version: self.version.map(owned),
             texts: self.texts.into_iter().map(owned).collect(),
-            single: self.single,
+            list: self.list,
             report: self.report,
             patient: self.patient,
             truncate: self.truncate,

@@ -140,7 +140,7 @@ impl Scorer {
             charge.add(memory)?;
         }
         let abstain = request.abstain.or(self.limits.abstain);
-        let single = request.single;
+        let list = request.list;
         let shadowed = self
             .shadow
             .sample(slot, &self.models)
@@ -156,16 +156,13 @@ impl Scorer {
             true => request.texts.iter().map(|text| text.to_string()).collect(),
             false => Vec::new(),
         };
-        let Computed { predictions, faults } = self
-            .execute(&loaded, request, start)
-            .await
-            .map_err(|fault| self.problem(fault, count, single))?;
+        let Computed { predictions, faults } =
+            self.execute(&loaded, request, start).await.map_err(|fault| self.problem(fault, count, list))?;
         let texts = scored_ones(texts, &faults);
         let details = match texts.is_empty() {
             true => Vec::new(),
             false => {
-                self.details(&loaded, texts, wanted, truncate, abstain, single, start, client, patient)
-                    .await?
+                self.details(&loaded, texts, wanted, truncate, abstain, list, start, client, patient).await?
             }
         };
         drop(detailed);
@@ -193,7 +190,7 @@ impl Scorer {
         wanted: Wanted,
         truncate: Truncate,
         abstain: Option<f32>,
-        single: bool,
+        list: Option<&'static str>,
         start: Instant,
         client: u64,
         patient: bool,
@@ -217,7 +214,7 @@ impl Scorer {
             let given = texts.clone();
             self.pool.spawn(move || done.details(&given, wanted, abstain)).await.map(Ok)
         };
-        match work.await.map_err(|fault| self.problem(fault, count, single))? {
+        match work.await.map_err(|fault| self.problem(fault, count, list))? {
             Ok(details) => Ok(details),
             Err(reviews) => {
                 let detail = format!(
@@ -351,8 +348,8 @@ impl Scorer {
         request.texts.iter().map(text).sum()
     }
 
-    /// What is answered where there are no predictions for `count` texts, of which there is `single`.
-    fn problem(&self, fault: ComputeError, count: usize, single: bool) -> Problem {
+    /// What is answered where there are no predictions for `count` texts, which stand in the field `list`.
+    fn problem(&self, fault: ComputeError, count: usize, list: Option<&str>) -> Problem {
         match fault {
             ComputeError::Overload => {
                 self.telemetry.shed.inc(ShedReason::Overload);
@@ -362,7 +359,7 @@ impl Scorer {
                 );
                 Problem::new(ProblemKind::Overloaded, detail)
             }
-            ComputeError::Text(index, error) => Problem::of_text(&error, index, single),
+            ComputeError::Text(index, error) => Problem::of_text(&error, index, list),
             ComputeError::Deadline => {
                 self.telemetry.shed.inc(ShedReason::Deadline);
                 let detail = format!("not answered within {:?}", self.limits.request_timeout);

@@ -87,7 +87,12 @@ fn no_json(error: &serde_json::Error, body: &[u8]) -> String {
     if message.starts_with("trailing characters") && text.split_once('\n').is_some_and(several) {
         return format!("is not JSON: {message}; one object a line is `application/x-ndjson`");
     }
-    format!("is not JSON: {message}")
+    let surrogate = message.starts_with("lone leading surrogate")
+        || message.starts_with("unexpected end of hex escape")
+        || message.starts_with("invalid unicode code point");
+    let half =
+        if surrogate { "; a string has half of a surrogate pair, as of an emoji that was cut" } else { "" };
+    format!("is not JSON: {message}{half}")
 }
 
 /// Where a fault stands, as `texts[3]`, and which of the texts that is.

@@ -207,6 +207,6 @@ fn problem(index: usize, error: &Error, strange: &[(usize, Cow<'static, str>)]) 
             let detail = format!("texts[{index}]: {}", no_text(&strange[at].1));
             Problem::new(ProblemKind::InvalidFields, detail).at(index)
         }
-        Err(_) => Problem::of_text(error, index, false),
+        Err(_) => Problem::of_text(error, index, Some("texts")),
     }
 }

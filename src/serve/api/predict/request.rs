@@ -1,9 +1,8 @@
 //! Requests of `POST /predict` as they stand on the wire.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{self, Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{Error as _, Unexpected};
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -138,7 +137,7 @@ impl<'a> PredictRequest<'a> {
         };
         let request = ScoreRequest {
             model: self.model.map(|model| model.0),
-            single: matches!(form, Form::One(_)),
+            list: (!matches!(form, Form::One(_))).then_some("texts"),
             texts,
             report,
             truncate: self.truncate.map(Truncate::from).unwrap_or_default(),
@@ -199,43 +198,23 @@ enum Element<'a> {
 
 impl<'de: 'a, 'a> Deserialize<'de> for Element<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Element<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("a string")
+        // Read by itself, a string that cannot be one spoils no other.
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(match json.as_bytes().first() {
+            Some(b'"') => match serde_json::from_str(json) {
+                Ok(Text(text)) => Element::Text(text),
+                Err(_) => Element::Other("string with half of a surrogate pair".into()),
+            },
+            Some(b'n') => Element::Other("null".into()),
+            Some(b't' | b'f') => Element::Other(format!("boolean `{json}`").into()),
+            Some(b'[') => Element::Other("sequence".into()),
+            Some(b'{') => Element::Other("map".into()),
+            _ => {
+                let whole = json.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit());
+                let kind = if whole { "integer" } else { "number" };
+                Element::Other(if json.len() > 32 { kind.into() } else { format!("{kind} `{json}`").into() })
             }
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Element::Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Element::Text(Cow::Owned(text.into())))
-            }
-            fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-                Ok(Element::Other("null".into()))
-            }
-            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-                Ok(Element::Other(format!("boolean `{value}`").into()))
-            }
-            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-                Ok(Element::Other(format!("integer `{value}`").into()))
-            }
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-                Ok(Element::Other(format!("integer `{value}`").into()))
-            }
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-                Ok(Element::Other(format!("number `{value}`").into()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Element::Other("sequence".into()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
-                while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Element::Other("map".into()))
-            }
-        }
-        deserializer.deserialize_any(Any)
+        })
     }
 }
 
@@ -304,6 +283,25 @@ mod tests {
         }
         let (_, none) = parse_line(br#"{"text": "good", "id": null}"#).unwrap();
         assert_eq!(none, None);
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_costs_its_text_alone() {
+        let ask = |on_error: &str| {
+            let body = format!(
+                r#"{{"texts": ["good", "cut \ud83d", "\ud83d\ude00"], "on_error": "{on_error}"}}"#
+            );
+            parse(body.as_bytes(), |_| unreachable!()).map(|(request, form)| {
+                (request.texts.iter().map(|text| text.to_string()).collect::<Vec<_>>(), form)
+            })
+        };
+        let (texts, form) = ask("report").unwrap();
+        assert_eq!(texts, ["good", "", "\u{1f600}"]);
+        let Form::Report(_, strange) = form else { panic!("{form:?}") };
+        assert_eq!((strange.len(), strange[0].0), (1, 1));
+        assert!(strange[0].1.contains("half of a surrogate pair"), "{strange:?}");
+        let detail = ask("refuse").unwrap_err().into_detail();
+        assert!(detail.contains("half of a surrogate pair"), "{detail}");
     }
 
     #[test]

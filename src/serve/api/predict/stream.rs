@@ -233,7 +233,8 @@ impl Reader {
         }
         if let Some(unpacker) = &mut self.unpacker {
             let mut rest = Vec::new();
-            unpacker.finish(&mut rest)?;
+            let finished = unpacker.finish(&mut rest);
+            finished.map_err(|problem| self.packed_wrongly(problem))?;
             self.cut(&rest, batch).await?;
         }
         self.lines.finish(batch);
@@ -243,6 +244,10 @@ impl Reader {
     /// Nobody hears it but a client that has closed its own direction alone, or whose framing is wrong.
     fn broken(&self) -> Problem {
         self.ended(ProblemKind::Malformed, BROKEN, "send what follows it again")
+    }
+
+    fn packed_wrongly(&self, problem: Problem) -> Problem {
+        self.ended(problem.kind(), &problem.into_detail(), "send what follows it again")
     }
 
     fn silent(&self) -> Problem {
@@ -269,7 +274,8 @@ impl Reader {
         let (mut piece, mut plain) = (piece, Vec::new());
         while !piece.is_empty() {
             if let Some(unpacker) = &mut self.unpacker {
-                piece = unpacker.take(piece, &mut plain)?;
+                let taken = unpacker.take(piece, &mut plain);
+                piece = taken.map_err(|problem| self.packed_wrongly(problem))?;
             }
             self.cut(&plain, batch).await?;
             plain.clear();
@@ -398,7 +404,7 @@ async fn score_alike(app: &App, group: Vec<Asked<'_>>, charge: &Charge, answers:
         (Some(options), Ok(own)) => {
             let request = ScoreRequest {
                 texts,
-                single: false,
+                list: Some("texts"),
                 report: true,
                 patient: true,
                 charge: Some(own),
@@ -422,7 +428,7 @@ async fn score_alike(app: &App, group: Vec<Asked<'_>>, charge: &Charge, answers:
         match outcomes.as_mut().and_then(Iterator::next) {
             Some(Ok(place)) => write(answers, &Answer::new(own, place, id)),
             Some(Err(fault)) => {
-                let problem = Problem::of_text(&own.faults[fault].1, 0, true);
+                let problem = Problem::of_text(&own.faults[fault].1, 0, None);
                 write(answers, &ItemProblem::new(&problem, id, line));
             }
             None => unreachable!("every text has an outcome"),

@@ -226,6 +226,7 @@ impl<'a> InferRequest<'a> {
         let by_default = parameters.binary_data_output.unwrap_or(false);
         let outputs = wanted_outputs(request.outputs.unwrap_or_default(), by_default)?;
         let question = ScoreRequest {
+            list: Some("inputs[0].data"),
             texts,
             truncate: parameters.truncate.map(Truncate::from).unwrap_or_default(),
             abstain,
