@@ -2,7 +2,7 @@
 
 use super::markup;
 use super::normal::{NO_STAR, Normalizer, STAR, Unit};
-use super::rating::{is_number_word, rating};
+use super::rating::{RATINGS, is_number_word, rating};
 use super::symbols::{class_of, emoticon, is_pictograph};
 use crate::text::key::{Key, Letters};
 use crate::text::token::Token;
@@ -60,8 +60,15 @@ pub(super) fn scan(
     let Normalizer { units, word, .. } = normalizer;
     let limit = units.partition_point(|unit| unit.start < end);
     let before = text[..start].chars().next_back();
-    let mut reader =
-        Reader { units, before, word: std::mem::take(word), last_end: start, no_address_before: 0, each };
+    let mut reader = Reader {
+        units,
+        before,
+        after_minus: matches!(&text[..start], "-" | "\u{2212}"),
+        word: std::mem::take(word),
+        last_end: start,
+        no_address_before: 0,
+        each,
+    };
     let mut at = 0;
     while at < limit {
         at = reader.token(at);
@@ -100,6 +107,8 @@ struct Reader<'r, E> {
     units: &'r [Unit],
     /// The character before the first unit.
     before: Option<char>,
+    /// Whether all before the first unit is a minus.
+    after_minus: bool,
     /// The word being put together.
     word: String,
     /// Where the last token ended.
@@ -287,6 +296,12 @@ impl<E: FnMut(Token<'_>, Key)> Reader<'_, E> {
         if !before.is_some_and(char::is_alphanumeric)
             && let Some((name, end)) = rating(self.units, at, before)
         {
+            // `-10/10` as a whole text, or at its beginning; further on the sign may be a dash.
+            let minus = match at {
+                0 => self.after_minus,
+                _ => at == 1 && self.before.is_none() && before == Some('-'),
+            };
+            let name = if minus { RATINGS[0] } else { name };
             return self.tell(name, at, end);
         }
         let mut word = std::mem::take(&mut self.word);

@@ -84,6 +84,9 @@ fn stars_in_words_are_a_rating_where_a_part_of_a_sentence_ends() {
         ("(one star)", vec!["(", "<rating-2>", ")"]),
         ("Ten stars<br />Good", vec!["<rating-10>", "good"]),
         ("one and a half stars,", vec!["<rating-3>", ","]),
+        ("-10/10", vec!["-", "<rating-0>"]),
+        ("\u{2212}5 stars, bad", vec!["-", "<rating-0>", ",", "bad"]),
+        ("Story -7/10", vec!["story", "-", "<rating-7>"]),
     ] {
         assert_eq!(words(text), expected, "{text}");
     }

@@ -288,9 +288,8 @@ mod tests {
     #[test]
     fn half_of_a_surrogate_pair_costs_its_text_alone() {
         let ask = |on_error: &str| {
-            let body = format!(
-                r#"{{"texts": ["good", "cut \ud83d", "\ud83d\ude00"], "on_error": "{on_error}"}}"#
-            );
+            let body =
+                format!(r#"{{"texts": ["good", "cut \ud83d", "\ud83d\ude00"], "on_error": "{on_error}"}}"#);
             parse(body.as_bytes(), |_| unreachable!()).map(|(request, form)| {
                 (request.texts.iter().map(|text| text.to_string()).collect::<Vec<_>>(), form)
             })
