@@ -16,6 +16,8 @@ use crate::serve::settings::Settings;
 /// How much of a body that is too large is read and thrown away, so that a client which sends all before it reads
 /// gets the answer and not a reset connection.
 const DRAIN_BYTES: usize = 32 * 1024 * 1024;
+/// Between two pieces of what is read to be thrown away, from a client that ought to read first.
+const BREATH: Duration = Duration::from_millis(20);
 
 /// A body in memory, and its place among all that is held.
 #[derive(Debug)]
@@ -123,8 +125,19 @@ impl BodyReader {
     }
 
     /// The same of a body of which some has been read.
-    pub async fn drain_rest(&self, mut body: Body) {
+    async fn drain_rest(&self, mut body: Body) {
         let _ = tokio::time::timeout(self.timeout, discard(&mut body)).await;
+    }
+
+    /// The same for a client that has not seen yet that its answer is over, a piece now and then: one that does everything in
+    /// turns (asyncio) goes on sending for as long as its socket takes it, and reads nothing meanwhile.
+    pub async fn drain_slowly(&self, mut body: Body) {
+        let drained = async {
+            while let Ok(Some(_)) = next_piece(&mut body).await {
+                tokio::time::sleep(BREATH).await
+            }
+        };
+        let _ = tokio::time::timeout(self.timeout, drained).await;
     }
 
     /// The first piece of a stream.

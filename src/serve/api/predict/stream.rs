@@ -183,7 +183,7 @@ impl Reader {
             sleep((app.settings.shutdown_grace / 4).max(FAREWELL)).await;
         };
         tokio::select! {
-            () = app.bodies.drain_rest(body) => {}
+            () = app.bodies.drain_slowly(body) => {}
             () = stopped => {}
         }
     }
