@@ -121,15 +121,11 @@ impl BodyReader {
         }
         let client = request.extensions().get::<Arc<Client>>().cloned().unwrap_or_default();
         let _waiting = client.wait();
-        self.drain_rest(request.into_body()).await;
-    }
-
-    /// The same of a body of which some has been read.
-    async fn drain_rest(&self, mut body: Body) {
+        let mut body = request.into_body();
         let _ = tokio::time::timeout(self.timeout, discard(&mut body)).await;
     }
 
-    /// The same for a client that has not seen yet that its answer is over, a piece now and then: one that does everything in
+    /// The same of the rest of a body, for a client that has not seen yet that its answer is over, a piece now and then: one that does everything in
     /// turns (asyncio) goes on sending for as long as its socket takes it, and reads nothing meanwhile.
     pub async fn drain_slowly(&self, mut body: Body) {
         let drained = async {

@@ -39,12 +39,10 @@ pub fn of_body<'de, T: Deserialize<'de>>(name: &str, body: &'de [u8], error: &se
 
 /// What `error` says, without words of the language that this is written in.
 fn in_words(error: &serde_json::Error) -> String {
-    let number = |name| format!("expected {name} at line");
-    let message = error.to_string().replacen("expected ident at line", "expected a value at line", 1);
-    let message = message.replacen(&number("f64"), &number("a number"), 1);
-    ["usize", "u64", "u32"]
-        .iter()
-        .fold(message, |message, whole| message.replacen(&number(whole), &number("a whole number from 0"), 1))
+    let words = [("ident", "a value"), ("f64", "a number"), ("i64", "a whole number")];
+    words.iter().fold(error.to_string(), |message, (theirs, ours)| {
+        message.replacen(&format!("expected {theirs} at line"), &format!("expected {ours} at line"), 1)
+    })
 }
 
 /// Why `body` is no text in UTF-8, where it is not.
